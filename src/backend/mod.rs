@@ -1,0 +1,104 @@
+//! The interface to whatever runs the agents: watch, suspend, resume, attest.
+
+pub mod process;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use tokio::sync::mpsc;
+
+use crate::agent::{AgentKey, AgentUid, Life, PodUid, Revision};
+use crate::lifecycle::{AgentSeen, Mode, PodSeen, SuspendedBy, WriteError};
+
+/// What the rules and the front door want to know of an agent, apart from its state.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Profile {
+    /// Labels, for the rules to match.
+    pub labels: BTreeMap<String, String>,
+    /// Our own annotations (`drowse.dev/…`), with the prefix cut off.
+    pub annotations: BTreeMap<String, String>,
+    /// The port that the agent declares; used when neither the request nor the policy names one.
+    pub port: Option<u16>,
+}
+
+/// What a backend reports. Late, repeated and reordered reports are expected.
+#[derive(Clone, Debug)]
+pub enum BackendEvent {
+    /// The agent object, new or changed.
+    Agent {
+        /// Which agent.
+        key: AgentKey,
+        /// Its state.
+        seen: AgentSeen,
+        /// What rules match on.
+        profile: Arc<Profile>,
+    },
+    /// The agent object was deleted.
+    AgentGone {
+        /// Which agent.
+        key: AgentKey,
+        /// The identity that was deleted: a newer agent of that name stays.
+        uid: AgentUid,
+    },
+    /// A pod of the agent, new or changed.
+    Pod {
+        /// Which agent.
+        key: AgentKey,
+        /// Its state.
+        seen: PodSeen,
+    },
+    /// A pod does not exist any more.
+    PodGone {
+        /// Which agent.
+        key: AgentKey,
+        /// Which pod.
+        pod: PodUid,
+        /// When, in the order of the pod's observations.
+        revision: Revision,
+    },
+    /// Everything that exists has been reported: now (and only now) may agents be suspended.
+    Synced,
+    /// The watch is broken: what is known may be out of date, so nobody is suspended until the next `Synced`.
+    Stale,
+}
+
+/// Runs agents. Every future is bounded in time by the implementation and cancel-safe.
+pub trait Backend: Send + Sync + 'static {
+    /// Starts to report. Called once.
+    fn watch(&self) -> mpsc::Receiver<BackendEvent>;
+
+    /// Writes `Suspended`, if the object still has this identity and exactly this revision. The answer is the
+    /// object as written.
+    fn suspend(
+        &self,
+        key: &AgentKey,
+        uid: &AgentUid,
+        revision: Revision,
+        by: SuspendedBy,
+    ) -> BoxFuture<'static, Result<AgentSeen, WriteError>>;
+
+    /// Writes `Running` and a new wanted-at mark, if the object still has this identity and its mode is `from`.
+    /// From `Running`, this changes nothing but the revision, and so makes a suspension that is under way fail.
+    fn resume(
+        &self,
+        key: &AgentKey,
+        uid: &AgentUid,
+        from: Mode,
+    ) -> BoxFuture<'static, Result<AgentSeen, WriteError>>;
+
+    /// Reads the object past every cache.
+    fn read(&self, key: &AgentKey) -> BoxFuture<'static, Result<AgentSeen, WriteError>>;
+
+    /// Whether, read past every cache, this life is the one that answers at this address (guard IDENT). An error
+    /// is "cannot tell".
+    fn attest(&self, key: &AgentKey, life: &Life, at: SocketAddr)
+    -> BoxFuture<'static, Result<bool, String>>;
+
+    /// The last lines that the agent logged, oldest first; empty where the backend does not have them.
+    fn last_log_lines(&self, key: &AgentKey) -> Vec<String>;
+
+    /// Drowse ends: let go of the agents (the process backend stops them).
+    fn shutdown(&self) -> BoxFuture<'static, ()>;
+}

@@ -1,0 +1,20 @@
+//! Pure: the life of one agent as a function of (state, event, now) that returns effects.
+//!
+//! No clock, no randomness, no input or output; the simulation runs exactly this code. The shell around it is
+//! `engine`.
+
+pub mod backoff;
+pub mod effect;
+pub mod event;
+pub mod gate;
+pub mod machine;
+pub mod observation;
+pub mod pacing;
+pub mod phase;
+pub mod refusal;
+pub mod waitlist;
+
+pub use gate::{Entry, Gate};
+pub use observation::{AgentSeen, Failure, FailureClass, Mode, PodSeen, PodState, SuspendedBy, WriteError};
+pub use phase::{Phase, PhaseName};
+pub use refusal::Refusal;

@@ -1,0 +1,179 @@
+//! The phases of an agent, and what belongs to each.
+
+use crate::agent::{Life, Revision};
+use crate::time::Moment;
+
+use super::observation::{Failure, SuspendedBy};
+
+/// Where an agent is in its life. Requests pass only in [`Phase::Running`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Phase {
+    /// Nothing was observed yet.
+    Unknown,
+    /// Up: the gate is open.
+    Running {
+        /// Which life of it.
+        life: Life,
+    },
+    /// The gate is closed so that a suspension can be written, or is found out to be unwanted.
+    Draining(Drain),
+    /// The suspension is written; the pod is still there.
+    Suspending,
+    /// No pod.
+    Suspended,
+    /// On the way up.
+    Resuming(Resume),
+    /// The last start failed.
+    Failed {
+        /// Why.
+        failure: Failure,
+        /// No attempt before this moment.
+        retry_at: Moment,
+    },
+}
+
+/// A suspension that is being prepared at one revision of the object.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Drain {
+    /// The acknowledgements, the write and the fence are all about this revision.
+    pub revision: Revision,
+    /// How far it is.
+    pub step: DrainStep,
+    /// When the next thing must have happened.
+    pub deadline: Moment,
+    /// What is written as the reason.
+    pub by: SuspendedBy,
+}
+
+/// How far a drain is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DrainStep {
+    /// Leader: waits for every other replica's word.
+    AskingPeers,
+    /// Leader: the write is under way.
+    Writing,
+    /// Any: the suspension may or may not have been written. Only a newer revision of the object tells.
+    Unsettled {
+        /// Whether a write that settles it (or a read) is under way.
+        settling: bool,
+    },
+    /// Not the leader: acknowledged. Routes nothing until a newer revision says Running (guard FENCE).
+    Fenced,
+}
+
+/// A start that is under way.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Resume {
+    /// How far it is.
+    pub step: ResumeStep,
+    /// When it began.
+    pub began: Moment,
+    /// When the pod showed its address.
+    pub addressed: Option<Moment>,
+    /// When it counts as failed.
+    pub deadline: Moment,
+    /// Whether callers have to wait for a start: false while a running agent is only looked at anew.
+    pub cold: bool,
+}
+
+/// How far a start is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ResumeStep {
+    /// Waits for its turn among all starts.
+    Paced,
+    /// Writes the suspension of a dead pod, which makes way for a new one.
+    ClearingFailedPod,
+    /// Writes the resume.
+    Writing,
+    /// The last write was not confirmed; it is repeated (or the object read) at this moment.
+    RetryingAt {
+        /// When.
+        at: Moment,
+        /// How many times it was tried.
+        attempt: u32,
+    },
+    /// Waits for a pod with an address.
+    AwaitingPod,
+    /// Waits for this life to answer.
+    Probing(Life),
+}
+
+/// The name of a phase.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
+pub enum PhaseName {
+    /// See [`Phase::Unknown`].
+    Unknown,
+    /// See [`Phase::Running`].
+    Running,
+    /// See [`Phase::Draining`].
+    Draining,
+    /// See [`Phase::Suspending`].
+    Suspending,
+    /// See [`Phase::Suspended`].
+    Suspended,
+    /// See [`Phase::Resuming`].
+    Resuming,
+    /// See [`Phase::Failed`].
+    Failed,
+}
+
+impl PhaseName {
+    /// All of them, for tables and metrics.
+    pub const ALL: [Self; 7] = [
+        Self::Unknown,
+        Self::Running,
+        Self::Draining,
+        Self::Suspending,
+        Self::Suspended,
+        Self::Resuming,
+        Self::Failed,
+    ];
+
+    /// As metrics, the API and people name it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "Unknown",
+            Self::Running => "Running",
+            Self::Draining => "Draining",
+            Self::Suspending => "Suspending",
+            Self::Suspended => "Suspended",
+            Self::Resuming => "Resuming",
+            Self::Failed => "Failed",
+        }
+    }
+}
+
+impl Phase {
+    /// Its name.
+    pub const fn name(&self) -> PhaseName {
+        match self {
+            Self::Unknown => PhaseName::Unknown,
+            Self::Running { .. } => PhaseName::Running,
+            Self::Draining(_) => PhaseName::Draining,
+            Self::Suspending => PhaseName::Suspending,
+            Self::Suspended => PhaseName::Suspended,
+            Self::Resuming(_) => PhaseName::Resuming,
+            Self::Failed { .. } => PhaseName::Failed,
+        }
+    }
+
+    /// What a caller who is held in this phase waits for, for people.
+    pub const fn waiting_for(&self) -> &'static str {
+        match self {
+            Self::Unknown => "waiting to learn the state of the agent",
+            Self::Running { .. } => "waiting for a place among the requests in flight",
+            Self::Draining(_) => "waiting for a suspension to be settled",
+            Self::Suspending | Self::Suspended => "waiting for the resume to begin",
+            Self::Resuming(resume) => match resume.step {
+                ResumeStep::Paced => "waiting for the turn of this start among all starts",
+                ResumeStep::ClearingFailedPod => "waiting for a failed pod to be cleared away",
+                ResumeStep::Writing | ResumeStep::RetryingAt { .. } => {
+                    "waiting for the resume to be accepted"
+                }
+                ResumeStep::AwaitingPod => "waiting for the pod to start",
+                ResumeStep::Probing(_) => "waiting for the agent to answer on its port",
+            },
+            Self::Failed { .. } => "waiting for the next attempt to start the agent",
+        }
+    }
+}
