@@ -1,5 +1,6 @@
 //! Pure: what an operator wants for an agent, and what follows from it.
 
+pub mod glob;
 pub mod idle;
 pub mod rules;
 
