@@ -53,7 +53,9 @@ impl Engine {
         if done {
             return Ok(());
         }
-        Err(CommandError::Refused { detail: format!("the suspension was given up; {}", self.view(&slot).reason) })
+        Err(CommandError::Refused {
+            detail: format!("the suspension was given up; {}", self.view(&slot).reason),
+        })
     }
 
     /// Wants an agent up, also one that a person suspended. Returns at once; the phase tells how it goes.

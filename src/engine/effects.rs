@@ -56,14 +56,15 @@ impl Engine {
         let mut effects = Vec::new();
         machine.handle(event, ctx, &mut effects);
         self.deadlines.arm(slot, &machine);
-        let deeds: Vec<Deed> = effects.into_iter().filter_map(|effect| self.settle_now(slot, effect)).collect();
+        let deeds: Vec<Deed> =
+            effects.into_iter().filter_map(|effect| self.settle_now(slot, effect)).collect();
         if deeds.is_empty() {
             return;
         }
         // Hand over hand: whoever decides next waits here until these have run.
         let order = slot.effects.lock();
         drop(machine);
-        let unwanted = self.run(slot, order, deeds);
+        let unwanted = self.run_all(slot, order, deeds);
         // Giving back a place may decide something anew, so only now.
         drop(unwanted);
     }
@@ -99,7 +100,12 @@ impl Engine {
     }
 
     /// Returns the permits of callers that have left meanwhile.
-    fn run(self: &Arc<Self>, slot: &Arc<Slot>, mut order: MutexGuard<'_, Deferred>, deeds: Vec<Deed>) -> Vec<Permit> {
+    fn run_all(
+        self: &Arc<Self>,
+        slot: &Arc<Slot>,
+        mut order: MutexGuard<'_, Deferred>,
+        deeds: Vec<Deed>,
+    ) -> Vec<Permit> {
         let mut unwanted = Vec::new();
         for deed in deeds {
             match deed {

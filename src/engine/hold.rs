@@ -59,9 +59,15 @@ struct QueuePlace {
     id: WaiterId,
     port: Option<u16>,
     arrived: Moment,
-    /// How it ended, if it did not just leave.
-    ended: Option<Option<Refusal>>,
+    end: End,
     _held: Reservation,
+}
+
+/// How a wait ended (invariant 6).
+enum End {
+    Served,
+    Refused(Refusal),
+    Left,
 }
 
 impl Engine {
@@ -70,7 +76,7 @@ impl Engine {
         if self.is_ending() {
             return Err(Refusal::ShuttingDown);
         }
-        let Some(held) = self.held.reserve(1) else {
+        let Some(reservation) = self.held.reserve(1) else {
             self.metrics.bound_hit(Bound::Held);
             return Err(Refusal::Overloaded);
         };
@@ -90,8 +96,8 @@ impl Engine {
             id,
             port: hold.port,
             arrived,
-            ended: None,
-            _held: held,
+            end: End::Left,
+            _held: reservation,
         };
         Ok(Ticket { answer, place })
     }
@@ -104,7 +110,10 @@ impl Future for Ticket {
         Pin::new(&mut self.answer).poll(context).map(|answer| {
             // The sender is dropped unanswered only with the engine itself.
             let answer = answer.unwrap_or(Err(Refusal::ShuttingDown));
-            self.place.ended = Some(answer.as_ref().err().cloned());
+            self.place.end = match &answer {
+                Ok(_) => End::Served,
+                Err(refusal) => End::Refused(refusal.clone()),
+            };
             answer
         })
     }
@@ -122,11 +131,13 @@ impl Drop for QueuePlace {
             }
         }
         let took = self.engine.clock().now().since(self.arrived);
-        match &self.ended {
-            Some(refusal) => self.engine.metrics.hold_finished(Ok(refusal.as_ref()), took),
-            None => {
+        let metrics = &self.engine.metrics;
+        match &self.end {
+            End::Served => metrics.hold_finished(Ok(None), took),
+            End::Refused(refusal) => metrics.hold_finished(Ok(Some(refusal)), took),
+            End::Left => {
                 self.engine.handle(&self.slot, Event::Leave(self.id));
-                self.engine.metrics.hold_finished(Err(()), took);
+                metrics.hold_finished(Err(()), took);
             }
         }
     }

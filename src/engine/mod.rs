@@ -164,7 +164,7 @@ impl Engine {
         self.held_bytes.resize(limits.held_body_bytes);
         self.starts.set_limits(limits);
         for slot in self.table.all() {
-            slot.set_policy(self.rules.load().resolve(slot.key(), &slot.profile()));
+            slot.set_policy(self.rules.load().resolve(slot.key(), &slot.profile()).policy);
             self.handle(&slot, Event::Tick);
         }
     }
@@ -175,7 +175,7 @@ impl Engine {
         }
         // A backend that reports nothing any more: fail awake.
         self.set_synced(false);
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// One report of the backend.
@@ -229,11 +229,11 @@ impl Engine {
         }
         if let Some(slot) = known {
             slot.set_profile(Arc::clone(profile));
-            slot.set_policy(resolved);
+            slot.set_policy(resolved.policy);
             return slot;
         }
         self.metrics.phase_changed(None, Some(crate::lifecycle::PhaseName::Unknown));
-        self.table.insert(Slot::new(key.clone(), Arc::clone(profile), resolved, self.clock.now()))
+        self.table.insert(Slot::new(key.clone(), Arc::clone(profile), resolved.policy, self.clock.now()))
     }
 
     fn forget_if_gone(&self, slot: &Arc<Slot>) {

@@ -56,7 +56,14 @@ impl Engine {
     }
 
     /// Publishes where requests go, then lets the machine open the gate: both under the machine's lock.
-    fn answered(self: &Arc<Self>, slot: &Arc<Slot>, life: Life, address: IpAddr, port: u16, stream: TcpStream) {
+    fn answered(
+        self: &Arc<Self>,
+        slot: &Arc<Slot>,
+        life: Life,
+        address: IpAddr,
+        port: u16,
+        stream: TcpStream,
+    ) {
         let machine = slot.machine.lock();
         if machine.awaits(&life) {
             let upstream = Upstream {

@@ -14,11 +14,11 @@ use crate::agent::AgentKey;
 use crate::backend::Profile;
 use crate::lifecycle::{Entry, Gate, Machine};
 use crate::policy::Policy;
-use crate::policy::rules::Resolved;
 use crate::time::Moment;
 use crate::upstream::Upstream;
 
 use super::hold::Caller;
+use super::permit::Place;
 use super::{Engine, Permit};
 
 /// The port of an agent of which nobody says one.
@@ -32,7 +32,6 @@ pub struct Slot {
     pub(super) upstream: ArcSwapOption<Upstream>,
     profile: ArcSwap<Profile>,
     policy: ArcSwap<Policy>,
-    resolved: ArcSwap<Resolved>,
     pub(super) machine: Mutex<Machine<Caller>>,
     pub(super) effects: Mutex<Deferred>,
     /// Callers that ever waited; changed only under the machine's lock.
@@ -51,15 +50,14 @@ pub(super) struct Deferred {
 }
 
 impl Slot {
-    pub(super) fn new(key: AgentKey, profile: Arc<Profile>, resolved: Resolved, now: Moment) -> Self {
+    pub(super) fn new(key: AgentKey, profile: Arc<Profile>, policy: Policy, now: Moment) -> Self {
         let gate = Arc::new(Gate::default());
         let seed = BuildHasherDefault::<DefaultHasher>::default().hash_one(&key);
         Self {
             gate: Arc::clone(&gate),
             upstream: ArcSwapOption::empty(),
             profile: ArcSwap::new(profile),
-            policy: ArcSwap::from_pointee(resolved.policy.clone()),
-            resolved: ArcSwap::from_pointee(resolved),
+            policy: ArcSwap::from_pointee(policy),
             machine: Mutex::new(Machine::new(gate, seed, now)),
             effects: Mutex::default(),
             arrivals: AtomicU64::new(0),
@@ -84,11 +82,6 @@ impl Slot {
         self.profile.load_full()
     }
 
-    /// The policy with where each key comes from.
-    pub(super) fn resolved(&self) -> Arc<Resolved> {
-        self.resolved.load_full()
-    }
-
     /// Its gate.
     pub(super) fn gate(&self) -> &Gate {
         &self.gate
@@ -105,8 +98,8 @@ impl Slot {
             return None;
         }
         let upstream = self.upstream.load_full();
-        // The gate has closed again since, because the pod was lost: then this place is given back.
-        let place = super::permit::Place::new(Arc::clone(self), Arc::clone(engine));
+        let place = Place::new(Arc::clone(self), Arc::clone(engine));
+        // If the gate has closed again since, because the pod was lost, the place is given back.
         Some(Permit::new(place, upstream?, None))
     }
 
@@ -117,9 +110,8 @@ impl Slot {
         std::iter::once(own).chain(asked).collect()
     }
 
-    pub(super) fn set_policy(&self, resolved: Resolved) {
-        self.policy.store(Arc::new(resolved.policy.clone()));
-        self.resolved.store(Arc::new(resolved));
+    pub(super) fn set_policy(&self, policy: Policy) {
+        self.policy.store(Arc::new(policy));
     }
 
     pub(super) fn set_profile(&self, profile: Arc<Profile>) {

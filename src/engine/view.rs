@@ -45,8 +45,16 @@ impl Engine {
             signals: signals.iter().map(|signal| signal_view(signal, &policy, now, self.clock)).collect(),
             log: if failure.is_some() { self.backend.last_log_lines(key) } else { Vec::new() },
             failure,
-            address: upstream.map(|upstream| std::net::SocketAddr::new(upstream.address, upstream.ready_port).to_string()),
-            policy: slot.resolved().provenance.iter().map(policy_key_view).collect(),
+            address: upstream
+                .map(|upstream| std::net::SocketAddr::new(upstream.address, upstream.ready_port).to_string()),
+            policy: self
+                .rules
+                .load()
+                .resolve(key, &slot.profile())
+                .provenance
+                .iter()
+                .map(policy_key_view)
+                .collect(),
         })
     }
 
@@ -106,7 +114,11 @@ impl State<'_> {
             },
             Phase::Resuming(_) => format!("starting: {}", self.machine.phase().waiting_for()),
             Phase::Failed { failure, retry_at } if *retry_at > self.now => {
-                format!("{}; the next attempt is made in {}", failed(failure), human(retry_at.since(self.now)))
+                format!(
+                    "{}; the next attempt is made in {}",
+                    failed(failure),
+                    human(retry_at.since(self.now))
+                )
             }
             Phase::Failed { failure, .. } => format!("{}; the next call starts it again", failed(failure)),
         }

@@ -96,7 +96,7 @@ impl Pacer {
             return Err(None);
         }
         let interval = Duration::from_secs(1) / self.limits.per_second.max(1);
-        let earliest = self.due - (Duration::from_secs(1) - interval);
+        let earliest = self.due - Duration::from_secs(1).saturating_sub(interval);
         if earliest > now {
             return Err(Some(earliest));
         }
@@ -196,7 +196,7 @@ mod tests {
         for n in 0..10 {
             pacer.request(&key(&format!("a/{n}")), Class::Interactive);
         }
-        let start = Moment::START + Duration::from_secs(60);
+        let start = Moment::START + Duration::from_mins(1);
         assert_eq!(granted(&mut pacer, start).len(), 4);
         let next = pacer.next(start).unwrap_err().unwrap();
         assert_eq!(next.since(start), Duration::from_millis(250));

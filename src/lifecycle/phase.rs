@@ -170,10 +170,10 @@ impl Phase {
             Self::Suspending | Self::Suspended => "waiting for the resume to begin",
             Self::Resuming(resume) => match resume.step {
                 ResumeStep::Paced => "waiting for the turn of this start among all starts",
-                ResumeStep::AskingPeers | ResumeStep::ClearingFailedPod => "waiting for a failed pod to be cleared away",
-                ResumeStep::Writing | ResumeStep::RetryingAt(_) => {
-                    "waiting for the resume to be accepted"
+                ResumeStep::AskingPeers | ResumeStep::ClearingFailedPod => {
+                    "waiting for a failed pod to be cleared away"
                 }
+                ResumeStep::Writing | ResumeStep::RetryingAt(_) => "waiting for the resume to be accepted",
                 ResumeStep::AwaitingPod => "waiting for the pod to start",
                 ResumeStep::Probing(_) => "waiting for the agent to answer on its port",
             },

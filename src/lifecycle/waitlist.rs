@@ -99,7 +99,10 @@ mod tests {
     #[test]
     fn release_is_in_order_of_arrival_whatever_the_deadlines() {
         let mut list = list(&[9, 3, 6]);
-        assert_eq!((list.pop_first(), list.pop_first(), list.pop_first(), list.pop_first()), (Some(0), Some(1), Some(2), None));
+        assert_eq!(
+            (list.pop_first(), list.pop_first(), list.pop_first(), list.pop_first()),
+            (Some(0), Some(1), Some(2), None)
+        );
         assert_eq!(list.next_deadline(), None);
     }
 
@@ -107,7 +110,10 @@ mod tests {
     fn expiry_is_in_order_of_deadline_and_only_when_it_has_come() {
         let mut list = list(&[9, 3, 6]);
         assert_eq!(list.pop_expired(at(2)), None);
-        assert_eq!((list.pop_expired(at(6)), list.pop_expired(at(6)), list.pop_expired(at(6))), (Some(1), Some(2), None));
+        assert_eq!(
+            (list.pop_expired(at(6)), list.pop_expired(at(6)), list.pop_expired(at(6))),
+            (Some(1), Some(2), None)
+        );
         assert_eq!(list.next_deadline(), Some(at(9)));
     }
 

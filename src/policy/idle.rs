@@ -91,7 +91,8 @@ mod tests {
     }
 
     fn weigh(says: &[(Source, Says)], now: u64) -> Verdict {
-        let signals: Vec<_> = says.iter().map(|(source, says)| Signal { source: *source, says: *says }).collect();
+        let signals: Vec<_> =
+            says.iter().map(|(source, says)| Signal { source: *source, says: *says }).collect();
         verdict(&signals, IDLE, at(now))
     }
 
@@ -103,8 +104,16 @@ mod tests {
             (vec![], 0, Verdict::Idle),
             (vec![(Requests, LastActive(at(5)))], 14, Verdict::UpUntil(at(15), Requests)),
             (vec![(Requests, LastActive(at(5)))], 15, Verdict::Idle),
-            (vec![(Requests, LastActive(at(5))), (MinRunning, BusyUntil(at(20)))], 6, Verdict::UpUntil(at(20), MinRunning)),
-            (vec![(Requests, LastActive(at(5))), (MinRunning, BusyUntil(at(3)))], 6, Verdict::UpUntil(at(15), Requests)),
+            (
+                vec![(Requests, LastActive(at(5))), (MinRunning, BusyUntil(at(20)))],
+                6,
+                Verdict::UpUntil(at(20), MinRunning),
+            ),
+            (
+                vec![(Requests, LastActive(at(5))), (MinRunning, BusyUntil(at(3)))],
+                6,
+                Verdict::UpUntil(at(15), Requests),
+            ),
             (vec![(Start, LastActive(at(1))), (MinRunning, BusyUntil(at(3)))], 11, Verdict::Idle),
             (vec![(MinRunning, BusyUntil(at(99))), (Requests, Busy)], 6, Verdict::Busy(Requests)),
         ];

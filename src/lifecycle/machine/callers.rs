@@ -47,8 +47,10 @@ impl<W> Machine<W> {
             Phase::Suspending | Phase::Suspended => self.wake_refusal(ctx),
             Phase::Failed { failure, retry_at } => {
                 let hopeless = !self.is_held_through(failure) || arrival.deadline <= *retry_at;
-                (hopeless && *retry_at > ctx.now)
-                    .then(|| Refusal::ResumeFailed { failure: failure.clone(), retry_after: retry_at.since(ctx.now) })
+                (hopeless && *retry_at > ctx.now).then(|| Refusal::ResumeFailed {
+                    failure: failure.clone(),
+                    retry_after: retry_at.since(ctx.now),
+                })
             }
             _ => None,
         }

@@ -144,7 +144,12 @@ impl<W> Machine<W> {
             Event::Tick => self.tick(ctx, fx),
         }
         self.forget_unwanted_start(ctx, fx);
-        debug_assert_eq!(self.gate.is_open(), matches!(self.phase, Phase::Running { .. }), "{:?}", self.phase);
+        debug_assert_eq!(
+            self.gate.is_open(),
+            matches!(self.phase, Phase::Running { .. }),
+            "{:?}",
+            self.phase
+        );
     }
 
     /// When [`Event::Tick`] is due. A later one is late, an earlier one is harmless.
@@ -172,7 +177,9 @@ impl<W> Machine<W> {
             }
             Phase::Draining(drain) if drain.deadline <= ctx.now => self.drain_overdue(ctx, fx),
             Phase::Resuming(_) => self.resume_tick(ctx, fx),
-            Phase::Failed { retry_at, .. } if self.check_at.max(*retry_at) <= ctx.now => self.retry_due(ctx, fx),
+            Phase::Failed { retry_at, .. } if self.check_at.max(*retry_at) <= ctx.now => {
+                self.retry_due(ctx, fx)
+            }
             _ => {}
         }
     }

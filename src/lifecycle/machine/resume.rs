@@ -5,7 +5,9 @@ use std::time::Duration;
 use crate::agent::{Life, Revision};
 use crate::lifecycle::effect::{Effect, Start, Transition};
 use crate::lifecycle::event::Class;
-use crate::lifecycle::observation::{AgentSeen, Failure, FailureClass, Mode, PodState, SuspendedBy, WriteError};
+use crate::lifecycle::observation::{
+    AgentSeen, Failure, FailureClass, Mode, PodState, SuspendedBy, WriteError,
+};
 use crate::lifecycle::phase::{Phase, Resume, ResumeStep};
 use crate::lifecycle::refusal::Refusal;
 
@@ -70,7 +72,11 @@ impl<W> Machine<W> {
         };
         self.enter(Phase::Resuming(resume), ctx, fx);
         self.turn = Turn::Asked;
-        fx.push(Effect::RequestStart(if self.waiters.wants_wake() { Class::Interactive } else { Class::Background }));
+        fx.push(Effect::RequestStart(if self.waiters.wants_wake() {
+            Class::Interactive
+        } else {
+            Class::Background
+        }));
     }
 
     pub(super) fn start_granted(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
@@ -157,7 +163,7 @@ impl<W> Machine<W> {
                 let id = self.next_call();
                 fx.push(Effect::Read { id });
             }
-            Err(WriteError::Refused(failure)) => self.fail(failure, ctx, fx),
+            Err(WriteError::Refused(failure)) => self.fail(&failure, ctx, fx),
             Err(WriteError::Unknown(_) | WriteError::Gone) => self.retry_resume_write(ctx),
         }
     }
@@ -213,7 +219,7 @@ impl<W> Machine<W> {
     /// Probes the pod that may be believed, stops probing one that may not any more.
     pub(super) fn follow_pod(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
         if let Some(failure) = self.new_pod_failure() {
-            self.fail(failure, ctx, fx);
+            self.fail(&failure, ctx, fx);
             return;
         }
         let candidate = self.candidate();
@@ -242,8 +248,11 @@ impl<W> Machine<W> {
             return;
         }
         let addressed = resume.addressed.unwrap_or(ctx.now);
-        let start =
-            Start { cold: resume.cold, resume: addressed.since(resume.began), probe: ctx.now.since(addressed) };
+        let start = Start {
+            cold: resume.cold,
+            resume: addressed.since(resume.began),
+            probe: ctx.now.since(addressed),
+        };
         self.enter(Phase::Running { life: life.clone() }, ctx, fx);
         self.up_since = Some(ctx.now);
         self.demanded = false;
@@ -258,15 +267,16 @@ impl<W> Machine<W> {
     pub(super) fn resume_tick(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
         let Phase::Resuming(resume) = &self.phase else { return };
         if resume.deadline.is_some_and(|deadline| deadline <= ctx.now) {
-            let detail = format!("not ready after {:?}: {}", ctx.now.since(resume.began), self.phase.waiting_for());
-            self.fail(Failure::new(FailureClass::Deadline, detail), ctx, fx);
+            let detail =
+                format!("not ready after {:?}: {}", ctx.now.since(resume.began), self.phase.waiting_for());
+            self.fail(&Failure::new(FailureClass::Deadline, detail), ctx, fx);
         } else if matches!(resume.step, ResumeStep::RetryingAt(at) if at <= ctx.now) {
             self.write_next(ctx, fx);
         }
     }
 
     // Resuming | Running → Failed. Callers learn why, unless another attempt may still serve them.
-    pub(super) fn fail(&mut self, failure: Failure, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
+    pub(super) fn fail(&mut self, failure: &Failure, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
         let took = match &self.phase {
             Phase::Resuming(resume) => Some(ctx.now.since(resume.began)),
             _ => None,
@@ -282,7 +292,7 @@ impl<W> Machine<W> {
         self.enter(Phase::Failed { failure: failure.clone(), retry_at }, ctx, fx);
         self.check_at = retry_at;
         let refusal = Refusal::ResumeFailed { failure: failure.clone(), retry_after: retry_in };
-        if self.is_held_through(&failure) {
+        if self.is_held_through(failure) {
             while let Some(waiter) = self.waiters.pop_expired(retry_at) {
                 fx.push(Effect::Refuse { waiter, refusal: refusal.clone() });
             }

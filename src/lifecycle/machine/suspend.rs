@@ -84,7 +84,13 @@ impl<W> Machine<W> {
         }
     }
 
-    fn drain(&self, agent: &AgentSeen, step: DrainStep, by: SuspendedBy, deadline: crate::time::Moment) -> Drain {
+    fn drain(
+        &self,
+        agent: &AgentSeen,
+        step: DrainStep,
+        by: SuspendedBy,
+        deadline: crate::time::Moment,
+    ) -> Drain {
         let life = match &self.phase {
             Phase::Running { life } => Some(life.clone()),
             _ => None,
@@ -101,7 +107,12 @@ impl<W> Machine<W> {
     }
 
     // Draining(AskingPeers) → Draining(Writing).
-    pub(super) fn peers_acknowledged(&mut self, revision: Revision, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
+    pub(super) fn peers_acknowledged(
+        &mut self,
+        revision: Revision,
+        ctx: Context<'_>,
+        fx: &mut Vec<Effect<W>>,
+    ) {
         if self.clears_at(revision) {
             self.clear_failed_pod(fx);
             return;
@@ -159,7 +170,9 @@ impl<W> Machine<W> {
     /// Nobody answered in time.
     pub(super) fn drain_overdue(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
         match self.phase {
-            Phase::Draining(Drain { step: DrainStep::AskingPeers, .. }) => self.change_mind(Abandoned::Veto, ctx, fx),
+            Phase::Draining(Drain { step: DrainStep::AskingPeers, .. }) => {
+                self.change_mind(Abandoned::Veto, ctx, fx)
+            }
             Phase::Draining(_) => self.settle_by_write(ctx, fx),
             _ => {}
         }

@@ -71,8 +71,10 @@ impl<W> Machine<W> {
             Phase::Resuming(_) => self.resume_world_changed(ctx, fx),
             // Failed → Resuming when a new pod shows up; → Suspended when somebody suspended it.
             Phase::Failed { .. } => {
-                let replaced = self.candidate().is_some_and(|(life, _)| Some(&life.pod) != self.failed_pod.as_ref());
-                let suspended_by_us = self.mode() == Some(Mode::Suspended) && self.wake_refusal(ctx).is_none();
+                let replaced =
+                    self.candidate().is_some_and(|(life, _)| Some(&life.pod) != self.failed_pod.as_ref());
+                let suspended_by_us =
+                    self.mode() == Some(Mode::Suspended) && self.wake_refusal(ctx).is_none();
                 if replaced || (self.mode() == Some(Mode::Suspended) && !suspended_by_us) {
                     self.settle(ctx, fx);
                 }
@@ -112,7 +114,7 @@ impl<W> Machine<W> {
     /// The pod that served is gone, failed or dying, or the agent was suspended by somebody else.
     fn lost(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
         match self.new_pod_failure() {
-            Some(failure) if self.mode() == Some(Mode::Running) => self.fail(failure, ctx, fx),
+            Some(failure) if self.mode() == Some(Mode::Running) => self.fail(&failure, ctx, fx),
             _ => self.settle(ctx, fx),
         }
     }
@@ -141,7 +143,8 @@ impl<W> Machine<W> {
     /// Why the current pod failed, unless that was dealt with.
     pub(super) fn new_pod_failure(&self) -> Option<Failure> {
         let pod = self.pod.as_ref()?;
-        let ours = self.uid() == Some(&pod.owner) && !pod.terminating && self.failed_pod.as_ref() != Some(&pod.uid);
+        let ours =
+            self.uid() == Some(&pod.owner) && !pod.terminating && self.failed_pod.as_ref() != Some(&pod.uid);
         match &pod.state {
             PodState::Failed(failure) if ours => Some(failure.clone()),
             _ => None,
