@@ -141,7 +141,10 @@ mod tests {
             tracing::debug!("after");
             assert!(lines.take().contains("after"));
         });
-        assert_eq!(control.filter().unwrap_err().to_string().split(':').next(), Some("the log of this process is not ours to change"));
+        assert_eq!(
+            control.filter().unwrap_err().to_string().split(':').next(),
+            Some("the log of this process is not ours to change")
+        );
     }
 
     #[test]
