@@ -8,7 +8,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::access::Access;
 use super::config_state::ConfigBoard;
@@ -16,35 +16,13 @@ use super::fleet::Fleet;
 use super::problem::{Problem, json};
 use super::route::{Filter, Resource};
 use super::server::Handler;
+use super::wire::{LogLevel, ResumeAll, Suspend};
 use crate::agent::AgentKey;
 use crate::engine::CommandError;
 use crate::telemetry::{LogControl, LogError};
 
 /// Our longest body is a log filter.
 const MAX_BODY_BYTES: usize = 16 * 1024;
-
-/// The body of a suspend command; an empty body is the default.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Suspend {
-    /// Traffic does not wake it.
-    pub(crate) stay: bool,
-}
-
-/// The answer to `resume-all`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct ResumeAll {
-    /// How many agents are wanted up.
-    pub(crate) agents: usize,
-}
-
-/// The log filter, as it is read and written.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct LogLevel {
-    /// For example `info,drowse::proxy=debug`.
-    pub(crate) filter: String,
-}
 
 /// Answers on the admin port.
 pub struct Api {

@@ -13,6 +13,7 @@ mod problem;
 mod route;
 mod server;
 mod token;
+pub(crate) mod wire;
 
 pub use access::{Access, AccessError};
 pub use api::Api;
