@@ -255,11 +255,7 @@ impl History {
                 self.world.pod_up(number);
                 self.pod_changed();
             }
-            Happening::PodListens(number) => {
-                if let Some(pod) = self.world.current(number) {
-                    pod.listening = true;
-                }
-            }
+            Happening::PodListens(number) => self.world.pod_listens(number),
             Happening::PodCrashes(number) => {
                 if self.world.pod_crashed(number) {
                     self.note(|_| format!("pod {number} crashed"));
@@ -341,7 +337,7 @@ impl History {
             .world
             .pod
             .as_ref()
-            .filter(|pod| pod.uid() == life.pod)
+            .filter(|pod| pod.uid() == life.pod && pod.listening)
             .map(|pod| (pod.number, pod.ended_by_idle));
         self.note(|_| format!("caller {caller} goes from {replica} to {:?}", life.pod));
         match pod {

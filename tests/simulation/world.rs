@@ -140,9 +140,16 @@ impl World {
         let revision = self.next_revision();
         if let Some(pod) = self.current(number)
             && !pod.terminating
+            && pod.state == PodState::Starting
         {
             pod.state = PodState::Up(IpAddr::V4(Ipv4Addr::LOCALHOST));
             pod.revision = revision;
+        }
+    }
+
+    pub fn pod_listens(&mut self, number: u64) {
+        if let Some(pod) = self.current(number) {
+            pod.listening = matches!(pod.state, PodState::Up(_));
         }
     }
 
