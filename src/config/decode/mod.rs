@@ -77,13 +77,9 @@ impl<'a, 'p> Document<'a, 'p> {
         locate(self.root, path, &self.state.borrow().spoiled).map(|(at, _)| at.line)
     }
 
-    /// Whether a value was written there (and not left out).
-    pub(crate) fn has(&self, path: &[Step<'_>]) -> bool {
-        let wanted = path.iter().fold(String::new(), |path, step| match step {
-            Step::Key(key) => join(&path, key),
-            Step::Index(index) => format!("{path}[{index}]"),
-        });
-        locate(self.root, path, &self.state.borrow().spoiled).is_some_and(|(_, found)| found == wanted)
+    /// Whether the value at this path was left out, so that its default stands in for it.
+    pub(crate) fn is_spoiled(&self, path: &[Step<'_>]) -> bool {
+        locate(self.root, path, &self.state.borrow().spoiled).is_none()
     }
 }
 
