@@ -8,7 +8,9 @@ mod model;
 mod node;
 mod problem;
 mod raw;
+pub mod reference;
 mod resolve;
+pub mod schema;
 mod syntax;
 mod words;
 

@@ -275,3 +275,13 @@ proptest! {
         answers(&FULL.as_bytes()[..end])?;
     }
 }
+
+#[test]
+fn the_commented_file_changes_no_default() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/drowse.yaml");
+    let shown = load(&path).unwrap();
+    let bare = parse(MINIMAL, &path).unwrap();
+    let of = |config: &Config| config.rules.resolve(&AgentKey::new("default", "echo"), &Profile::default()).policy;
+    assert_eq!(of(&shown), of(&bare));
+    assert_eq!(Config { rules: bare.rules.clone(), ..shown }, bare);
+}

@@ -11,6 +11,7 @@ use crate::units::{HumanDuration, Port};
 /// What runs the agents: exactly one of these.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
 pub(crate) struct Backend {
     /// Agents are processes on this machine, listed here. For trying Drowse and for development.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -47,6 +48,7 @@ pub(crate) struct Agent {
     pub(crate) namespace: Label,
     /// The program and its arguments. `{port}` is replaced by the port; a first word `drowse` means this very
     /// program. No shell is involved.
+    #[schemars(length(min = 1))]
     pub(crate) command: Vec<String>,
     /// The TCP port on 127.0.0.1 that it listens on. No two agents share one.
     pub(crate) port: Port,

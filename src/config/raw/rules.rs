@@ -81,6 +81,27 @@ macro_rules! with_rule_keys {
     };
 }
 
+/// A layer as it would be written, for the schema to show what is built in.
+impl From<Keys> for Defaults {
+    fn from(keys: Keys) -> Self {
+        Self {
+            allow_annotations: Some(false),
+            route: keys.route,
+            manage: keys.manage,
+            idle_timeout: keys.idle_timeout,
+            min_running: keys.min_running,
+            hold_timeout: keys.hold_timeout,
+            resume_deadline: keys.resume_deadline,
+            max_held: keys.max_held,
+            max_in_flight: keys.max_in_flight,
+            port: keys.port,
+            must_not_wake: keys.must_not_wake,
+            resume_user_suspended: keys.resume_user_suspended,
+            dry_run: keys.dry_run,
+        }
+    }
+}
+
 with_rule_keys! {
     /// What holds for every agent, unless a rule says otherwise.
     struct Defaults {}
