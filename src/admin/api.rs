@@ -7,8 +7,8 @@ use futures_util::future::BoxFuture;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use serde::de::DeserializeOwned;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::access::Access;
 use super::config_state::ConfigBoard;
@@ -49,7 +49,9 @@ impl Api {
             Resource::Suspend(key) => self.suspend(&key, read(body).await?).await,
             Resource::Resume(key) => self.resume(&key),
             Resource::ResumeAll => Ok(ok(&ResumeAll { agents: self.fleet.resume_all() })),
-            Resource::LogLevel if head.method == Method::PUT => self.set_log_level(&read(body).await?),
+            Resource::LogLevel if head.method == Method::PUT => {
+                self.set_log_level(read(body).await?.as_ref())
+            }
             Resource::LogLevel => self.log_level(),
             Resource::Config => Ok(ok(&self.config.state())),
         }
@@ -90,7 +92,7 @@ impl Api {
         Ok(ok(&LogLevel { filter: self.log.filter()? }))
     }
 
-    fn set_log_level(&self, wanted: &Option<LogLevel>) -> Result<Response<Full<Bytes>>, Problem> {
+    fn set_log_level(&self, wanted: Option<&LogLevel>) -> Result<Response<Full<Bytes>>, Problem> {
         let Some(LogLevel { filter }) = wanted else {
             return Err(Problem::bad_request("the body is empty; send {\"filter\": \"debug\"}"));
         };

@@ -6,7 +6,7 @@
 
 mod access;
 mod api;
-mod config_state;
+pub(crate) mod config_state;
 mod fleet;
 mod health;
 mod problem;
@@ -17,7 +17,7 @@ pub(crate) mod wire;
 
 pub use access::{Access, AccessError};
 pub use api::Api;
-pub use config_state::{ConfigBoard, ConfigState, RefusedConfig};
+pub use config_state::{ConfigBoard, ConfigState, ConfigSummary, RefusedConfig};
 pub use fleet::Fleet;
 pub use health::Health;
 pub use problem::Problem;

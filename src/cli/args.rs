@@ -25,11 +25,11 @@ pub(super) struct Cli {
 pub(super) enum Command {
     /// Watch the agents, serve the front door, suspend and resume.
     Run(Run),
-    /// Check a configuration file, and show which policy each agent gets and which rule says so.
+    /// Check a configuration file, and show each agent's policy and which rule decided.
     Check(Check),
     /// List the agents: phase, activity, and why.
     Status(Status),
-    /// Explain one agent: what it does, since when, what keeps it up or who put it to sleep, and which rule decided.
+    /// Explain one agent: what it does, since when, why, and what comes next.
     Explain(Explain),
     /// Suspend an agent now. One that is in use is not suspended.
     Suspend(Suspend),
@@ -39,11 +39,9 @@ pub(super) enum Command {
     Schema(Schema),
     /// Print a completion script for a shell.
     Completions(Completions),
-    /// Run a small stateful agent, for trying and testing Drowse.
-    DemoAgent(crate::demo::Args),
-    /// Start a program and end it when Drowse ends. Drowse starts this itself.
+    /// Print a generated reference.
     #[command(hide = true)]
-    ProcessGuard(crate::backend::process::guard::Args),
+    Reference(Reference),
 }
 
 /// Which file to read.
@@ -89,7 +87,7 @@ pub(super) struct Server {
     /// The admin API of the Drowse to ask.
     #[arg(long, value_name = "URL", env = "DROWSE_ADMIN", hide_env_values = true, default_value = DEFAULT_ADMIN)]
     pub(super) admin: String,
-    /// A file with the token of the admin API [env: DROWSE_TOKEN=the token itself].
+    /// A file with the token of the admin API. Or put the token itself into the variable `DROWSE_TOKEN`.
     #[arg(long, value_name = "FILE")]
     pub(super) token_file: Option<PathBuf>,
 }
@@ -160,4 +158,20 @@ pub(super) struct Completions {
     /// Which shell.
     #[arg(value_enum)]
     pub(super) shell: Shell,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Reference {
+    /// Of what.
+    #[arg(value_enum)]
+    pub(super) of: Of,
+}
+
+/// What there is a reference of, besides the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Of {
+    /// docs/cli.md
+    Cli,
+    /// METRICS.md
+    Metrics,
 }

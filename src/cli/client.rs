@@ -28,7 +28,9 @@ const TOKEN_VARIABLE: &str = "DROWSE_TOKEN";
 pub(super) enum ClientError {
     #[error("{0:?} is not the address of an admin API; write for example http://127.0.0.1:9090")]
     Address(String),
-    #[error("https is not spoken here; forward the port instead: kubectl port-forward …, then --admin http://127.0.0.1:9090")]
+    #[error(
+        "https is not spoken here; forward the port instead: kubectl port-forward …, then --admin http://127.0.0.1:9090"
+    )]
     Https,
     #[error(
         "Drowse does not answer at {url} ({error}); is `drowse run` running? If its admin API listens elsewhere, \
@@ -73,11 +75,16 @@ impl Client {
         path: &str,
         body: &impl Serialize,
     ) -> Result<T, ClientError> {
-        let body = serde_json::to_vec(body).map_err(|error| self.foreign(error))?;
+        let body = serde_json::to_vec(body).map_err(|error| self.foreign(&error))?;
         self.call(Method::POST, path, body.into()).await
     }
 
-    async fn call<T: DeserializeOwned>(&self, method: Method, path: &str, body: Bytes) -> Result<T, ClientError> {
+    async fn call<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<T, ClientError> {
         let timeout = |after| ClientError::Timeout { url: self.url(), after };
         let connecting = tokio::time::timeout(CONNECT_WITHIN, TcpStream::connect(&self.authority)).await;
         let stream = connecting
@@ -86,11 +93,11 @@ impl Client {
         let answering = tokio::time::timeout(ANSWER_WITHIN, self.exchange(stream, method, path, body)).await;
         let (status, body) = answering.map_err(|_| timeout(ANSWER_WITHIN))??;
         if status.is_success() {
-            return serde_json::from_slice(&body).map_err(|error| self.foreign(error));
+            return serde_json::from_slice(&body).map_err(|error| self.foreign(&error));
         }
         match serde_json::from_slice(&body) {
             Ok(problem) => Err(ClientError::Refused(problem)),
-            Err(_) => Err(self.foreign(format!("it answers {status}"))),
+            Err(_) => Err(self.foreign(&format!("it answers {status}"))),
         }
     }
 
@@ -105,14 +112,15 @@ impl Client {
         if let Some(token) = &self.token {
             request = request.header("authorization", token.bearer());
         }
-        let request = request.body(Full::new(body)).map_err(|error| self.foreign(error))?;
-        let (mut send, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.foreign(error))?;
+        let request = request.body(Full::new(body)).map_err(|error| self.foreign(&error))?;
+        let (mut send, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| self.foreign(&error))?;
         let asking = async {
-            let answer = send.send_request(request).await.map_err(|error| self.foreign(error))?;
+            let answer = send.send_request(request).await.map_err(|error| self.foreign(&error))?;
             let status = answer.status();
             let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES).collect().await;
-            Ok((status, body.map_err(|error| self.foreign(error))?.to_bytes()))
+            Ok((status, body.map_err(|error| self.foreign(&error))?.to_bytes()))
         };
         let mut asking = std::pin::pin!(asking);
         tokio::select! {
@@ -126,7 +134,7 @@ impl Client {
         format!("http://{}", self.authority)
     }
 
-    fn foreign(&self, detail: impl ToString) -> ClientError {
+    fn foreign(&self, detail: &impl ToString) -> ClientError {
         ClientError::Foreign { url: self.url(), detail: detail.to_string() }
     }
 }
@@ -150,7 +158,11 @@ fn authority(url: &str) -> Result<String, ClientError> {
     match (uri.scheme_str(), uri.authority()) {
         (Some("https"), _) => Err(ClientError::Https),
         (Some("http"), Some(authority)) if uri.path() == "/" && uri.query().is_none() => {
-            let port = authority.port_u16().unwrap_or(80);
+            let port = match (authority.port_u16(), authority.port()) {
+                (Some(port), _) => port,
+                (None, None) => 80,
+                (None, Some(_)) => return Err(bad()),
+            };
             Ok(format!("{}:{port}", authority.host()))
         }
         _ => Err(bad()),
@@ -166,7 +178,9 @@ mod tests {
         assert_eq!(authority("http://127.0.0.1:9090").unwrap(), "127.0.0.1:9090");
         assert_eq!(authority("http://[::1]:9090/").unwrap(), "[::1]:9090");
         assert_eq!(authority("http://drowse").unwrap(), "drowse:80");
-        for bad in ["", "127.0.0.1:9090", "http://", "http://x/api", "http://x/?q", "ftp://x", "http://x:99999"] {
+        for bad in
+            ["", "127.0.0.1:9090", "http://", "http://x/api", "http://x/?q", "ftp://x", "http://x:99999"]
+        {
             assert!(matches!(authority(bad), Err(ClientError::Address(_))), "{bad}");
         }
         assert!(matches!(authority("https://x"), Err(ClientError::Https)));

@@ -7,10 +7,10 @@ use jiff::Timestamp;
 use super::args::Explain;
 use super::client::Client;
 use super::failure::Failure;
+use super::print;
 use super::status::{refused, wall};
 use super::table::Table;
-use super::text::{moment, plain};
-use super::print;
+use super::text::{lines, moment, plain};
 use crate::engine::snapshot::{AgentDetail, FailureView, PolicyKeyView};
 use crate::lifecycle::PhaseName;
 
@@ -34,7 +34,7 @@ fn render(detail: &AgentDetail, now: Timestamp) -> String {
         (String::new(), facts(detail, now)),
         failure(detail, now),
         ("What keeps it up\n".to_owned(), signals(detail, now)),
-        ("Its last log lines\n".to_owned(), log(&detail.log)),
+        ("Its last log lines\n".to_owned(), lines("  | ", detail.log.iter().map(String::as_str))),
         ("Policy\n".to_owned(), policy(&detail.policy)),
     ] {
         if !body.is_empty() {
@@ -52,7 +52,10 @@ fn facts(detail: &AgentDetail, now: Timestamp) -> String {
     let mut fact = |name: &str, value: String| table.row([name.to_owned(), value]);
     fact("in flight", agent.in_flight.to_string());
     fact("held", agent.held.to_string());
-    fact("last activity", agent.last_activity.map_or_else(|| "none seen".to_owned(), |then| moment(now, then)));
+    fact(
+        "last activity",
+        agent.last_activity.map_or_else(|| "none seen".to_owned(), |then| moment(now, then)),
+    );
     if let Some(then) = agent.idle_deadline {
         fact("suspends", format!("{}, if nothing happens", moment(now, then)));
     }
@@ -89,14 +92,12 @@ fn failure(detail: &AgentDetail, now: Timestamp) -> (String, String) {
     };
     let times = if *attempts == 1 { "once".to_owned() } else { format!("{attempts} times in a row") };
     let next = match (retry_at, detail.agent.phase) {
-        (Some(then), _) if *then > now => format!("no attempt before {}", moment(now, *then)),
+        (Some(then), _) if *then > now => format!("next attempt {}", moment(now, *then)),
         (_, PhaseName::Resuming) => "the next attempt is under way".to_owned(),
         (_, PhaseName::Running) => "it is up again".to_owned(),
         _ => "the next call starts it again".to_owned(),
     };
-    let mut body: String = seen.lines().map(|line| format!("  {}\n", plain(line))).collect();
-    let _ = writeln!(body, "  {next}");
-    (format!("It failed {times}: {class}\n"), body)
+    (format!("It failed {times}: {class}\n"), lines("  ", seen.lines()) + &lines("  ", [next.as_str()]))
 }
 
 fn signals(detail: &AgentDetail, now: Timestamp) -> String {
@@ -110,10 +111,6 @@ fn signals(detail: &AgentDetail, now: Timestamp) -> String {
         table.row([signal.source.clone(), keeps, signal.says.clone()]);
     }
     table.render("  ")
-}
-
-fn log(lines: &[String]) -> String {
-    lines.iter().map(|line| format!("  | {}\n", plain(line))).collect()
 }
 
 pub(super) fn policy(keys: &[PolicyKeyView]) -> String {
@@ -221,7 +218,7 @@ Policy
         let expected = "
 It failed 3 times in a row: crash
   exit status 1
-  no attempt before in 12s (1970-01-01 00:16:52Z)
+  next attempt in 12s (1970-01-01 00:16:52Z)
 
 Its last log lines
   | panic: \\u{1b}[31mno database

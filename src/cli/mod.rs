@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use args::{Cli, Command};
+use args::{Cli, Command, Of};
 use failure::Failure;
 
 /// Does what the command line says.
@@ -50,8 +50,10 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Schema(args) if args.reference => print(&crate::config::reference::markdown()),
         Command::Schema(_) => print(&crate::config::schema::json()),
         Command::Completions(args) => completions(args.shell),
-        Command::DemoAgent(args) => run::serve(crate::demo::run(args)),
-        Command::ProcessGuard(args) => crate::backend::process::guard::run(args),
+        Command::Reference(args) => match args.of {
+            Of::Cli => print(&reference::markdown()),
+            Of::Metrics => print(&crate::metrics::reference::markdown()),
+        },
     }
 }
 

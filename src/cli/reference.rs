@@ -39,9 +39,9 @@ mod tests {
     #[test]
     fn every_command_that_is_for_people_has_a_section() {
         let page = markdown();
-        for name in ["run", "check", "status", "explain", "suspend", "resume", "schema", "completions", "demo-agent"] {
+        for name in ["run", "check", "status", "explain", "suspend", "resume", "schema", "completions"] {
             assert!(page.contains(&format!("\n## `drowse {name}`\n")), "{name} in {page}");
         }
-        assert!(!page.contains("process-guard"));
+        assert!(!page.contains("drowse reference"));
     }
 }

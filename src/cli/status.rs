@@ -8,7 +8,7 @@ use super::client::{Client, ClientError};
 use super::failure::Failure;
 use super::print;
 use super::table::Table;
-use super::text::{plain, relative};
+use super::text::{lines, relative};
 use crate::admin::ConfigState;
 use crate::engine::snapshot::{AgentDetail, AgentView};
 use crate::lifecycle::PhaseName;
@@ -17,7 +17,9 @@ use crate::time::Clock;
 pub(super) async fn status(args: &Status) -> Result<(), Failure> {
     let client = Client::new(&args.server)?;
     match (&args.agent, args.output) {
-        (Some(key), Output::Json) => print_json(&client.get::<AgentDetail>(&format!("/api/v1/agents/{key}")).await?),
+        (Some(key), Output::Json) => {
+            print_json(&client.get::<AgentDetail>(&format!("/api/v1/agents/{key}")).await?)
+        }
         (None, Output::Json) => print_json(&client.get::<Vec<AgentView>>("/api/v1/agents").await?),
         (Some(key), Output::Table) => {
             let detail: AgentDetail = client.get(&format!("/api/v1/agents/{key}")).await?;
@@ -44,10 +46,10 @@ pub(super) async fn refused(client: &Client) -> Result<String, ClientError> {
 
 fn warning(state: &ConfigState, now: Timestamp) -> Option<String> {
     let refused = state.refused.as_ref()?;
-    let error: String = refused.error.lines().map(|line| format!("  {}\n", plain(line))).collect();
     Some(format!(
-        "\nThe configuration file on disk was refused {}; the one before it is in force:\n{error}",
-        relative(now, refused.at)
+        "\nThe configuration file on disk was refused {}; the one before it is in force:\n{}",
+        relative(now, refused.at),
+        lines("  ", refused.error.lines())
     ))
 }
 
@@ -56,8 +58,10 @@ fn print_json(value: &impl Serialize) -> Result<(), Failure> {
 }
 
 fn table(agents: &[AgentView], now: Timestamp) -> String {
-    let mut table = Table::with_head(&["AGENT", "PHASE", "SINCE", "ACTIVE", "IN FLIGHT", "HELD", "SUSPENDS", "WHY"]);
-    let or_dash = |moment: Option<Timestamp>| moment.map_or_else(|| "-".to_owned(), |then| relative(now, then));
+    let mut table =
+        Table::with_head(&["AGENT", "PHASE", "SINCE", "ACTIVE", "IN FLIGHT", "HELD", "SUSPENDS", "WHY"]);
+    let or_dash =
+        |moment: Option<Timestamp>| moment.map_or_else(|| "-".to_owned(), |then| relative(now, then));
     for agent in agents {
         table.row([
             format!("{}/{}", agent.namespace, agent.name),
@@ -143,15 +147,14 @@ default/echo          Suspended   3m20s ago   -         0           0      -    
 
     #[test]
     fn a_refused_configuration_is_warned_of_and_a_good_one_is_not() {
-        let mut state = ConfigState {
-            path: "drowse.yaml".into(),
-            since: at(1),
-            in_force: serde_json::Value::Null,
-            refused: None,
-        };
+        let config = crate::admin::config_state::tests::config("on");
+        let mut state = crate::admin::ConfigBoard::new(&config, at(1)).state();
         assert_eq!(warning(&state, at(1_000)), None);
         state.refused = Some(RefusedConfig { at: at(990), error: "drowse.yaml:3:1: no\n  3 | x".to_owned() });
         let warning = warning(&state, at(1_000)).unwrap();
-        assert!(warning.contains("refused 10s ago") && warning.contains("\n  drowse.yaml:3:1: no\n"), "{warning}");
+        assert!(
+            warning.contains("refused 10s ago") && warning.contains("\n  drowse.yaml:3:1: no\n"),
+            "{warning}"
+        );
     }
 }

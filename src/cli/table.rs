@@ -32,12 +32,14 @@ impl Table {
             cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
         };
         let widths: Vec<usize> = (0..columns).map(width).collect();
-        let line = |row: &Vec<String>| {
+        let mut shown = String::new();
+        for row in &self.rows {
             let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-            let line = cells.collect::<Vec<_>>().join("   ");
-            format!("{indent}{}\n", line.trim_end())
-        };
-        self.rows.iter().map(line).collect()
+            shown.push_str(indent);
+            shown.push_str(cells.collect::<Vec<_>>().join("   ").trim_end());
+            shown.push('\n');
+        }
+        shown
     }
 }
 

@@ -53,6 +53,17 @@ pub(super) fn plain(text: &str) -> String {
     shown
 }
 
+/// Such text, line by line, each after `indent`.
+pub(super) fn lines<'a>(indent: &str, text: impl IntoIterator<Item = &'a str>) -> String {
+    let mut shown = String::new();
+    for line in text {
+        shown.push_str(indent);
+        shown.push_str(&plain(line));
+        shown.push('\n');
+    }
+    shown
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,3 +1,5 @@
+//! What is counted, and how it is named.
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -1,7 +1,9 @@
 //! Integration tests: the real program, real processes, real sockets. One binary, so one link step.
 
+mod cli;
 mod collide;
 mod reload;
 mod sleep_and_wake;
 mod storm;
+mod style;
 mod support;

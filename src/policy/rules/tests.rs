@@ -1,3 +1,5 @@
+//! Which layer decides a key, and what is said about annotations.
+
 use std::time::Duration;
 
 use proptest::prelude::*;
