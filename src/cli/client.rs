@@ -158,11 +158,9 @@ fn authority(url: &str) -> Result<String, ClientError> {
     match (uri.scheme_str(), uri.authority()) {
         (Some("https"), _) => Err(ClientError::Https),
         (Some("http"), Some(authority)) if uri.path() == "/" && uri.query().is_none() => {
-            let port = match (authority.port_u16(), authority.port()) {
-                (Some(port), _) => port,
-                (None, None) => 80,
-                (None, Some(_)) => return Err(bad()),
-            };
+            // Neither a user nor a port that is none.
+            let host_alone = authority.as_str() == authority.host();
+            let port = authority.port_u16().or(host_alone.then_some(80)).ok_or_else(bad)?;
             Ok(format!("{}:{port}", authority.host()))
         }
         _ => Err(bad()),
@@ -178,9 +176,16 @@ mod tests {
         assert_eq!(authority("http://127.0.0.1:9090").unwrap(), "127.0.0.1:9090");
         assert_eq!(authority("http://[::1]:9090/").unwrap(), "[::1]:9090");
         assert_eq!(authority("http://drowse").unwrap(), "drowse:80");
-        for bad in
-            ["", "127.0.0.1:9090", "http://", "http://x/api", "http://x/?q", "ftp://x", "http://x:99999"]
-        {
+        for bad in [
+            "",
+            "127.0.0.1:9090",
+            "http://",
+            "http://x/api",
+            "http://x/?q",
+            "ftp://x",
+            "http://x:99999",
+            "http://me@x",
+        ] {
             assert!(matches!(authority(bad), Err(ClientError::Address(_))), "{bad}");
         }
         assert!(matches!(authority("https://x"), Err(ClientError::Https)));
