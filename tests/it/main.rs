@@ -1,5 +1,7 @@
 //! Integration tests: the real program, real processes, real sockets. One binary, so one link step.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests")]
+
 mod collide;
 mod reload;
 mod sleep_and_wake;
