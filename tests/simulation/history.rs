@@ -517,9 +517,8 @@ impl History {
         self.replicas[replica] = Replica::new(incarnation, self.now);
         self.replicas[replica].up = false;
         for caller in &mut self.callers {
-            let at = match *caller {
-                Caller::Waiting { replica, .. } | Caller::InFlight { replica, .. } => replica,
-                _ => continue,
+            let (Caller::Waiting { replica: at, .. } | Caller::InFlight { replica: at, .. }) = *caller else {
+                continue;
             };
             if at == replica {
                 *caller = Caller::Broken;
