@@ -61,7 +61,8 @@ mod tests {
     #[test]
     fn a_star_stands_for_any_run_and_the_rest_for_itself() {
         let fits = [("*", "a"), ("a", "a"), ("a*", "a"), ("*b", "ab"), ("a*c", "abc"), ("a*b*c", "axbxbc")];
-        let fits_not = [("a", "ab"), ("b*", "ab"), ("*a", "ab"), ("ab*ba", "aba"), ("a*b*b", "ab"), ("a**b", "a")];
+        let fits_not =
+            [("a", "ab"), ("b*", "ab"), ("*a", "ab"), ("ab*ba", "aba"), ("a*b*b", "ab"), ("a**b", "a")];
         for (pattern, name) in fits {
             assert!(matches(pattern, name), "{pattern} {name}");
         }

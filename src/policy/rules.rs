@@ -187,11 +187,19 @@ impl<'a> Picker<'a> {
         self.pick("idle_timeout", |keys| &keys.idle_timeout, |value| policy.idle_timeout = value.get());
         self.pick("min_running", |keys| &keys.min_running, |value| policy.min_running = value.get());
         self.pick("hold_timeout", |keys| &keys.hold_timeout, |value| policy.hold_timeout = value.get());
-        self.pick("resume_deadline", |keys| &keys.resume_deadline, |value| policy.resume_deadline = value.get());
+        self.pick(
+            "resume_deadline",
+            |keys| &keys.resume_deadline,
+            |value| policy.resume_deadline = value.get(),
+        );
         self.pick("max_held", |keys| &keys.max_held, |value| policy.max_held = value.get());
         self.pick("max_in_flight", |keys| &keys.max_in_flight, |value| policy.max_in_flight = value.limit());
         self.pick("port", |keys| &keys.port, |value| policy.port = Some(value.get()));
-        self.pick("must_not_wake", |keys| &keys.must_not_wake, |value| policy.must_not_wake = value.to_strings());
+        self.pick(
+            "must_not_wake",
+            |keys| &keys.must_not_wake,
+            |value| policy.must_not_wake = value.to_strings(),
+        );
         self.pick(
             "resume_user_suspended",
             |keys| &keys.resume_user_suspended,
@@ -251,7 +259,9 @@ fn complaint(name: &str, allowed: bool) -> Option<String> {
         return Some(format!("{annotation} is not known; {advice}"));
     }
     (!allowed).then(|| {
-        format!("{annotation} is ignored; write allow_annotations: true into the rule of this agent to allow it")
+        format!(
+            "{annotation} is ignored; write allow_annotations: true into the rule of this agent to allow it"
+        )
     })
 }
 

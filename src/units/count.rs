@@ -142,7 +142,10 @@ mod tests {
     #[test]
     fn numbers_out_of_range_are_answered_with_the_range() {
         for bad in ["0", "-1", "4294967296", "many", ""] {
-            assert!(Count::read(bad).unwrap_err().ends_with("write a whole number from 1 to 4294967295"), "{bad}");
+            assert!(
+                Count::read(bad).unwrap_err().ends_with("write a whole number from 1 to 4294967295"),
+                "{bad}"
+            );
             assert!(InFlight::read(bad).unwrap_err().ends_with("or unlimited"), "{bad}");
         }
         for bad in ["0", "65536", "http"] {

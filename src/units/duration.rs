@@ -8,7 +8,8 @@ use std::time::Duration;
 use super::{Written, written};
 
 /// In milliseconds, largest first. humantime would print months, which are refused when they are read.
-const UNITS: [(&str, u128); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+const UNITS: [(&str, u128); 5] =
+    [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 /// Longer than anything that waits here should; keeps sums of times far from overflow.
 const LONGEST: Duration = Duration::from_hours(365 * 24);
@@ -65,7 +66,9 @@ impl Written for HumanDuration {
             return Err(format!("{text:?} is longer than a year; write at most 365d"));
         }
         if duration.subsec_nanos() % 1_000_000 != 0 {
-            return Err(format!("{text:?} is finer than a millisecond; write whole milliseconds, such as 5ms"));
+            return Err(format!(
+                "{text:?} is finer than a millisecond; write whole milliseconds, such as 5ms"
+            ));
         }
         Ok(Self(duration))
     }
@@ -74,7 +77,9 @@ impl Written for HumanDuration {
 impl Written for Timeout {
     fn read(text: &str) -> Result<Self, String> {
         match HumanDuration::read(text)? {
-            HumanDuration(Duration::ZERO) => Err("zero would leave no time at all; write for example 30s".into()),
+            HumanDuration(Duration::ZERO) => {
+                Err("zero would leave no time at all; write for example 30s".into())
+            }
             duration => Ok(Self(duration)),
         }
     }
@@ -107,7 +112,9 @@ fn refuse_odd_units(text: &str) -> Result<(), String> {
     let mut units = text.split(|c: char| !c.is_alphabetic()).filter(|unit| !unit.is_empty());
     match units.find(|unit| matches!(unit.to_lowercase().chars().next(), Some('y')) || is_odd(unit)) {
         Some("M") => Err(format!("in {text:?}, M would be months; write m for minutes, such as 15m")),
-        Some(unit) => Err(format!("in {text:?}, {unit:?} is not a unit here; write ms, s, m, h or d, such as 15m")),
+        Some(unit) => {
+            Err(format!("in {text:?}, {unit:?} is not a unit here; write ms, s, m, h or d, such as 15m"))
+        }
         None => Ok(()),
     }
 }
@@ -164,8 +171,14 @@ mod tests {
 
     #[test]
     fn the_usual_forms_are_read() {
-        let forms =
-            [("30s", 30_000), ("15m", 900_000), ("1h 30m", 5_400_000), ("1.5s", 1_500), ("250ms", 250), ("0s", 0)];
+        let forms = [
+            ("30s", 30_000),
+            ("15m", 900_000),
+            ("1h 30m", 5_400_000),
+            ("1.5s", 1_500),
+            ("250ms", 250),
+            ("0s", 0),
+        ];
         for (text, millis) in forms {
             assert_eq!(HumanDuration::read(text).unwrap().get(), Duration::from_millis(millis), "{text}");
         }
@@ -184,7 +197,10 @@ mod tests {
             ("1us", r#""1us" is finer than a millisecond; write whole milliseconds, such as 5ms"#),
             ("400d", r#""400d" is longer than a year; write at most 365d"#),
             ("9999999999999s", "this length of time is too long to be meant; write for example 15m"),
-            ("18446744073709551615s1000ms", "this length of time is too long to be meant; write for example 15m"),
+            (
+                "18446744073709551615s1000ms",
+                "this length of time is too long to be meant; write for example 15m",
+            ),
             ("1.000000000001s", r#""1.000000000001s" is too large or too fine; write for example 15m"#),
         ];
         for (text, message) in wrong {

@@ -53,8 +53,11 @@ impl Written for ByteSize {
 
 fn unknown_unit(text: &str, number: u64, unit: &str) -> String {
     let first = unit.chars().next().map(|c| c.to_ascii_uppercase());
-    let meant = UNITS.iter().map(|(name, _)| *name).find(|name| name.chars().next() == first).unwrap_or("KiB");
-    format!("in {text:?}, {unit:?} is not a unit; write {number}{meant} (or KiB, MiB, GiB; a bare number is bytes)")
+    let meant =
+        UNITS.iter().map(|(name, _)| *name).find(|name| name.chars().next() == first).unwrap_or("KiB");
+    format!(
+        "in {text:?}, {unit:?} is not a unit; write {number}{meant} (or KiB, MiB, GiB; a bare number is bytes)"
+    )
 }
 
 impl fmt::Display for ByteSize {
@@ -82,7 +85,9 @@ mod tests {
 
     #[test]
     fn binary_units_and_bare_bytes_are_read() {
-        for (text, bytes) in [("64KiB", 65_536), ("1 MiB", 1 << 20), ("2GiB", 2 << 30), ("512", 512), ("0", 0)] {
+        for (text, bytes) in
+            [("64KiB", 65_536), ("1 MiB", 1 << 20), ("2GiB", 2 << 30), ("512", 512), ("0", 0)]
+        {
             assert_eq!(ByteSize::read(text).map(ByteSize::get), Ok(bytes), "{text}");
         }
     }

@@ -46,7 +46,11 @@ fn the_first_matching_rule_that_names_a_key_wins_key_by_key() {
     let rules = RuleSet::new(
         Policy::default(),
         layer("defaults", Keys { dry_run: Some(true), ..idle(4) }),
-        vec![rule("rules[0]", "other", idle(1)), rule("rules[1]", "e*", held), rule("rules[2]", "*", idle(3))],
+        vec![
+            rule("rules[0]", "other", idle(1)),
+            rule("rules[1]", "e*", held),
+            rule("rules[2]", "*", idle(3)),
+        ],
     );
     let resolved = resolve(&rules, "echo", &[]);
     assert_eq!(from(&resolved, "max_held"), ("7", "rules[1]"));
@@ -60,7 +64,8 @@ fn the_first_matching_rule_that_names_a_key_wins_key_by_key() {
 #[test]
 fn a_rule_matches_on_namespace_name_and_every_label() {
     let labels = BTreeMap::from([("team".to_owned(), "a".to_owned()), ("tier".to_owned(), "1".to_owned())]);
-    let matches = Match { namespace: Some(Glob::read("prod-*").unwrap()), name: None, labels: labels.clone() };
+    let matches =
+        Match { namespace: Some(Glob::read("prod-*").unwrap()), name: None, labels: labels.clone() };
     let fits = |namespace, labels: &BTreeMap<_, _>| {
         let profile = Profile { labels: labels.clone(), ..Profile::default() };
         matches.fits(&AgentKey::new(namespace, "x"), &profile)
@@ -84,7 +89,8 @@ fn permissive() -> RuleSet {
 
 #[test]
 fn annotations_win_where_they_are_allowed() {
-    let written = [("idle-timeout", "9s"), ("max-in-flight", "2"), ("must-not-wake", "/a,/b/*"), ("port", "99")];
+    let written =
+        [("idle-timeout", "9s"), ("max-in-flight", "2"), ("must-not-wake", "/a,/b/*"), ("port", "99")];
     let resolved = resolve(&permissive(), "echo", &written);
     assert_eq!(from(&resolved, "idle_timeout"), ("9s", "annotation drowse.dev/idle-timeout"));
     assert_eq!(resolved.policy.in_flight_limit(), 2);
@@ -97,8 +103,7 @@ fn annotations_win_where_they_are_allowed() {
 fn annotations_without_permission_are_reported_and_ignored() {
     let mut forbidding = rule("rules[0]", "e*", idle(3));
     forbidding.layer.allow_annotations = Some(false);
-    let mut defaults = Layer::default();
-    defaults.allow_annotations = Some(true);
+    let defaults = Layer { allow_annotations: Some(true), ..Layer::default() };
     for rules in [
         RuleSet::new(Policy::default(), Layer::default(), vec![rule("rules[0]", "e*", idle(3))]),
         RuleSet::new(Policy::default(), defaults, vec![forbidding]),
@@ -112,7 +117,8 @@ fn annotations_without_permission_are_reported_and_ignored() {
 
 #[test]
 fn a_bad_annotation_is_reported_and_the_next_layer_asked() {
-    let resolved = resolve(&permissive(), "echo", &[("idle-timeout", "9"), ("manage", "maybe"), ("idle-timout", "1s")]);
+    let resolved =
+        resolve(&permissive(), "echo", &[("idle-timeout", "9"), ("manage", "maybe"), ("idle-timout", "1s")]);
     assert_eq!(from(&resolved, "idle_timeout"), ("3s", "rules[0]"));
     assert_eq!(
         resolved.problems,
