@@ -49,6 +49,10 @@ impl Watch {
     /// Must be called within a tokio runtime. Where the system cannot watch folders, changes are found by reading
     /// the file every few seconds.
     pub fn start(running: Config, on_reload: impl Fn(bool) + Send + 'static) -> Self {
+        Self::start_polling(running, on_reload, POLL)
+    }
+
+    fn start_polling(running: Config, on_reload: impl Fn(bool) + Send + 'static, poll: Duration) -> Self {
         let path = running.path.clone();
         let running = Arc::new(running);
         let (sender, configs) = watch::channel(Arc::clone(&running));
@@ -56,7 +60,7 @@ impl Watch {
         let reader = Reader { running, sender, status: Arc::clone(&status), on_reload, seen: None };
         let changed = Arc::new(Notify::new());
         let folders = Folders::new(&changed);
-        let task = tokio::spawn(run(path, reader, folders, changed)).abort_handle();
+        let task = tokio::spawn(run(path, reader, folders, changed, poll)).abort_handle();
         Self { configs, status, task }
     }
 
@@ -84,7 +88,13 @@ impl Drop for Watch {
 }
 
 /// Looks at the file, then waits for a reason to look again. No more events come once this is dropped.
-async fn run<F: Fn(bool)>(path: PathBuf, mut reader: Reader<F>, mut folders: Folders, changed: Arc<Notify>) {
+async fn run(
+    path: PathBuf,
+    mut reader: Reader<impl Fn(bool)>,
+    mut folders: Folders,
+    changed: Arc<Notify>,
+    poll: Duration,
+) {
     loop {
         folders.follow(&path);
         let file = path.clone();
@@ -93,7 +103,7 @@ async fn run<F: Fn(bool)>(path: PathBuf, mut reader: Reader<F>, mut folders: Fol
             Ok(text) => reader.look(text, &path),
             Err(error) => tracing::error!(%error, "the configuration file could not be read"),
         }
-        if timeout(POLL, changed.notified()).await.is_ok() {
+        if timeout(poll, changed.notified()).await.is_ok() {
             settle(&changed).await;
         }
     }
