@@ -14,6 +14,7 @@ pub mod metrics;
 pub mod policy;
 pub mod proxy;
 pub mod time;
+pub mod units;
 pub mod upstream;
 
 /// Where the gate finds its atomics. The loom tests compile the gate in a crate whose `sync` is loom's.

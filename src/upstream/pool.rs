@@ -39,9 +39,15 @@ struct Idle {
 }
 
 impl Pool {
-    /// An empty pool.
-    pub fn new() -> Self {
-        Self::default()
+    /// A pool with the connection by which the agent was found to answer: it carries the first request.
+    pub fn with_first(port: u16, stream: TcpStream) -> Self {
+        let pool = Self::default();
+        if let Some(mut connection) = Connection::new(stream)
+            && connection.is_usable()
+        {
+            pool.put(port, connection);
+        }
+        pool
     }
 
     /// The connection to this port that was used last, if there is one that works.
@@ -76,14 +82,6 @@ impl Pool {
         }
     }
 
-    /// Makes a stream that somebody else opened (the probe) the connection of the next request to this port.
-    pub fn adopt(&self, port: u16, stream: TcpStream) {
-        if let Some(mut connection) = Connection::new(stream)
-            && connection.is_usable()
-        {
-            self.put(port, connection);
-        }
-    }
 
     /// Closes the idle connections now, and those in use when they come back: this life has ended.
     pub fn close(&self) {

@@ -1,0 +1,175 @@
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn layer(from: &str, keys: Keys) -> Layer {
+    Layer { keys, allow_annotations: None, from: from.into() }
+}
+
+fn idle(secs: u64) -> Keys {
+    Keys { idle_timeout: Some(Timeout::from_secs(secs)), ..Keys::default() }
+}
+
+fn rule(from: &str, name: &str, keys: Keys) -> Rule {
+    let matches = Match { name: Some(Glob::read(name).unwrap()), ..Match::default() };
+    Rule { matches, layer: layer(from, keys) }
+}
+
+fn resolve(rules: &RuleSet, name: &str, annotations: &[(&str, &str)]) -> Resolved {
+    let annotations = annotations.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    rules.resolve(&AgentKey::new("default", name), &Profile { annotations, ..Profile::default() })
+}
+
+fn from<'a>(resolved: &'a Resolved, key: &str) -> (&'a str, &'a str) {
+    let origin = resolved.provenance.iter().find(|origin| origin.key == key).unwrap();
+    (&origin.value, &origin.from)
+}
+
+#[test]
+fn without_rules_everything_is_built_in() {
+    let rules = RuleSet::new(Policy::default(), Layer::default(), Vec::new());
+    let resolved = resolve(&rules, "echo", &[]);
+    assert_eq!(resolved.policy, Policy::default());
+    assert_eq!(resolved.provenance.iter().map(|origin| origin.key).collect::<Vec<_>>(), Keys::NAMES);
+    assert!(resolved.provenance.iter().all(|origin| origin.from == "built in"));
+    assert_eq!(from(&resolved, "idle_timeout").0, "15m");
+    assert_eq!(from(&resolved, "max_in_flight").0, "unlimited");
+    assert_eq!(from(&resolved, "port").0, "none");
+    assert_eq!(from(&resolved, "must_not_wake").0, "[]");
+}
+
+#[test]
+fn the_first_matching_rule_that_names_a_key_wins_key_by_key() {
+    let held = Keys { max_held: Some(Count::at_least_one(7)), ..Keys::default() };
+    let rules = RuleSet::new(
+        Policy::default(),
+        layer("defaults", Keys { dry_run: Some(true), ..idle(4) }),
+        vec![
+            rule("rules[0]", "other", idle(1)),
+            rule("rules[1]", "e*", held),
+            rule("rules[2]", "*", idle(3)),
+        ],
+    );
+    let resolved = resolve(&rules, "echo", &[]);
+    assert_eq!(from(&resolved, "max_held"), ("7", "rules[1]"));
+    assert_eq!(from(&resolved, "idle_timeout"), ("3s", "rules[2]"));
+    assert_eq!(from(&resolved, "dry_run"), ("true", "defaults"));
+    assert_eq!(from(&resolved, "hold_timeout"), ("55s", "built in"));
+    assert_eq!(resolved.policy.idle_timeout, Duration::from_secs(3));
+    assert_eq!((resolved.policy.max_held, resolved.policy.dry_run), (7, true));
+}
+
+#[test]
+fn a_rule_matches_on_namespace_name_and_every_label() {
+    let labels = BTreeMap::from([("team".to_owned(), "a".to_owned()), ("tier".to_owned(), "1".to_owned())]);
+    let matches =
+        Match { namespace: Some(Glob::read("prod-*").unwrap()), name: None, labels: labels.clone() };
+    let fits = |namespace, labels: &BTreeMap<_, _>| {
+        let profile = Profile { labels: labels.clone(), ..Profile::default() };
+        matches.fits(&AgentKey::new(namespace, "x"), &profile)
+    };
+    assert!(fits("prod-eu", &labels));
+    assert!(!fits("test", &labels));
+    assert!(!fits("prod-eu", &BTreeMap::from([("team".to_owned(), "a".to_owned())])));
+    let mut more = labels.clone();
+    more.insert("extra".into(), "x".into());
+    assert!(fits("prod-eu", &more));
+    more.insert("tier".into(), "2".into());
+    assert!(!fits("prod-eu", &more));
+    assert!(Match::default().fits(&AgentKey::new("any", "one"), &Profile::default()));
+}
+
+fn permissive() -> RuleSet {
+    let mut defaults = layer("defaults", idle(4));
+    defaults.allow_annotations = Some(true);
+    RuleSet::new(Policy::default(), defaults, vec![rule("rules[0]", "e*", idle(3))])
+}
+
+#[test]
+fn annotations_win_where_they_are_allowed() {
+    let written =
+        [("idle-timeout", "9s"), ("max-in-flight", "2"), ("must-not-wake", "/a,/b/*"), ("port", "99")];
+    let resolved = resolve(&permissive(), "echo", &written);
+    assert_eq!(from(&resolved, "idle_timeout"), ("9s", "annotation drowse.dev/idle-timeout"));
+    assert_eq!(resolved.policy.in_flight_limit(), 2);
+    assert_eq!(resolved.policy.must_not_wake, ["/a", "/b/*"]);
+    assert_eq!(resolved.policy.port, Some(99));
+    assert_eq!(resolved.problems, Vec::<String>::new());
+}
+
+#[test]
+fn annotations_without_permission_are_reported_and_ignored() {
+    let mut forbidding = rule("rules[0]", "e*", idle(3));
+    forbidding.layer.allow_annotations = Some(false);
+    let mut defaults = Layer::default();
+    defaults.allow_annotations = Some(true);
+    for rules in [
+        RuleSet::new(Policy::default(), Layer::default(), vec![rule("rules[0]", "e*", idle(3))]),
+        RuleSet::new(Policy::default(), defaults, vec![forbidding]),
+    ] {
+        let resolved = resolve(&rules, "echo", &[("idle-timeout", "9s")]);
+        assert_eq!(from(&resolved, "idle_timeout"), ("3s", "rules[0]"));
+        assert_eq!(resolved.problems.len(), 1);
+        assert!(resolved.problems[0].contains("write allow_annotations: true"), "{:?}", resolved.problems);
+    }
+}
+
+#[test]
+fn a_bad_annotation_is_reported_and_the_next_layer_asked() {
+    let resolved =
+        resolve(&permissive(), "echo", &[("idle-timeout", "9"), ("manage", "maybe"), ("idle-timout", "1s")]);
+    assert_eq!(from(&resolved, "idle_timeout"), ("3s", "rules[0]"));
+    assert_eq!(
+        resolved.problems,
+        [
+            "annotation drowse.dev/idle-timout is not known; write drowse.dev/idle-timeout",
+            "annotation drowse.dev/manage is ignored: \"maybe\" is neither true nor false; write true or false",
+            "annotation drowse.dev/idle-timeout is ignored: \"9\" has no unit; write 9s, or 9m for minutes",
+        ]
+    );
+}
+
+#[test]
+fn the_marks_that_drowse_writes_are_no_mistake() {
+    let marks = MARKS.map(|mark| (mark, "x"));
+    assert_eq!(resolve(&permissive(), "echo", &marks).problems, Vec::<String>::new());
+}
+
+#[test]
+fn the_global_switch_reaches_every_policy() {
+    let off = Policy { suspend: false, ..Policy::default() };
+    assert!(!resolve(&RuleSet::new(off, Layer::default(), Vec::new()), "echo", &[]).policy.suspend);
+}
+
+#[test]
+fn a_layer_made_of_a_policy_says_all_of_it() {
+    let policy = Policy {
+        route: true,
+        port: Some(80),
+        must_not_wake: vec!["/a".into()],
+        max_in_flight: std::num::NonZeroU32::new(3),
+        ..Policy::default()
+    };
+    let rules = RuleSet::new(Policy::default(), layer("defaults", Keys::of(&policy)), Vec::new());
+    assert_eq!(resolve(&rules, "echo", &[]).policy, policy);
+}
+
+proptest! {
+    /// The definition: for each agent, the smallest index among the matching rules that say something.
+    #[test]
+    fn the_winner_is_the_first_that_fits(rules in prop::collection::vec(("[ab*]{1,3}", prop::option::of(1..99_u64)), 0..8), name in "[ab]{1,3}") {
+        let set: Vec<_> = rules
+            .iter()
+            .enumerate()
+            .map(|(i, (glob, secs))| rule(&format!("rules[{i}]"), glob, secs.map(idle).unwrap_or_default()))
+            .collect();
+        let expected = rules.iter().position(|(glob, secs)| {
+            secs.is_some() && Glob::read(glob).unwrap().matches(&name)
+        });
+        let resolved = resolve(&RuleSet::new(Policy::default(), Layer::default(), set), &name, &[]);
+        let from = from(&resolved, "idle_timeout").1.to_owned();
+        prop_assert_eq!(from, expected.map_or("built in".to_owned(), |i| format!("rules[{i}]")));
+    }
+}
