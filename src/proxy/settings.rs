@@ -57,7 +57,7 @@ impl Default for Settings {
             idle_connection_timeout: Duration::from_mins(2),
             max_head_bytes: 64 * 1024,
             max_connections: 15_000,
-            drain_timeout: Duration::from_secs(60),
+            drain_timeout: Duration::from_mins(1),
             held_body_bytes: 64 * 1024,
         }
     }

@@ -71,12 +71,12 @@ impl Connection {
     /// Sends a request and waits for the head of the answer. Dropping the future leaves the connection unusable.
     pub async fn send(&mut self, request: Request<RequestBody>) -> Result<Response<Incoming>, SendError> {
         let Self { sender, driver } = self;
-        let mut answer = pin!(sender.try_send_request(request));
-        // Only the driver can make the answer ready, and only we poll the driver: so nobody has to be woken.
-        let mut nobody = Context::from_waker(Waker::noop());
+        // Only the driver can make the answer ready, and only we poll the driver: so nobody has to be woken. That
+        // holds only outside tokio's budget, which would otherwise wake nobody to say that it is used up.
+        let mut answer = pin!(tokio::task::unconstrained(sender.try_send_request(request)));
         let sent = std::future::poll_fn(|cx| {
             driver.poll(cx);
-            answer.as_mut().poll(&mut nobody)
+            answer.as_mut().poll(&mut Context::from_waker(Waker::noop()))
         });
         sent.await.map_err(|mut error| match error.take_message() {
             Some(request) => SendError::Unsent(Box::new(request)),

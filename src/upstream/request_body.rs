@@ -66,7 +66,7 @@ pub struct Appetite<'a> {
     /// Bytes of this body at most.
     pub limit: u64,
     /// Takes this much from the budget of all held bodies; `None` when it is used up.
-    pub reserve: &'a mut dyn FnMut(u64) -> Option<Reservation>,
+    pub reserve: &'a mut (dyn FnMut(u64) -> Option<Reservation> + Send),
 }
 
 /// A place for this much is reserved before a frame is read, because its size is not known before.
