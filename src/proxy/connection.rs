@@ -47,8 +47,11 @@ pub(super) async fn serve(stream: TcpStream, remote: SocketAddr, door: Arc<Door>
     let Ok(local) = stream.local_addr() else { return };
     let clock = door.engine.clock();
     let activity = Arc::new(Activity::new(clock));
-    let caller =
-        Arc::new(Caller { peer: Peer::new(remote, local), activity: Arc::clone(&activity), door: Arc::clone(&door) });
+    let caller = Arc::new(Caller {
+        peer: Peer::new(remote, local),
+        activity: Arc::clone(&activity),
+        door: Arc::clone(&door),
+    });
     let io = TokioIo::new(Watched { stream, activity: Arc::clone(&activity) });
     let service = service_fn(move |request: Request<Incoming>| {
         let caller = Arc::clone(&caller);
@@ -138,7 +141,11 @@ async fn close(mut stream: TcpStream, end: End, door: &Door) {
         End::Http(Ok(())) => linger(stream).await,
         End::Http(Err(error)) if error.is_parse() => {
             // hyper has answered 400, 414 or 431 by itself.
-            door.metrics.request_refused(if error.is_parse_too_large() { "head_too_large" } else { "bad_request" });
+            door.metrics.request_refused(if error.is_parse_too_large() {
+                "head_too_large"
+            } else {
+                "bad_request"
+            });
             if error.is_parse_too_large() {
                 door.metrics.bound_hit(Bound::Head);
             }
@@ -169,8 +176,9 @@ async fn linger(mut stream: TcpStream) {
 /// An answer as it goes over the wire, for where hyper is out of the way.
 fn raw(response: &Response<Bytes>) -> Vec<u8> {
     let status = response.status();
-    let mut raw = format!("HTTP/1.1 {} {}\r\n", status.as_str(), status.canonical_reason().unwrap_or_default())
-        .into_bytes();
+    let mut raw =
+        format!("HTTP/1.1 {} {}\r\n", status.as_str(), status.canonical_reason().unwrap_or_default())
+            .into_bytes();
     for (name, value) in response.headers() {
         raw.extend_from_slice(name.as_str().as_bytes());
         raw.extend_from_slice(b": ");

@@ -137,12 +137,8 @@ impl Fault {
             Self::SlowHead => {
                 shape(StatusCode::REQUEST_TIMEOUT, "slow-head", "The request head did not arrive in time")
             }
-            Self::Method => {
-                shape(StatusCode::METHOD_NOT_ALLOWED, "method", "This method is not supported")
-            }
-            Self::NoRoute { .. } => {
-                shape(StatusCode::NOT_FOUND, "no-route", "The request names no agent")
-            }
+            Self::Method => shape(StatusCode::METHOD_NOT_ALLOWED, "method", "This method is not supported"),
+            Self::NoRoute { .. } => shape(StatusCode::NOT_FOUND, "no-route", "The request names no agent"),
             Self::UnknownAgent | Self::Refused(Refusal::Gone) => {
                 let status = match form {
                     Form::Problem => StatusCode::NOT_FOUND,
@@ -210,9 +206,12 @@ fn refusal_shape(refusal: &Refusal) -> Shape {
         Refusal::NotManaged => {
             shape(StatusCode::CONFLICT, "not-managed", "The agent is suspended, and not by Drowse", None)
         }
-        Refusal::Asleep => {
-            shape(StatusCode::SERVICE_UNAVAILABLE, "asleep", "The agent sleeps, and this does not wake it", None)
-        }
+        Refusal::Asleep => shape(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "asleep",
+            "The agent sleeps, and this does not wake it",
+            None,
+        ),
         Refusal::QueueFull { .. } => {
             shape(StatusCode::TOO_MANY_REQUESTS, "queue-full", "Too many callers wait for the agent", soon)
         }
@@ -249,16 +248,21 @@ fn refusal_detail(refusal: &Refusal, name: &str) -> String {
             format!("{max_held} callers wait for {name} already (max_held); `drowse explain {name}` says why")
         }
         Refusal::Overloaded => {
-            "as many callers wait for agents as may in all (limits.held); `drowse status` lists whom for".to_owned()
+            "as many callers wait for agents as may in all (limits.held); `drowse status` lists whom for"
+                .to_owned()
         }
         Refusal::ResumeFailed { failure, .. } => {
             format!("{}: {}; `drowse explain {name}` has more", failure.class.as_str(), failure.detail)
         }
         Refusal::HoldTimedOut { waiting_for } => {
-            format!("still {waiting_for} when the time to hold a caller was up; `drowse explain {name}` has more")
+            format!(
+                "still {waiting_for} when the time to hold a caller was up; `drowse explain {name}` has more"
+            )
         }
         Refusal::Gone => format!("{name} was deleted while the request waited"),
-        Refusal::ShuttingDown => "send the request again: another replica, or the next one, takes it".to_owned(),
+        Refusal::ShuttingDown => {
+            "send the request again: another replica, or the next one, takes it".to_owned()
+        }
     }
 }
 

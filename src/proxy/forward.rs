@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use http::header::HOST;
 use http::{HeaderValue, Request, Response, StatusCode};
+use http_body::Body;
 use hyper::body::Incoming;
 
 use crate::engine::{Hold, Outcome, Permit, Slot};
@@ -85,7 +86,7 @@ async fn attempt(
             request.headers_mut().insert(HOST, authority);
         }
     }
-    let progress = request.body().progress().cloned();
+    let progress = request.body().progress().filter(|_| !request.body().is_end_stream()).cloned();
     let mut patience = Patience::new(door, call, &permit);
     loop {
         let (mut connection, fresh) = match permit.upstream().pool.take(call.port) {

@@ -77,7 +77,8 @@ impl FrontDoor {
         let failed = |source| BindError { address: wanted, source };
         let listener = listener::bind(wanted).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let door = Door { engine, metrics, settings, stages: Stages::default(), connection_ended: Notify::new() };
+        let door =
+            Door { engine, metrics, settings, stages: Stages::default(), connection_ended: Notify::new() };
         Ok(Self { listener, address, door: Arc::new(door) })
     }
 

@@ -62,10 +62,7 @@ impl Failure {
     }
 }
 
-async fn answer(
-    in_flight: &mut InFlight,
-    request: Request<Incoming>,
-) -> Result<Response<Content>, Failure> {
+async fn answer(in_flight: &mut InFlight, request: Request<Incoming>) -> Result<Response<Content>, Failure> {
     let caller = Arc::clone(in_flight.caller());
     let (parts, incoming) = request.into_parts();
     let Some(route) = find(&caller, &parts)? else { return Ok(healthy().map(ours)) };
@@ -104,7 +101,8 @@ async fn answer(
 /// Where the request goes; `None` for our own health check.
 fn find(caller: &Caller, parts: &request::Parts) -> Result<Option<Route>, Failure> {
     let settings = caller.door.settings.load();
-    let head = Head { method: &parts.method, uri: &parts.uri, version: parts.version, headers: &parts.headers };
+    let head =
+        Head { method: &parts.method, uri: &parts.uri, version: parts.version, headers: &parts.headers };
     if parts.method == Method::CONNECT {
         return Err(Failure::new(Fault::Method, Form::Problem, None));
     }
@@ -157,10 +155,8 @@ fn outgoing(
         // HTTP/1.0 may leave it out; to the agent we speak 1.1.
         insert_host(&mut headers, &parts.uri, route);
     }
-    let wants = Wants {
-        body: !request.body().is_end_stream(),
-        drop_authorization: route.style == Style::Header,
-    };
+    let wants =
+        Wants { body: !request.body().is_end_stream(), drop_authorization: route.style == Style::Header };
     headers::for_agent(&mut headers, &caller.peer, wants);
     *request.headers_mut() = headers;
     *request.uri_mut() = Uri::from(route.target.clone());

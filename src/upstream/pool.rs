@@ -82,7 +82,6 @@ impl Pool {
         }
     }
 
-
     /// Closes the idle connections now, and those in use when they come back: this life has ended.
     pub fn close(&self) {
         let idle = {

@@ -15,13 +15,12 @@ use hyper::body::Incoming;
 use crate::engine::budget::Reservation;
 
 /// The body of a request. One without a body costs nothing.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct RequestBody {
-    incoming: Incoming,
+    /// `None` once everything that the caller sends was read.
+    incoming: Option<Incoming>,
     ahead: VecDeque<Ahead>,
     ahead_bytes: u64,
-    /// Everything that the caller sends was read.
-    ended: bool,
     progress: Option<Arc<Progress>>,
 }
 
@@ -76,15 +75,15 @@ impl RequestBody {
     /// The body as it comes from the caller. `expects` closes it until [`Progress::open`] is called, because
     /// reading it would send the caller a `100 Continue`.
     pub fn new(incoming: Incoming, expects: bool) -> Self {
-        let ended = incoming.is_end_stream();
-        let progress = (!ended).then(|| {
-            Arc::new(Progress {
-                open: AtomicBool::new(!expects),
-                finished: AtomicBool::new(false),
-                opened: AtomicWaker::new(),
-            })
+        if incoming.is_end_stream() {
+            return Self::default();
+        }
+        let progress = Arc::new(Progress {
+            open: AtomicBool::new(!expects),
+            finished: AtomicBool::new(false),
+            opened: AtomicWaker::new(),
         });
-        Self { incoming, ahead: VecDeque::new(), ahead_bytes: 0, ended, progress }
+        Self { incoming: Some(incoming), progress: Some(progress), ..Self::default() }
     }
 
     /// `None` for a request without a body.
@@ -99,27 +98,25 @@ impl RequestBody {
         appetite: &mut Appetite<'_>,
         cx: &mut Context<'_>,
     ) -> Poll<hyper::Result<()>> {
-        while !self.ended && self.ahead_bytes < appetite.limit {
+        while self.ahead_bytes < appetite.limit {
+            let Some(incoming) = &mut self.incoming else { return Poll::Ready(Ok(())) };
             if let Some(progress) = &self.progress
                 && !progress.poll_open(cx)
             {
                 return Poll::Pending;
             }
-            let step = self.incoming.size_hint().exact().unwrap_or(STEP).clamp(1, STEP);
+            let step = incoming.size_hint().exact().unwrap_or(STEP).clamp(1, STEP);
             let Some(reserved) = (appetite.reserve)(step) else { return Poll::Ready(Ok(())) };
-            let frame = std::task::ready!(Pin::new(&mut self.incoming).poll_frame(cx)).transpose()?;
+            let frame = std::task::ready!(self.poll_incoming(cx)).transpose()?;
             if let Some(frame) = frame {
                 self.keep(frame, reserved, step, appetite);
-            } else {
-                self.ended = true;
             }
-            self.ended |= self.incoming.is_end_stream();
         }
         Poll::Ready(Ok(()))
     }
 
     fn keep(&mut self, frame: Frame<Bytes>, reserved: Reservation, step: u64, appetite: &mut Appetite<'_>) {
-        let size = frame.data_ref().map_or(0, |data| data.len() as u64);
+        let size = size_of_data(&frame);
         self.ahead_bytes += size;
         let mut reserved = vec![reserved];
         if size > step {
@@ -130,18 +127,27 @@ impl RequestBody {
         self.ahead.push_back(Ahead { frame, _reserved: reserved });
     }
 
-    fn next_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
         if let Some(ahead) = self.ahead.pop_front() {
-            self.ahead_bytes -= ahead.frame.data_ref().map_or(0, |data| data.len() as u64);
+            self.ahead_bytes -= size_of_data(&ahead.frame);
             return Poll::Ready(Some(Ok(ahead.frame)));
         }
-        if self.ended {
-            return Poll::Ready(None);
+        self.poll_incoming(cx)
+    }
+
+    /// The next frame that the caller sends. Lets go of hyper's end of the body as soon as it is known to be over.
+    fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
+        let frame = std::task::ready!(Pin::new(&mut *incoming).poll_frame(cx));
+        if frame.is_none() || incoming.is_end_stream() {
+            self.incoming = None;
         }
-        let frame = std::task::ready!(Pin::new(&mut self.incoming).poll_frame(cx));
-        self.ended = frame.is_none() || self.incoming.is_end_stream();
         Poll::Ready(frame)
     }
+}
+
+fn size_of_data(frame: &Frame<Bytes>) -> u64 {
+    frame.data_ref().map_or(0, |data| data.len() as u64)
 }
 
 impl Body for RequestBody {
@@ -157,7 +163,7 @@ impl Body for RequestBody {
         {
             return Poll::Pending;
         }
-        let frame = std::task::ready!(self.next_frame(cx));
+        let frame = std::task::ready!(self.poll_next(cx));
         if self.is_end_stream()
             && let Some(progress) = &self.progress
         {
@@ -167,11 +173,14 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ended && self.ahead.is_empty()
+        self.incoming.is_none() && self.ahead.is_empty()
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self.incoming.size_hint().exact() {
+        // What was read ahead of a body of unknown length stays one of unknown length: it was sent in chunks, may
+        // end in trailers, and is passed on as it came.
+        let rest = self.incoming.as_ref().map_or(SizeHint::default(), Body::size_hint);
+        match rest.exact() {
             Some(rest) => SizeHint::with_exact(rest + self.ahead_bytes),
             None => SizeHint::default(),
         }

@@ -1,1 +1,3 @@
-//! x
+//! Integration tests, all in one program.
+
+mod front_door;

@@ -24,7 +24,9 @@ pub(super) fn parse<'a>(settings: &Settings, host: &'a str) -> Result<Option<Nam
 
 fn by_host<'a>(labels: &'a str, domain: &str) -> Result<Named<'a>, String> {
     let malformed = || {
-        format!("{labels:?} before .{domain} is not [<port>--]<agent>.<namespace>, for example 8080--echo.default")
+        format!(
+            "{labels:?} before .{domain} is not [<port>--]<agent>.<namespace>, for example 8080--echo.default"
+        )
     };
     let (first, namespace) = labels.split_once('.').ok_or_else(malformed)?;
     let (port, agent) = split_port(first)?;

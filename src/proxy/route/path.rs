@@ -16,16 +16,17 @@ pub(super) struct ByPath<'a> {
 
 /// The agent that this target names. `None` if it is outside the prefix.
 pub(super) fn parse<'a>(settings: &Settings, target: &'a PathAndQuery) -> Result<Option<ByPath<'a>>, String> {
-    let Some(prefix) = settings.path_prefix.as_deref().filter(|_| settings.find_by.contains(&Style::Path)) else {
+    let Some(prefix) = settings.path_prefix.as_deref().filter(|_| settings.find_by.contains(&Style::Path))
+    else {
         return Ok(None);
     };
     let Some(below) = target.as_str().strip_prefix(prefix) else { return Ok(None) };
     if !(below.is_empty() || below.starts_with(['/', '?'])) {
         return Ok(None);
     }
-    parts(below).map(Some).ok_or_else(|| {
-        format!("Path-routed request must have the form {prefix}/<namespace>/<id>/<port>/...")
-    })
+    parts(below)
+        .map(Some)
+        .ok_or_else(|| format!("Path-routed request must have the form {prefix}/<namespace>/<id>/<port>/..."))
 }
 
 fn parts(below: &str) -> Option<ByPath<'_>> {

@@ -183,3 +183,6 @@ pub fn framing_is_plain(headers: &HeaderMap) -> bool {
         (Some(_), Some(_)) => false,
     }
 }
+
+#[cfg(test)]
+mod tests;
