@@ -25,7 +25,7 @@ pub trait Written: Display + Sized {
 
 impl Written for bool {
     fn read(text: &str) -> Result<Self, String> {
-        match text {
+        match text.to_lowercase().as_str() {
             "true" | "on" | "yes" => Ok(true),
             "false" | "off" | "no" => Ok(false),
             _ => Err(format!("{text:?} is neither true nor false; write true or false")),
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn a_switch_is_read_in_every_spelling_and_nothing_else() {
-        for (text, value) in [("true", true), ("on", true), ("yes", true), ("false", false), ("off", false)] {
+        for (text, value) in [("true", true), ("on", true), ("yes", true), ("false", false), ("OFF", false)] {
             assert_eq!(bool::read(text), Ok(value));
         }
         assert_eq!(bool::read("1").unwrap_err(), r#""1" is neither true nor false; write true or false"#);

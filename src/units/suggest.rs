@@ -1,7 +1,7 @@
 //! What somebody may have meant who wrote a word that is not known.
 
 /// Below this, a suggestion would be a guess.
-const ALIKE: f64 = 0.8;
+const ALIKE: f64 = 0.7;
 
 /// The known word that is most like this one, if any is much like it.
 pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
@@ -10,7 +10,7 @@ pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
         return None;
     }
     let folded = word.to_lowercase().replace('-', "_");
-    let likeness = |known: &str| strsim::jaro_winkler(&folded, &known.replace('-', "_"));
+    let likeness = |known: &str| strsim::normalized_damerau_levenshtein(&folded, &known.replace('-', "_"));
     let scored = known.into_iter().map(|known| (likeness(known), known)).filter(|(score, _)| *score >= ALIKE);
     scored.max_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, known)| known)
 }
@@ -29,6 +29,7 @@ mod tests {
             ("frontdoor", "front_door"),
             ("FrontDoor", "front_door"),
             ("rule", "rules"),
+            ("idel_timeout", "idle_timeout"),
         ] {
             assert_eq!(nearest(word, KNOWN), Some(meant));
         }

@@ -1,3 +1,8 @@
-//! Integration tests, all in one program.
+//! Integration tests: the real program, real processes, real sockets. One binary, so one link step.
 
+mod collide;
 mod front_door;
+mod reload;
+mod sleep_and_wake;
+mod storm;
+mod support;

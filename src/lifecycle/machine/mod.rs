@@ -178,7 +178,7 @@ impl<W> Machine<W> {
             Phase::Draining(drain) if drain.deadline <= ctx.now => self.drain_overdue(ctx, fx),
             Phase::Resuming(_) => self.resume_tick(ctx, fx),
             Phase::Failed { retry_at, .. } if self.check_at.max(*retry_at) <= ctx.now => {
-                self.retry_due(ctx, fx)
+                self.retry_due(ctx, fx);
             }
             _ => {}
         }

@@ -97,6 +97,8 @@ impl<W> Machine<W> {
         let Some(agent) = &self.agent else { return };
         let (uid, revision, mode) = (agent.uid.clone(), agent.revision, agent.mode);
         match mode {
+            // It became a person's suspension since the start was wanted.
+            Mode::Suspended if !self.demanded && self.wake_refusal(ctx).is_some() => self.settle(ctx, fx),
             Mode::Suspended => {
                 let id = self.next_call();
                 self.step(ResumeStep::Writing);
@@ -267,9 +269,15 @@ impl<W> Machine<W> {
     pub(super) fn resume_tick(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
         let Phase::Resuming(resume) = &self.phase else { return };
         if resume.deadline.is_some_and(|deadline| deadline <= ctx.now) {
+            let class = match resume.step {
+                ResumeStep::Writing | ResumeStep::RetryingAt(_) | ResumeStep::ClearingFailedPod => {
+                    FailureClass::Unreachable
+                }
+                _ => FailureClass::Deadline,
+            };
             let detail =
                 format!("not ready after {:?}: {}", ctx.now.since(resume.began), self.phase.waiting_for());
-            self.fail(&Failure::new(FailureClass::Deadline, detail), ctx, fx);
+            self.fail(&Failure::new(class, detail), ctx, fx);
         } else if matches!(resume.step, ResumeStep::RetryingAt(at) if at <= ctx.now) {
             self.write_next(ctx, fx);
         }

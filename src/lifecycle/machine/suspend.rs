@@ -171,7 +171,7 @@ impl<W> Machine<W> {
     pub(super) fn drain_overdue(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
         match self.phase {
             Phase::Draining(Drain { step: DrainStep::AskingPeers, .. }) => {
-                self.change_mind(Abandoned::Veto, ctx, fx)
+                self.change_mind(Abandoned::Veto, ctx, fx);
             }
             Phase::Draining(_) => self.settle_by_write(ctx, fx),
             _ => {}

@@ -1,0 +1,211 @@
+//! The file as it is written. The schema, the reference and the defaults come from here: the comments of the
+//! fields are what users read.
+
+mod process;
+mod rules;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub(crate) use process::{Agent, Backend, Process};
+pub(crate) use rules::{Defaults, Match, Rule};
+
+use super::words::{Domain, Listen, LogFilter, PathPrefix, Switch};
+use crate::units::{ByteSize, Count, HumanDuration, Timeout};
+
+/// The configuration of Drowse: one YAML file. Whatever is left out has its default; an unknown key is refused.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "Drowse configuration")]
+pub(crate) struct File {
+    /// What runs the agents. Exactly one kind must be named. A change of the kind needs a restart.
+    pub(crate) backend: Backend,
+    /// Where requests for agents come in.
+    #[serde(default)]
+    pub(crate) front_door: FrontDoor,
+    /// Where the kubelet and Prometheus ask: `/healthz`, `/readyz`, `/metrics`.
+    #[serde(default)]
+    pub(crate) health: Health,
+    /// The status page, the API and the command line's way in.
+    #[serde(default)]
+    pub(crate) admin: Admin,
+    /// Bounds over all agents together.
+    #[serde(default)]
+    pub(crate) limits: Limits,
+    /// The one switch: `off` stops all suspensions at once. Sleeping agents are still woken.
+    #[serde(default = "on")]
+    pub(crate) suspend: Switch,
+    /// What holds for every agent, unless a rule says otherwise.
+    #[serde(default)]
+    pub(crate) defaults: Defaults,
+    /// What holds for some agents. For each key, the first rule that matches the agent and names the key wins.
+    #[serde(default)]
+    pub(crate) rules: Vec<Rule>,
+    /// What Drowse says about itself.
+    #[serde(default)]
+    pub(crate) telemetry: Telemetry,
+}
+
+fn on() -> Switch {
+    Switch(true)
+}
+
+/// The front door.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct FrontDoor {
+    /// The address for requests to agents. A change needs a restart.
+    pub(crate) listen: Listen,
+    /// Agents are found at `<agent>.<namespace>.<domain>`.
+    pub(crate) domain: Domain,
+    /// The ways to name an agent in a request. One that names two different agents is refused.
+    pub(crate) find_by: Vec<FindBy>,
+    /// With `path` in `find_by`: agents are found at `<path_prefix>/<namespace>/<agent>/<port>/`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) path_prefix: Option<PathPrefix>,
+    /// With `service` in `find_by`: agents are found at `<agent>.<namespace>.svc.<cluster_domain>`.
+    pub(crate) cluster_domain: Domain,
+    /// How long a caller may take to send the head of a request.
+    pub(crate) head_timeout: Timeout,
+    /// How long a connection of a caller may stay open without a request.
+    pub(crate) idle_connection_timeout: Timeout,
+    /// The size of a request's head (its first line and its header fields) at most. From 8KiB to 1MiB.
+    pub(crate) max_head: ByteSize,
+    /// Connections of callers at once at most.
+    pub(crate) max_connections: Count,
+    /// How long requests in flight may take to end when Drowse is told to stop.
+    pub(crate) drain_timeout: HumanDuration,
+}
+
+impl Default for FrontDoor {
+    fn default() -> Self {
+        Self {
+            listen: local(8080),
+            domain: Domain("agents.localhost".into()),
+            find_by: vec![FindBy::Header, FindBy::Host],
+            path_prefix: None,
+            cluster_domain: Domain("cluster.local".into()),
+            head_timeout: Timeout::from_secs(10),
+            idle_connection_timeout: Timeout::from_secs(120),
+            max_head: ByteSize::from_kib(64),
+            max_connections: Count::at_least_one(10_000),
+            drain_timeout: HumanDuration::from_secs(30),
+        }
+    }
+}
+
+fn local(port: u16) -> Listen {
+    Listen(std::net::SocketAddr::from(([127, 0, 0, 1], port)))
+}
+
+/// A way to name an agent in a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum FindBy {
+    /// The header `X-Sandbox-ID`, with `X-Sandbox-Namespace` and `X-Sandbox-Port`.
+    Header,
+    /// The host `<agent>.<namespace>.<domain>`, or `<port>--<agent>.<namespace>.<domain>`.
+    Host,
+    /// The path `<path_prefix>/<namespace>/<agent>/<port>/<rest>`.
+    Path,
+    /// The host `<agent>.<namespace>.svc` or `<agent>.<namespace>.svc.<cluster_domain>`.
+    Service,
+}
+
+/// Health and metrics.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Health {
+    /// The address for health checks and metrics. A change needs a restart.
+    pub(crate) listen: Listen,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self { listen: local(8081) }
+    }
+}
+
+/// The admin side.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Admin {
+    /// The address of the status page and the API. A change needs a restart.
+    pub(crate) listen: Listen,
+    /// A file with the token that callers must send as `Authorization: Bearer <token>`. Relative to the folder of
+    /// this file. Required when `listen` is not a loopback address. A change needs a restart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) token_file: Option<String>,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { listen: local(9090), token_file: None }
+    }
+}
+
+/// Bounds over all agents.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Limits {
+    /// Callers that wait for an agent at most.
+    pub(crate) held: Count,
+    /// How much of the body of a waiting request is read ahead; the rest stays with the caller.
+    pub(crate) held_body: ByteSize,
+    /// How much of the bodies of all waiting requests is read ahead at most.
+    pub(crate) held_body_total: ByteSize,
+    /// Agents that start at once at most.
+    pub(crate) starts_in_flight: Count,
+    /// Agents of one namespace that start at once at most.
+    pub(crate) starts_per_namespace: Count,
+    /// Starts begun in one second at most.
+    pub(crate) starts_per_second: Count,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            held: Count::at_least_one(10_000),
+            held_body: ByteSize::from_kib(64),
+            held_body_total: ByteSize::from_mib(256),
+            starts_in_flight: Count::at_least_one(64),
+            starts_per_namespace: Count::at_least_one(32),
+            starts_per_second: Count::at_least_one(100),
+        }
+    }
+}
+
+/// What Drowse says about itself.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Telemetry {
+    /// The log, on standard error.
+    pub(crate) log: Log,
+}
+
+/// The log.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Log {
+    /// What is logged: `error`, `warn`, `info`, `debug` or `trace`, or for parts of the program such as
+    /// `warn,drowse=debug`.
+    pub(crate) level: LogFilter,
+    /// How a line looks. A change needs a restart.
+    pub(crate) format: LogFormat,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: LogFilter("info".into()), format: LogFormat::Text }
+    }
+}
+
+/// How a line of the log looks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For programs: one JSON object a line.
+    Json,
+}

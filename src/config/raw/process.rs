@@ -1,0 +1,73 @@
+//! The section `backend` as it is written.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::config::words::Label;
+use crate::units::{HumanDuration, Port};
+
+/// What runs the agents: exactly one of these.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
+pub(crate) struct Backend {
+    /// Agents are processes on this machine, listed here. For trying Drowse and for development.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) process: Option<Process>,
+}
+
+/// Agents as processes on this machine.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Process {
+    /// The folder for the working directories and the logs of the agents. Relative to the folder of this file. A
+    /// change needs a restart.
+    pub(crate) state_dir: String,
+    /// How long an agent may take to end after SIGTERM before it gets SIGKILL.
+    pub(crate) stop_grace: HumanDuration,
+    /// The agents. To be listed here is the opt-in: they are routed to and managed unless a rule says otherwise.
+    pub(crate) agents: Vec<Agent>,
+}
+
+impl Default for Process {
+    fn default() -> Self {
+        Self { state_dir: ".drowse".into(), stop_grace: HumanDuration::from_secs(5), agents: Vec::new() }
+    }
+}
+
+/// One agent.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Agent {
+    /// Its name, once in its namespace: lower-case letters, digits and `-`.
+    pub(crate) name: Label,
+    /// Its namespace, of the same form.
+    #[serde(default = "default_namespace")]
+    pub(crate) namespace: Label,
+    /// The program and its arguments. `{port}` is replaced by the port; a first word `drowse` means this very
+    /// program. No shell is involved.
+    #[schemars(length(min = 1))]
+    pub(crate) command: Vec<String>,
+    /// The TCP port on 127.0.0.1 that it listens on. No two agents share one.
+    pub(crate) port: Port,
+    /// Environment variables, besides those of Drowse. `{port}` is replaced here too.
+    #[serde(default)]
+    pub(crate) env: BTreeMap<String, String>,
+    /// The folder that it starts in; made if it does not exist. Relative to the folder of this file. If left out:
+    /// `<state_dir>/<namespace>/<name>`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) working_dir: Option<String>,
+    /// Labels, for rules to match.
+    #[serde(default)]
+    pub(crate) labels: BTreeMap<String, String>,
+    /// Rule keys for this agent alone, such as `drowse.dev/idle-timeout: 5m`; used where a rule or `defaults` says
+    /// `allow_annotations: true`.
+    #[serde(default)]
+    pub(crate) annotations: BTreeMap<String, String>,
+}
+
+fn default_namespace() -> Label {
+    Label("default".into())
+}

@@ -1,0 +1,131 @@
+//! The sections `defaults` and `rules` as they are written.
+//!
+//! The rule keys stand beside the other keys of a rule. serde's `flatten` would lose the places of mistakes, so a
+//! macro writes them into both structs.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::policy::glob::Glob;
+use crate::policy::rules::Keys;
+use crate::units::{Count, HumanDuration, InFlight, PathPatterns, Port, Timeout};
+
+macro_rules! with_rule_keys {
+    ($(#[$meta:meta])* struct $name:ident { $($(#[$own_meta:meta])* $own:ident: $own_type:ty,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+        #[serde(default, deny_unknown_fields)]
+        pub(crate) struct $name {
+            $($(#[$own_meta])* pub(crate) $own: $own_type,)*
+            /// Agents may override rule keys by annotations `drowse.dev/<key-with-dashes>`. If nothing says so: false.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub(crate) allow_annotations: Option<bool>,
+            /// The front door routes to the agent.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub(crate) route: Option<bool>,
+            /// Drowse suspends the agent when it is idle and resumes it on demand. Otherwise it only watches.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub(crate) manage: Option<bool>,
+            /// How long nothing must happen before the agent is suspended.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub(crate) idle_timeout: Option<Timeout>,
+            /// How long the agent stays up after a resume, whatever happens.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub(crate) min_running: Option<HumanDuration>,
+            /// How long one caller waits for the agent before it gets 504.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub(crate) hold_timeout: Option<Timeout>,
+            /// How long a resume may take before it counts as failed.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub(crate) resume_deadline: Option<Timeout>,
+            /// Callers that wait for the agent at most; the next one gets 429.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub(crate) max_held: Option<Count>,
+            /// Requests that the agent gets at once at most; more wait. A number, or `unlimited`.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub(crate) max_in_flight: Option<InFlight>,
+            /// The agent's port when a request names none; if left out, the one that the agent declares, else 8080.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub(crate) port: Option<Port>,
+            /// Paths whose requests neither wake the agent nor keep it up. A `*` at the end stands for any rest.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub(crate) must_not_wake: Option<PathPatterns>,
+            /// Traffic also resumes the agent when a person suspended it.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub(crate) resume_user_suspended: Option<bool>,
+            /// Say what would be suspended, and suspend nothing.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub(crate) dry_run: Option<bool>,
+        }
+
+        impl From<$name> for Keys {
+            fn from(raw: $name) -> Self {
+                Self {
+                    route: raw.route,
+                    manage: raw.manage,
+                    idle_timeout: raw.idle_timeout,
+                    min_running: raw.min_running,
+                    hold_timeout: raw.hold_timeout,
+                    resume_deadline: raw.resume_deadline,
+                    max_held: raw.max_held,
+                    max_in_flight: raw.max_in_flight,
+                    port: raw.port,
+                    must_not_wake: raw.must_not_wake,
+                    resume_user_suspended: raw.resume_user_suspended,
+                    dry_run: raw.dry_run,
+                }
+            }
+        }
+    };
+}
+
+/// A layer as it would be written, for the schema to show what is built in.
+impl From<Keys> for Defaults {
+    fn from(keys: Keys) -> Self {
+        Self {
+            allow_annotations: Some(false),
+            route: keys.route,
+            manage: keys.manage,
+            idle_timeout: keys.idle_timeout,
+            min_running: keys.min_running,
+            hold_timeout: keys.hold_timeout,
+            resume_deadline: keys.resume_deadline,
+            max_held: keys.max_held,
+            max_in_flight: keys.max_in_flight,
+            port: keys.port,
+            must_not_wake: keys.must_not_wake,
+            resume_user_suspended: keys.resume_user_suspended,
+            dry_run: keys.dry_run,
+        }
+    }
+}
+
+with_rule_keys! {
+    /// What holds for every agent, unless a rule says otherwise.
+    struct Defaults {}
+}
+
+with_rule_keys! {
+    /// What holds for some agents.
+    struct Rule {
+        /// Which agents it is for; if left out, all.
+        #[serde(rename = "match")]
+        matches: Match,
+    }
+}
+
+/// Which agents a rule is for: those that fit everything named here.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Match {
+    /// The namespace. `*` stands for any run of characters; quote what begins with one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) namespace: Option<Glob>,
+    /// The name, of the same form.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) name: Option<Glob>,
+    /// Labels that the agent has, with exactly these values.
+    pub(crate) labels: BTreeMap<String, String>,
+}

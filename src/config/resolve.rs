@@ -1,0 +1,180 @@
+//! From the file as written to the configuration as used: defaults for what is left out, paths made absolute, and
+//! the checks that need more than one value.
+
+mod agents;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use super::decode::{Document, Step};
+use super::model::{Admin, Backend, Config, FindBy, FrontDoor, Health, Log};
+use super::raw;
+use crate::engine;
+use crate::policy::Policy;
+use crate::policy::rules::{Layer, Match, Rule, RuleSet};
+
+use Step::{Index, Key};
+
+/// hyper's read buffer cannot be smaller, and a head beyond the larger one is an attack.
+const MAX_HEAD_BYTES: std::ops::RangeInclusive<u64> = 8 << 10..=1 << 20;
+
+/// Checks a file and fills in what it leaves out. What is wrong is noted in the document; then the result is not
+/// to be used.
+pub(super) fn resolve(file: raw::File, document: &Document<'_, '_>, path: PathBuf) -> Option<Config> {
+    let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
+    check_listens(&file, document);
+    check_limits(&file.limits, document);
+    let backend = match file.backend.process {
+        Some(process) => Some(Backend::Process(agents::resolve(process, document, &folder))),
+        None => {
+            let advice = "no kind of backend is named; write process: with a list of agents below";
+            document.report(&[Key("backend"), Key("process")], advice);
+            None
+        }
+    };
+    Some(Config {
+        path,
+        backend: backend?,
+        front_door: front_door(file.front_door, document),
+        health: Health { listen: file.health.listen.0 },
+        admin: admin(file.admin, document, &folder),
+        held_body_bytes: to_usize(file.limits.held_body.get()),
+        limits: limits(&file.limits),
+        suspend: file.suspend.0,
+        rules: rules(file.defaults, file.rules, file.suspend.0, document),
+        log: Log { level: file.telemetry.log.level.0, format: file.telemetry.log.format },
+    })
+}
+
+/// Sizes are bounded far below what a 32-bit machine can address.
+fn to_usize(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+/// What holds where nobody says anything. To be listed in the file is an agent's opt-in, as long as the process
+/// backend is the only one.
+pub(super) fn built_in() -> Policy {
+    Policy { route: true, manage: true, ..Policy::default() }
+}
+
+fn rules(defaults: raw::Defaults, rules: Vec<raw::Rule>, suspend: bool, document: &Document<'_, '_>) -> RuleSet {
+    let defaults = Layer {
+        allow_annotations: defaults.allow_annotations,
+        keys: defaults.into(),
+        from: "defaults".to_owned(),
+    };
+    let rules = rules.into_iter().enumerate().map(|(index, rule)| {
+        let line = document.line(&[Key("rules"), Index(index)]).unwrap_or_default();
+        rule_at(rule, format!("rules[{index}] (line {line})"))
+    });
+    RuleSet::new(Policy { suspend, ..built_in() }, defaults, rules.collect())
+}
+
+fn rule_at(rule: raw::Rule, from: String) -> Rule {
+    let raw::Match { namespace, name, labels } = rule.matches.clone();
+    let layer = Layer { allow_annotations: rule.allow_annotations, keys: rule.into(), from };
+    Rule { matches: Match { namespace, name, labels }, layer }
+}
+
+fn limits(raw: &raw::Limits) -> engine::Limits {
+    engine::Limits {
+        held: raw.held.get(),
+        held_body_bytes: raw.held_body_total.get(),
+        starts_in_flight: raw.starts_in_flight.get(),
+        starts_per_namespace: raw.starts_per_namespace.get(),
+        starts_per_second: raw.starts_per_second.get(),
+    }
+}
+
+fn check_limits(limits: &raw::Limits, document: &Document<'_, '_>) {
+    let (one, total) = (limits.held_body, limits.held_body_total);
+    if one > total {
+        let message = format!("{total} for all is less than held_body for one; write at least {one}");
+        document.report(&[Key("limits"), Key("held_body_total")], message);
+    }
+}
+
+fn front_door(raw: raw::FrontDoor, document: &Document<'_, '_>) -> FrontDoor {
+    let report = |key, message: String| document.report(&[Key("front_door"), Key(key)], message);
+    for (index, way) in raw.find_by.iter().enumerate() {
+        if raw.find_by[..index].contains(way) {
+            let message = "this way stands here a second time; write it once";
+            document.report(&[Key("front_door"), Key("find_by"), Index(index)], message);
+        }
+    }
+    if raw.find_by.is_empty() {
+        report("find_by", "no agent could be found; write for example [header, host]".into());
+    }
+    match (&raw.path_prefix, raw.find_by.contains(&FindBy::Path)) {
+        (None, true) => report("find_by", "path needs a prefix; write path_prefix: /agents below front_door".into()),
+        (Some(_), false) => report("path_prefix", "this does nothing; write path into find_by, too".into()),
+        _ => {}
+    }
+    if !MAX_HEAD_BYTES.contains(&raw.max_head.get()) {
+        report("max_head", format!("{} is out of range; write a size from 8KiB to 1MiB", raw.max_head));
+    }
+    FrontDoor {
+        listen: raw.listen.0,
+        domain: raw.domain.0,
+        find_by: raw.find_by,
+        path_prefix: raw.path_prefix.map(|prefix| prefix.0),
+        cluster_domain: raw.cluster_domain.0,
+        head_timeout: raw.head_timeout.get(),
+        idle_connection_timeout: raw.idle_connection_timeout.get(),
+        max_head_bytes: to_usize(raw.max_head.get()),
+        max_connections: to_usize(raw.max_connections.get().into()),
+        drain_timeout: raw.drain_timeout.get(),
+    }
+}
+
+fn admin(raw: raw::Admin, document: &Document<'_, '_>, folder: &Path) -> Admin {
+    let listen = raw.listen.0;
+    if raw.token_file.is_none() && !listen.ip().is_loopback() {
+        let message = format!(
+            "{listen} can be reached from other machines; write token_file: <file with a token> below admin, or listen on \
+             127.0.0.1:{}",
+            listen.port()
+        );
+        document.report(&[Key("admin"), Key("listen")], message);
+    }
+    if raw.token_file.as_ref().is_some_and(String::is_empty) {
+        document.report(&[Key("admin"), Key("token_file")], "the path is empty; write the path of a file");
+    }
+    Admin { listen, token_file: raw.token_file.map(|file| folder.join(file)) }
+}
+
+/// No two listeners, and no agent, on one port.
+fn check_listens(file: &raw::File, document: &Document<'_, '_>) {
+    let ours = [
+        ("front_door", file.front_door.listen.0),
+        ("health", file.health.listen.0),
+        ("admin", file.admin.listen.0),
+    ];
+    // A mistyped address must not be blamed for what its default would collide with.
+    let read = |(section, _): &(&str, SocketAddr)| !document.is_spoiled(&[Key(section), Key("listen")]);
+    let ours: Vec<_> = ours.into_iter().filter(read).collect();
+    for (index, (section, address)) in ours.iter().enumerate() {
+        if let Some((other, _)) = ours[..index].iter().find(|(_, other)| collide(*address, *other)) {
+            let message = format!("{address} is taken by {other}.listen; write another port");
+            document.report(&[Key(section), Key("listen")], message);
+        }
+    }
+    let agents = file.backend.process.iter().flat_map(|process| &process.agents);
+    let mut users: HashMap<u16, String> = HashMap::new();
+    for (index, agent) in agents.enumerate() {
+        let port = agent.port.get();
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let by_us = ours.iter().find(|(_, ours)| collide(address, *ours)).map(|(name, _)| format!("{name}.listen"));
+        if let Some(user) = by_us.or_else(|| users.get(&port).cloned()) {
+            let message = format!("port {port} is taken by {user}; write another port");
+            document.report(&[Key("backend"), Key("process"), Key("agents"), Index(index), Key("port")], message);
+        }
+        users.entry(port).or_insert_with(|| format!("the agent {}/{}", agent.namespace, agent.name));
+    }
+}
+
+fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+    let any = a.ip().is_unspecified() || b.ip().is_unspecified();
+    a.port() != 0 && a.port() == b.port() && (any || a.ip() == b.ip())
+}
