@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests")]
 
 mod collide;
+mod front_door;
 mod reload;
 mod sleep_and_wake;
 mod storm;
