@@ -34,6 +34,9 @@ pub struct Watch {
     task: AbortHandle,
 }
 
+/// How a change of the file ended.
+pub type Reload<'a> = Result<&'a Config, &'a ConfigError>;
+
 /// What became of the last change.
 #[derive(Clone, Debug, Default)]
 pub struct Status {
@@ -44,15 +47,16 @@ pub struct Status {
 }
 
 impl Watch {
-    /// Watches the file that `running` was loaded from. `on_reload` is told of every change whether it was applied.
+    /// Watches the file that `running` was loaded from. `on_reload` is told of every change: what is in
+    /// force now, or why the file was refused.
     ///
     /// Must be called within a tokio runtime. Where the system cannot watch folders, changes are found by reading
     /// the file every few seconds.
-    pub fn start(running: Config, on_reload: impl Fn(bool) + Send + 'static) -> Self {
+    pub fn start(running: Config, on_reload: impl Fn(Reload<'_>) + Send + 'static) -> Self {
         Self::start_polling(running, on_reload, POLL)
     }
 
-    fn start_polling(running: Config, on_reload: impl Fn(bool) + Send + 'static, poll: Duration) -> Self {
+    fn start_polling(running: Config, on_reload: impl Fn(Reload<'_>) + Send + 'static, poll: Duration) -> Self {
         let path = running.path.clone();
         let running = Arc::new(running);
         let (sender, configs) = watch::channel(Arc::clone(&running));
@@ -90,7 +94,7 @@ impl Drop for Watch {
 /// Looks at the file, then waits for a reason to look again. No more events come once this is dropped.
 async fn run(
     path: PathBuf,
-    mut reader: Reader<impl Fn(bool)>,
+    mut reader: Reader<impl Fn(Reload<'_>)>,
     mut folders: Folders,
     changed: Arc<Notify>,
     poll: Duration,
@@ -188,7 +192,7 @@ struct Reader<F> {
     seen: Option<Text>,
 }
 
-impl<F: Fn(bool)> Reader<F> {
+impl<F: Fn(Reload<'_>)> Reader<F> {
     /// Does nothing when the file is as it was at the last look.
     fn look(&mut self, (text, error): Read, path: &Path) {
         if self.seen.as_ref() == Some(&text) {
@@ -229,14 +233,15 @@ impl<F: Fn(bool)> Reader<F> {
         // The first look is for a change between the start and now; without one there is nothing to tell.
         if changed || recovered || !first_look {
             tracing::info!("the configuration file was applied");
-            (self.on_reload)(true);
+            (self.on_reload)(Ok(&self.sender.borrow()));
         }
     }
 
     fn refuse(&self, error: ConfigError) {
         tracing::error!("the configuration file was refused, what held before goes on:\n{error}");
-        self.status.lock().error = Some(Arc::new(error));
-        (self.on_reload)(false);
+        let error = Arc::new(error);
+        self.status.lock().error = Some(Arc::clone(&error));
+        (self.on_reload)(Err(&error));
     }
 }
 

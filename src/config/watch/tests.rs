@@ -36,7 +36,7 @@ impl Bench {
         let folder = tempfile::tempdir().unwrap();
         let path = prepare(folder.path());
         let (sender, reloads) = tokio::sync::mpsc::unbounded_channel();
-        let on_reload = move |applied| _ = sender.send(applied);
+        let on_reload = move |reload: Reload<'_>| _ = sender.send(reload.is_ok());
         // No test waits for the file to be read without an event.
         let watch = Watch::start_polling(crate::config::load(&path).unwrap(), on_reload, 10 * PATIENCE);
         Self { configs: watch.configs(), watch, reloads, path, _folder: folder }
@@ -144,7 +144,7 @@ async fn a_change_between_the_start_and_the_first_look_is_not_missed() {
     fs::write(&path, text(1)).unwrap();
     let loaded = crate::config::load(&path).unwrap();
     fs::write(&path, text(2)).unwrap();
-    let watch = Watch::start(loaded, |_| {});
+    let watch = Watch::start(loaded, |_: Reload<'_>| {});
     let mut configs = watch.configs();
     timeout(PATIENCE, configs.wait_for(|config| idle_secs(config) == 2)).await.unwrap().unwrap();
 }
@@ -177,7 +177,7 @@ async fn without_any_event_the_file_is_read_every_few_seconds() {
     fs::write(&path, text(1)).unwrap();
     let running = Arc::new(crate::config::load(&path).unwrap());
     let (sender, mut configs) = watch::channel(Arc::clone(&running));
-    let reader = Reader { running, sender, status: Arc::default(), on_reload: |_| {}, seen: None };
+    let reader = Reader { running, sender, status: Arc::default(), on_reload: |_: Reload<'_>| {}, seen: None };
     let deaf = Folders { watcher: None, watched: Vec::new() };
     fs::write(&path, text(2)).unwrap();
     let task = tokio::spawn(run(path.clone(), reader, deaf, Arc::new(Notify::new()), POLL));
@@ -204,7 +204,7 @@ fn a_file_that_stays_as_it_is_is_looked_at_and_nothing_is_said() {
     let running = Arc::new(crate::config::parse(&text(1), Path::new("/drowse.yaml")).unwrap());
     let (sender, configs) = watch::channel(Arc::clone(&running));
     let calls = AtomicUsize::new(0);
-    let on_reload = |_| _ = calls.fetch_add(1, Ordering::Relaxed);
+    let on_reload = |_: Reload<'_>| _ = calls.fetch_add(1, Ordering::Relaxed);
     let mut reader = Reader { running, sender, status: Arc::default(), on_reload, seen: None };
     let good = || (Text::Bytes(text(1).into_bytes()), None);
     let bad = || (Text::Bytes(b"?".to_vec()), None);
