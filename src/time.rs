@@ -83,7 +83,7 @@ impl Clock {
 
     /// The moment as tokio's timers want it.
     pub fn instant(&self, moment: Moment) -> tokio::time::Instant {
-        let far = Duration::from_secs(365 * 24 * 3600);
+        let far = Duration::from_hours(365 * 24);
         self.started + moment.since(Moment::START).min(far)
     }
 }

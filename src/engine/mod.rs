@@ -1,17 +1,46 @@
 //! The shell around `lifecycle`: holds every agent's machine, runs its effects, and lets requests in.
+//!
+//! Lock order: an agent's machine, then its effects. Effects run after the machine's lock is released, but in the
+//! order in which they were decided.
 
 pub mod budget;
+mod calls;
+mod command;
+mod deadlines;
+mod effects;
+mod hold;
+mod permit;
+mod probing;
+mod slot;
 pub mod snapshot;
+mod starts;
+mod table;
+mod view;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::ArcSwap;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::agent::AgentKey;
-use crate::backend::Profile;
-use crate::lifecycle::Refusal;
-use crate::policy::Policy;
-use crate::time::{Clock, Moment};
-use crate::upstream::Upstream;
+use crate::backend::{Backend, BackendEvent, Profile};
+use crate::lifecycle::Event;
+use crate::metrics::Metrics;
+use crate::policy::rules::RuleSet;
+use crate::time::Clock;
+
+pub use command::CommandError;
+pub use hold::{Hold, Ticket, Waited};
+pub use permit::{Outcome, Permit};
+pub use slot::Slot;
+
+use budget::Budget;
+use deadlines::Deadlines;
+use starts::Starts;
+use table::Table;
 
 /// Bounds that hold over all agents together.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,116 +57,191 @@ pub struct Limits {
     pub starts_per_second: u32,
 }
 
-/// Everything Drowse knows about all agents.
-pub struct Engine {}
-
-/// One agent.
-pub struct Slot {}
-
-/// A caller that found the gate closed.
-#[derive(Clone, Copy, Debug)]
-pub struct Hold {
-    /// The port that it asked for, if it did: probed besides the agent's own.
-    pub port: Option<u16>,
-    /// Whether it may wake the agent (false for `must_not_wake` paths).
-    pub wakes: bool,
-    /// How long it waits at most.
-    pub deadline: Moment,
-}
-
-/// A place in an agent's queue. A future: it ends with a [`Permit`] or a [`Refusal`]. Dropping it gives the
-/// place back at once.
-pub struct Ticket {}
-
-/// A place among the requests in flight to one agent. Until it is finished or dropped the agent is not
-/// suspended.
-pub struct Permit {}
-
-/// How a caller's wait was spent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Waited {
-    /// From arrival to release.
-    pub hold: Duration,
-    /// Of the resume that it waited for: from its begin until the pod showed its address.
-    pub resume: Duration,
-    /// Of that resume: from the address to the first answer.
-    pub probe: Duration,
-    /// The agent had to be started for it.
-    pub cold: bool,
-}
-
-/// How a request ended, for the permit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The agent answered, and it counts as activity.
-    Answered,
-    /// It failed, was refused by the agent with 5xx, or is of a kind that must not keep it up.
-    NoActivity,
+/// Everything Drowse knows about all agents, and the only one who changes it.
+pub struct Engine {
+    table: Table,
+    rules: ArcSwap<RuleSet>,
+    backend: Arc<dyn Backend>,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    deadlines: Deadlines,
+    starts: Starts,
+    held: Arc<Budget>,
+    held_bytes: Arc<Budget>,
+    /// Everything that exists was reported, and the watch stands.
+    synced: AtomicBool,
+    /// Drowse is about to end: nobody is suspended, and nobody new is held.
+    ending: AtomicBool,
+    tasks: TaskTracker,
+    ended: CancellationToken,
 }
 
 impl Engine {
+    /// An engine that knows no agent yet; [`Engine::run`] makes it live.
+    pub fn new(
+        backend: Arc<dyn Backend>,
+        rules: RuleSet,
+        limits: &Limits,
+        metrics: Arc<Metrics>,
+        clock: Clock,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            table: Table::default(),
+            rules: ArcSwap::from_pointee(rules),
+            backend,
+            clock,
+            metrics,
+            deadlines: Deadlines::default(),
+            starts: Starts::new(limits),
+            held: Budget::new(limits.held.into()),
+            held_bytes: Budget::new(limits.held_body_bytes),
+            synced: AtomicBool::new(false),
+            ending: AtomicBool::new(false),
+            tasks: TaskTracker::new(),
+            ended: CancellationToken::new(),
+        })
+    }
+
+    /// Watches the backend, and fires deadlines, until [`Engine::shutdown`].
+    pub async fn run(self: Arc<Self>) {
+        let events = self.backend.watch();
+        tokio::select! {
+            () = self.ended.cancelled() => {}
+            () = self.watch(events) => {}
+            () = self.fire_deadlines() => {}
+            () = self.grant_starts() => {}
+        }
+    }
+
+    /// Drowse is about to end: from here on nobody is suspended, and whoever would have to wait is refused.
+    pub fn begin_shutdown(&self) {
+        self.ending.store(true, Ordering::Release);
+    }
+
+    /// Ends [`Engine::run`] and everything that it began, and lets go of the agents.
+    pub async fn shutdown(&self) {
+        self.begin_shutdown();
+        self.ended.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.backend.shutdown().await;
+    }
+
     /// The agent of this name, if there is one.
-    pub fn slot(&self, _key: &AgentKey) -> Option<Arc<Slot>> {
-        todo!()
+    pub fn slot(&self, key: &AgentKey) -> Option<Arc<Slot>> {
+        self.table.get(key)
     }
 
-    /// The clock everything here uses.
-    pub fn clock(&self) -> Clock {
-        todo!()
+    /// The clock that everything here uses.
+    pub const fn clock(&self) -> Clock {
+        self.clock
     }
 
-    /// Queues up for an agent whose gate [`Slot::enter`] found closed or full.
-    pub fn hold(self: &Arc<Self>, _slot: &Arc<Slot>, _hold: Hold) -> Result<Ticket, Refusal> {
-        todo!()
+    /// The metrics.
+    pub const fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
     }
 
-    /// The budget for bodies of held requests.
-    pub fn held_bytes(&self) -> &Arc<budget::Budget> {
-        todo!()
-    }
-}
-
-impl Slot {
-    /// Its name.
-    pub fn key(&self) -> &AgentKey {
-        todo!()
+    /// The budget for bodies of held requests, in bytes.
+    pub const fn held_bytes(&self) -> &Arc<Budget> {
+        &self.held_bytes
     }
 
-    /// What the rules say about it now.
-    pub fn policy(&self) -> Arc<Policy> {
-        todo!()
+    /// Whether everything that exists is known, so that Drowse is ready to serve.
+    pub fn is_synced(&self) -> bool {
+        self.synced.load(Ordering::Acquire)
     }
 
-    /// What the backend says about it.
-    pub fn profile(&self) -> Arc<Profile> {
-        todo!()
+    /// Whether Drowse is about to end.
+    pub fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Acquire)
     }
 
-    /// Lets a request in if the agent is up: no lock, no timer.
-    pub fn enter(self: &Arc<Self>, _engine: &Arc<Engine>) -> Option<Permit> {
-        todo!()
-    }
-}
-
-impl Permit {
-    /// Where to send the request.
-    pub fn upstream(&self) -> &Arc<Upstream> {
-        todo!()
-    }
-
-    /// How the wait was spent; `None` for a request that did not wait.
-    pub fn waited(&self) -> Option<Waited> {
-        todo!()
+    /// New rules and limits: every agent's policy changes now, and its running deadlines with it.
+    pub fn reconfigure(self: &Arc<Self>, rules: RuleSet, limits: &Limits) {
+        self.rules.store(Arc::new(rules));
+        self.held.resize(limits.held.into());
+        self.held_bytes.resize(limits.held_body_bytes);
+        self.starts.set_limits(limits);
+        for slot in self.table.all() {
+            slot.set_policy(self.rules.load().resolve(slot.key(), &slot.profile()).policy);
+            self.handle(&slot, Event::Tick);
+        }
     }
 
-    /// Whether the gate has not moved since this permit was given: if it has, a request of which no byte was sent
-    /// should queue up again.
-    pub fn is_current(&self) -> bool {
-        todo!()
+    async fn watch(self: &Arc<Self>, mut events: mpsc::Receiver<BackendEvent>) {
+        while let Some(event) = events.recv().await {
+            self.observe(event);
+        }
+        // A backend that reports nothing any more: fail awake.
+        self.set_synced(false);
+        std::future::pending::<()>().await;
     }
 
-    /// Ends the request. Dropping the permit is [`Outcome::NoActivity`].
-    pub fn finish(self, _outcome: Outcome) {
-        todo!()
+    /// One report of the backend.
+    fn observe(self: &Arc<Self>, event: BackendEvent) {
+        match event {
+            BackendEvent::Agent { key, seen, profile } => {
+                let slot = self.slot_for(&key, &profile);
+                self.handle(&slot, Event::Agent(seen));
+            }
+            BackendEvent::AgentGone { key, uid } => {
+                if let Some(slot) = self.table.get(&key) {
+                    self.handle(&slot, Event::AgentGone(uid));
+                    self.forget_if_gone(&slot);
+                }
+            }
+            // Of an agent that is not (yet, or any more) there: it is reported again with the agent.
+            BackendEvent::Pod { key, seen } => {
+                if let Some(slot) = self.table.get(&key) {
+                    self.handle(&slot, Event::Pod(seen));
+                }
+            }
+            BackendEvent::PodGone { key, pod, revision } => {
+                if let Some(slot) = self.table.get(&key) {
+                    self.handle(&slot, Event::PodGone { pod, revision });
+                }
+            }
+            BackendEvent::Synced => self.set_synced(true),
+            BackendEvent::Stale => self.set_synced(false),
+        }
+    }
+
+    fn set_synced(self: &Arc<Self>, synced: bool) {
+        if self.synced.swap(synced, Ordering::AcqRel) != synced && synced {
+            for slot in self.table.all() {
+                self.handle(&slot, Event::Tick);
+            }
+        }
+    }
+
+    /// The agent's slot, made if it is new, with its policy up to date.
+    fn slot_for(&self, key: &AgentKey, profile: &Arc<Profile>) -> Arc<Slot> {
+        let known = self.table.get(key);
+        if let Some(slot) = &known
+            && *slot.profile() == **profile
+        {
+            return Arc::clone(slot);
+        }
+        let resolved = self.rules.load().resolve(key, profile);
+        for problem in &resolved.problems {
+            tracing::warn!(agent = %key, "{problem}");
+        }
+        if let Some(slot) = known {
+            slot.set_profile(Arc::clone(profile));
+            slot.set_policy(resolved.policy);
+            return slot;
+        }
+        self.metrics.phase_changed(None, Some(crate::lifecycle::PhaseName::Unknown));
+        self.table.insert(Slot::new(key.clone(), Arc::clone(profile), resolved.policy, self.clock.now()))
+    }
+
+    fn forget_if_gone(&self, slot: &Arc<Slot>) {
+        let machine = slot.machine.lock();
+        if machine.is_gone() {
+            self.metrics.phase_changed(Some(machine.phase().name()), None);
+            self.deadlines.disarm(slot, &machine);
+            self.table.remove(slot.key());
+        }
     }
 }

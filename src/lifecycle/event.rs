@@ -1,1 +1,85 @@
-//! To come.
+//! What can happen to an agent.
+
+use crate::agent::{AgentUid, Life, PodUid, Revision};
+use crate::time::Moment;
+
+use super::observation::{AgentSeen, PodSeen, SuspendedBy, WriteError};
+use super::waitlist::WaiterId;
+
+/// What can happen to an agent. Every one may come at any time, twice, or late.
+#[derive(Debug)]
+pub enum Event<W> {
+    /// The object was seen, by the watch or a read.
+    Agent(AgentSeen),
+    /// The object with this identity was deleted.
+    AgentGone(AgentUid),
+    /// A pod was seen.
+    Pod(PodSeen),
+    /// A pod does not exist any more.
+    PodGone {
+        /// Which pod.
+        pod: PodUid,
+        /// In the order of the pod's observations.
+        revision: Revision,
+    },
+    /// A caller found the gate closed or full.
+    Arrive(Arrival<W>),
+    /// A caller that waited has left.
+    Leave(WaiterId),
+    /// A request ended while others wait for its place.
+    PlaceFreed,
+    /// An operator or a schedule wants the agent up.
+    Demand,
+    /// An operator wants the agent down now. Nothing happens if it is in use.
+    SuspendNow(SuspendedBy),
+    /// It is this agent's turn to start.
+    StartGranted,
+    /// A write or a read came back.
+    Done {
+        /// Which one.
+        id: CallId,
+        /// The object as written or read.
+        result: Result<AgentSeen, WriteError>,
+    },
+    /// This life answers, and was attested (guard IDENT). Where to reach it is published already.
+    Answers(Life),
+    /// The leader asks: is nothing in flight at this revision, and may I suspend?
+    DrainAsked {
+        /// Identity of the object.
+        uid: AgentUid,
+        /// The revision that the leader will make its write conditional on.
+        revision: Revision,
+    },
+    /// Every other replica has said "nothing in flight, gate closed" for this revision (guard ACK).
+    PeersAcknowledged(Revision),
+    /// Some replica objected, or did not answer.
+    PeersVetoed(Revision),
+    /// A deadline has come, or the policy has changed.
+    Tick,
+}
+
+/// Names one call to the backend, so that a late answer is not taken for that of a newer call.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct CallId(pub u64);
+
+/// A caller that found the gate closed or full.
+#[derive(Debug)]
+pub struct Arrival<W> {
+    /// Its place in the order of arrival.
+    pub id: WaiterId,
+    /// What is given back on release or refusal.
+    pub waiter: W,
+    /// How long it waits at most.
+    pub deadline: Moment,
+    /// Whether it is a reason to resume the agent.
+    pub wakes: bool,
+}
+
+/// Whose start goes first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Class {
+    /// Somebody waits.
+    Interactive = 0,
+    /// Nobody waits: a schedule, an operator's `resume --all`.
+    Background = 1,
+}

@@ -1,8 +1,9 @@
 //! The phases of an agent, and what belongs to each.
 
-use crate::agent::{Life, Revision};
+use crate::agent::{Generation, Life, Revision};
 use crate::time::Moment;
 
+use super::effect::Abandoned;
 use super::observation::{Failure, SuspendedBy};
 
 /// Where an agent is in its life. Requests pass only in [`Phase::Running`].
@@ -37,28 +38,32 @@ pub enum Phase {
 pub struct Drain {
     /// The acknowledgements, the write and the fence are all about this revision.
     pub revision: Revision,
+    /// The generation at that revision: a later one means that the mode may have changed in between.
+    pub generation: Generation,
+    /// The life that was served when the gate closed; `None` if it was closed already.
+    pub life: Option<Life>,
     /// How far it is.
     pub step: DrainStep,
     /// When the next thing must have happened.
     pub deadline: Moment,
     /// What is written as the reason.
     pub by: SuspendedBy,
+    /// Why it is given up, should the agent turn out to be running.
+    pub abandon: Abandoned,
 }
 
 /// How far a drain is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum DrainStep {
-    /// Leader: waits for every other replica's word.
+    /// Leader: waits for every other replica's word. Nothing is written, so the leader may still change its mind.
     AskingPeers,
     /// Leader: the write is under way.
     Writing,
-    /// Any: the suspension may or may not have been written. Only a newer revision of the object tells.
-    Unsettled {
-        /// Whether a write that settles it (or a read) is under way.
-        settling: bool,
-    },
     /// Not the leader: acknowledged. Routes nothing until a newer revision says Running (guard FENCE).
     Fenced,
+    /// The suspension may or may not have been written. A write (or a read) that settles it is under way, or
+    /// is repeated at the deadline; only a newer revision of the object ends this.
+    Settling,
 }
 
 /// A start that is under way.
@@ -70,10 +75,12 @@ pub struct Resume {
     pub began: Moment,
     /// When the pod showed its address.
     pub addressed: Option<Moment>,
-    /// When it counts as failed.
-    pub deadline: Moment,
+    /// When it counts as failed; `None` until it had its turn.
+    pub deadline: Option<Moment>,
     /// Whether callers have to wait for a start: false while a running agent is only looked at anew.
     pub cold: bool,
+    /// How many of its writes were not confirmed.
+    pub unconfirmed: u32,
 }
 
 /// How far a start is.
@@ -81,17 +88,14 @@ pub struct Resume {
 pub enum ResumeStep {
     /// Waits for its turn among all starts.
     Paced,
+    /// Asks the other replicas whether the dead pod may be cleared away.
+    AskingPeers,
     /// Writes the suspension of a dead pod, which makes way for a new one.
     ClearingFailedPod,
-    /// Writes the resume.
+    /// Writes the resume (or reads why that was not possible).
     Writing,
-    /// The last write was not confirmed; it is repeated (or the object read) at this moment.
-    RetryingAt {
-        /// When.
-        at: Moment,
-        /// How many times it was tried.
-        attempt: u32,
-    },
+    /// The last write was not confirmed; it is repeated at this moment.
+    RetryingAt(Moment),
     /// Waits for a pod with an address.
     AwaitingPod,
     /// Waits for this life to answer.
@@ -166,10 +170,10 @@ impl Phase {
             Self::Suspending | Self::Suspended => "waiting for the resume to begin",
             Self::Resuming(resume) => match resume.step {
                 ResumeStep::Paced => "waiting for the turn of this start among all starts",
-                ResumeStep::ClearingFailedPod => "waiting for a failed pod to be cleared away",
-                ResumeStep::Writing | ResumeStep::RetryingAt { .. } => {
-                    "waiting for the resume to be accepted"
+                ResumeStep::AskingPeers | ResumeStep::ClearingFailedPod => {
+                    "waiting for a failed pod to be cleared away"
                 }
+                ResumeStep::Writing | ResumeStep::RetryingAt(_) => "waiting for the resume to be accepted",
                 ResumeStep::AwaitingPod => "waiting for the pod to start",
                 ResumeStep::Probing(_) => "waiting for the agent to answer on its port",
             },

@@ -1,1 +1,126 @@
-//! To come.
+//! The callers that wait for one agent, in order of arrival, each with its own deadline.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::time::Moment;
+
+/// A place in the queue; a larger one arrived later.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct WaiterId(pub u64);
+
+/// The queue. Its length is bounded by whoever adds to it (`max_held`).
+#[derive(Debug)]
+pub struct Waitlist<W> {
+    by_arrival: BTreeMap<WaiterId, Waiting<W>>,
+    by_deadline: BTreeSet<(Moment, WaiterId)>,
+    waking: usize,
+}
+
+#[derive(Debug)]
+struct Waiting<W> {
+    waiter: W,
+    deadline: Moment,
+    wakes: bool,
+}
+
+impl<W> Default for Waitlist<W> {
+    fn default() -> Self {
+        Self { by_arrival: BTreeMap::new(), by_deadline: BTreeSet::new(), waking: 0 }
+    }
+}
+
+impl<W> Waitlist<W> {
+    /// Adds a caller at the end. `wakes` says whether it is a reason to resume the agent.
+    pub fn push(&mut self, id: WaiterId, waiter: W, deadline: Moment, wakes: bool) {
+        debug_assert!(self.by_arrival.last_key_value().is_none_or(|(last, _)| *last < id), "ids grow");
+        self.by_deadline.insert((deadline, id));
+        self.waking += usize::from(wakes);
+        self.by_arrival.insert(id, Waiting { waiter, deadline, wakes });
+    }
+
+    /// Takes the caller that has waited longest.
+    pub fn pop_first(&mut self) -> Option<W> {
+        let id = *self.by_arrival.first_key_value()?.0;
+        self.remove(id)
+    }
+
+    /// Takes one caller out, wherever it stands; `None` if it is not (any more) in the queue.
+    pub fn remove(&mut self, id: WaiterId) -> Option<W> {
+        let gone = self.by_arrival.remove(&id)?;
+        self.by_deadline.remove(&(gone.deadline, id));
+        self.waking -= usize::from(gone.wakes);
+        Some(gone.waiter)
+    }
+
+    /// Takes a caller whose deadline has come.
+    pub fn pop_expired(&mut self, now: Moment) -> Option<W> {
+        let (deadline, id) = *self.by_deadline.first()?;
+        if deadline <= now { self.remove(id) } else { None }
+    }
+
+    /// The earliest deadline of all.
+    pub fn next_deadline(&self) -> Option<Moment> {
+        self.by_deadline.first().map(|(deadline, _)| *deadline)
+    }
+
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.by_arrival.len()
+    }
+
+    /// Whether nobody waits.
+    pub fn is_empty(&self) -> bool {
+        self.by_arrival.is_empty()
+    }
+
+    /// Whether anybody waits who is a reason to resume the agent.
+    pub const fn wants_wake(&self) -> bool {
+        self.waking > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn at(seconds: u64) -> Moment {
+        Moment::START + Duration::from_secs(seconds)
+    }
+
+    fn list(deadlines: &[u64]) -> Waitlist<usize> {
+        let mut list = Waitlist::default();
+        for (n, deadline) in deadlines.iter().enumerate() {
+            list.push(WaiterId(n as u64), n, at(*deadline), n % 2 == 0);
+        }
+        list
+    }
+
+    #[test]
+    fn release_is_in_order_of_arrival_whatever_the_deadlines() {
+        let mut list = list(&[9, 3, 6]);
+        assert_eq!(
+            (list.pop_first(), list.pop_first(), list.pop_first(), list.pop_first()),
+            (Some(0), Some(1), Some(2), None)
+        );
+        assert_eq!(list.next_deadline(), None);
+    }
+
+    #[test]
+    fn expiry_is_in_order_of_deadline_and_only_when_it_has_come() {
+        let mut list = list(&[9, 3, 6]);
+        assert_eq!(list.pop_expired(at(2)), None);
+        assert_eq!(
+            (list.pop_expired(at(6)), list.pop_expired(at(6)), list.pop_expired(at(6))),
+            (Some(1), Some(2), None)
+        );
+        assert_eq!(list.next_deadline(), Some(at(9)));
+    }
+
+    #[test]
+    fn who_leaves_frees_the_place_at_once_and_only_once() {
+        let mut list = list(&[9, 3]);
+        assert_eq!((list.remove(WaiterId(0)), list.remove(WaiterId(0)), list.len()), (Some(0), None, 1));
+        assert!(!list.wants_wake(), "the second does not wake");
+    }
+}

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 /// What holds for one agent, after rules and annotations were applied. [`rules`] makes it.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a key of the configuration")]
 pub struct Policy {
     /// The front door routes to it.
     pub route: bool,

@@ -1,1 +1,9 @@
-//! x
+//! Integration tests: the real program, real processes, real sockets. One binary, so one link step.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests")]
+
+mod collide;
+mod reload;
+mod sleep_and_wake;
+mod storm;
+mod support;

@@ -1,1 +1,151 @@
-//! x
+//! Runs the gate under loom, which tries every interleaving of its atomic steps.
+//!
+//! The gate is compiled from the same file as in Drowse; only its `sync` is loom's.
+
+#![cfg(test)]
+#![allow(dead_code, unreachable_pub, reason = "the gate is compiled here as it stands")]
+
+mod sync {
+    pub(crate) mod atomic {
+        pub(crate) use loom::sync::atomic::{AtomicU64, Ordering};
+    }
+}
+
+mod time {
+    #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+    pub(crate) struct Moment(u64);
+
+    impl Moment {
+        pub(crate) const fn from_micros(micros: u64) -> Self {
+            Self(micros)
+        }
+        pub(crate) const fn as_micros(self) -> u64 {
+            self.0
+        }
+    }
+}
+
+#[path = "../../../src/lifecycle/gate.rs"]
+mod gate;
+
+use gate::{Entry, Gate};
+use loom::sync::Arc;
+use loom::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use loom::thread;
+use time::Moment;
+
+const NO_LIMIT: u32 = u32::MAX;
+
+fn open_gate() -> Arc<Gate> {
+    let gate = Arc::new(Gate::default());
+    gate.open(false);
+    gate
+}
+
+#[test]
+fn a_gate_that_closed_as_idle_has_nobody_in_flight_and_lets_nobody_in() {
+    loom::model(|| {
+        let gate = open_gate();
+        let pod_is_up = Arc::new(AtomicBool::new(true));
+        let callers: Vec<_> = (0..2)
+            .map(|_| {
+                let (gate, pod_is_up) = (Arc::clone(&gate), Arc::clone(&pod_is_up));
+                thread::spawn(move || {
+                    if gate.enter(NO_LIMIT) == Entry::Admitted {
+                        assert!(pod_is_up.load(Ordering::SeqCst), "a request reached a suspended pod");
+                        let _ = gate.leave(None);
+                    }
+                })
+            })
+            .collect();
+        if gate.close_if_idle() {
+            pod_is_up.store(false, Ordering::SeqCst);
+        }
+        callers.into_iter().for_each(|caller| caller.join().unwrap());
+    });
+}
+
+#[test]
+fn who_closes_the_gate_as_idle_sees_every_activity_before_it() {
+    loom::model(|| {
+        let gate = open_gate();
+        let served = Arc::new(AtomicU32::new(0));
+        let caller = {
+            let (gate, served) = (Arc::clone(&gate), Arc::clone(&served));
+            thread::spawn(move || {
+                if gate.enter(NO_LIMIT) == Entry::Admitted {
+                    served.store(1, Ordering::SeqCst);
+                    let _ = gate.leave(Some(Moment::from_micros(7)));
+                }
+            })
+        };
+        if gate.close_if_idle() && served.load(Ordering::SeqCst) == 1 {
+            assert_eq!(gate.last_activity(), Moment::from_micros(7));
+        }
+        caller.join().unwrap();
+    });
+}
+
+#[test]
+fn whoever_waits_for_a_place_is_told_when_one_is_free() {
+    loom::model(|| {
+        let gate = open_gate();
+        assert_eq!(gate.enter(1), Entry::Admitted);
+        let told = Arc::new(AtomicBool::new(false));
+        let leaver = {
+            let (gate, told) = (Arc::clone(&gate), Arc::clone(&told));
+            thread::spawn(move || {
+                if gate.leave(None) {
+                    told.store(true, Ordering::SeqCst);
+                }
+            })
+        };
+        let entry = gate.enter_or_wait(1);
+        leaver.join().unwrap();
+        match entry {
+            Entry::Admitted => assert!(!told.load(Ordering::SeqCst), "nobody waits who is in"),
+            Entry::Full => {
+                assert!(told.load(Ordering::SeqCst), "the wake-up was lost");
+                assert!(gate.enter_from_queue(1));
+            }
+            Entry::Closed => panic!("nobody closed it"),
+        }
+    });
+}
+
+#[test]
+fn nobody_overtakes_those_who_wait_when_the_gate_opens() {
+    loom::model(|| {
+        let gate = Arc::new(Gate::default());
+        let newcomer = {
+            let gate = Arc::clone(&gate);
+            thread::spawn(move || gate.enter(1) == Entry::Admitted)
+        };
+        gate.open(true);
+        assert!(gate.enter_from_queue(1), "the first in the queue gets the place");
+        gate.clear_waiting();
+        assert!(!newcomer.join().unwrap());
+    });
+}
+
+#[test]
+fn no_more_are_in_flight_than_may_be() {
+    loom::model(|| {
+        let gate = open_gate();
+        let inside = Arc::new(AtomicU32::new(0));
+        let callers: Vec<_> = (0..2)
+            .map(|_| {
+                let (gate, inside) = (Arc::clone(&gate), Arc::clone(&inside));
+                thread::spawn(move || {
+                    if gate.enter(1) == Entry::Admitted {
+                        assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
+                        inside.fetch_sub(1, Ordering::SeqCst);
+                        let _ = gate.leave(None);
+                    }
+                })
+            })
+            .collect();
+        callers.into_iter().for_each(|caller| caller.join().unwrap());
+        assert_eq!(gate.in_flight(), 0);
+    });
+}

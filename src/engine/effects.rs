@@ -1,0 +1,190 @@
+//! Runs what a machine has decided.
+//!
+//! What must be true the moment the machine's lock is released (who is released to where, that nothing new goes to
+//! a dying pod) is done under it; everything else after it, in order.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use parking_lot::MutexGuard;
+use tokio_util::sync::CancellationToken;
+
+use crate::lifecycle::{Context, Effect, Event, Machine, Refusal, Transition, WaiterId};
+
+use super::hold::{Caller, Waited};
+use super::permit::{Permit, Place};
+use super::slot::Deferred;
+use super::{Engine, Slot};
+
+/// Something to do after the machine's lock is released.
+enum Deed {
+    Answer(Caller, Result<Permit, Refusal>),
+    Effect(Effect<Caller>),
+}
+
+impl Engine {
+    /// One event for one agent.
+    pub(super) fn handle(self: &Arc<Self>, slot: &Arc<Slot>, event: Event<Caller>) {
+        self.handle_locked(slot, slot.machine.lock(), event);
+    }
+
+    /// Gives a new caller its number in the order of arrival, in the same step in which it arrives.
+    pub(super) fn next_waiter(
+        self: &Arc<Self>,
+        slot: &Arc<Slot>,
+        arrive: impl FnOnce(WaiterId) -> Event<Caller>,
+    ) -> WaiterId {
+        let machine = slot.machine.lock();
+        let id = WaiterId(slot.arrivals.fetch_add(1, Ordering::Relaxed));
+        self.handle_locked(slot, machine, arrive(id));
+        id
+    }
+
+    pub(super) fn handle_locked(
+        self: &Arc<Self>,
+        slot: &Arc<Slot>,
+        mut machine: MutexGuard<'_, Machine<Caller>>,
+        event: Event<Caller>,
+    ) {
+        let policy = slot.policy();
+        let ctx = Context {
+            now: self.clock.now(),
+            policy: &policy,
+            may_suspend: self.is_synced() && !self.is_ending(),
+            alone: true,
+        };
+        let mut effects = Vec::new();
+        machine.handle(event, ctx, &mut effects);
+        self.deadlines.arm(slot, &machine);
+        let deeds: Vec<Deed> =
+            effects.into_iter().filter_map(|effect| self.settle_now(slot, effect)).collect();
+        if deeds.is_empty() {
+            return;
+        }
+        // Hand over hand: whoever decides next waits here until these have run.
+        let order = slot.effects.lock();
+        drop(machine);
+        let unwanted = self.run_all(slot, order, deeds);
+        // Giving back a place may decide something anew, so only now.
+        drop(unwanted);
+    }
+
+    /// The part of an effect that belongs under the machine's lock.
+    fn settle_now(self: &Arc<Self>, slot: &Arc<Slot>, effect: Effect<Caller>) -> Option<Deed> {
+        match effect {
+            Effect::Retire => {
+                if let Some(upstream) = slot.upstream.swap(None) {
+                    upstream.pool.close();
+                }
+                None
+            }
+            Effect::Release { waiter, start } => {
+                let waited = Waited {
+                    hold: self.clock.now().since(waiter.arrived),
+                    resume: start.resume,
+                    probe: start.probe,
+                    cold: start.cold,
+                };
+                let Some(upstream) = slot.upstream.load_full() else {
+                    // The gate is open, so this does not happen; should it, no place may be lost.
+                    debug_assert!(false, "an open gate without an upstream");
+                    let _ = slot.gate().leave(None);
+                    return Some(Deed::Answer(waiter, Err(Refusal::Gone)));
+                };
+                let place = Place::new(Arc::clone(slot), Arc::clone(self));
+                Some(Deed::Answer(waiter, Ok(Permit::new(place, upstream, Some(waited)))))
+            }
+            Effect::Refuse { waiter, refusal } => Some(Deed::Answer(waiter, Err(refusal))),
+            other => Some(Deed::Effect(other)),
+        }
+    }
+
+    /// Returns the permits of callers that have left meanwhile.
+    fn run_all(
+        self: &Arc<Self>,
+        slot: &Arc<Slot>,
+        mut order: MutexGuard<'_, Deferred>,
+        deeds: Vec<Deed>,
+    ) -> Vec<Permit> {
+        let mut unwanted = Vec::new();
+        for deed in deeds {
+            match deed {
+                Deed::Answer(caller, answer) => {
+                    if let Err(Ok(permit)) = caller.answer.send(answer) {
+                        unwanted.push(permit);
+                    }
+                }
+                Deed::Effect(effect) => self.run_effect(slot, &mut order, effect),
+            }
+        }
+        unwanted
+    }
+
+    fn run_effect(self: &Arc<Self>, slot: &Arc<Slot>, order: &mut Deferred, effect: Effect<Caller>) {
+        let key = slot.key();
+        match effect {
+            Effect::Suspend { id, uid, revision, by } => {
+                self.call(slot, id, self.backend.suspend(key, &uid, revision, by));
+            }
+            Effect::Resume { id, uid, from } => self.call(slot, id, self.backend.resume(key, &uid, from)),
+            Effect::Read { id } => self.call(slot, id, self.backend.read(key)),
+            Effect::RequestStart(class) => self.starts.request(key, class),
+            Effect::CancelStart => self.starts.cancel(key),
+            Effect::StartDone => self.starts.done(key),
+            Effect::Probe { life, address } => {
+                let cancel = CancellationToken::new();
+                if let Some(earlier) = order.probe.replace(cancel.clone()) {
+                    earlier.cancel();
+                }
+                self.probe(slot, life, address, cancel);
+            }
+            Effect::StopProbe => {
+                if let Some(probe) = order.probe.take() {
+                    probe.cancel();
+                }
+            }
+            Effect::Record(transition) => self.record(slot, &transition),
+            // One replica: there is nobody to ask, and nobody asks.
+            Effect::AskPeers(_) | Effect::Acknowledge(_) | Effect::Veto(_) => {}
+            // Done under the machine's lock.
+            Effect::Retire | Effect::Release { .. } | Effect::Refuse { .. } => {}
+        }
+    }
+
+    /// The one place that turns transitions into logs and metrics.
+    fn record(&self, slot: &Arc<Slot>, transition: &Transition) {
+        let agent = tracing::field::display(slot.key());
+        match transition {
+            Transition::Phase { from, to } => {
+                self.metrics.phase_changed(Some(*from), Some(*to));
+                tracing::debug!(agent, from = from.as_str(), to = to.as_str(), "phase changed");
+                slot.changed.notify_waiters();
+            }
+            Transition::Resumed(start) => {
+                if start.cold {
+                    self.metrics.resume_finished(Ok(()), start.resume + start.probe);
+                    self.metrics.probe_finished(start.probe);
+                }
+                tracing::info!(agent, resume = ?start.resume, probe = ?start.probe, cold = start.cold, "agent is up");
+            }
+            Transition::Failed { failure, retry_in, took } => {
+                if let Some(took) = took {
+                    self.metrics.resume_finished(Err(failure.class), *took);
+                }
+                let class = failure.class.as_str();
+                tracing::warn!(agent, class, detail = %failure.detail, ?retry_in, "agent failed");
+            }
+            Transition::Suspended(by) => {
+                self.metrics.suspend_finished(Ok(()));
+                tracing::info!(agent, ?by, "agent is suspended");
+            }
+            Transition::SuspendAbandoned(why) => {
+                self.metrics.suspend_finished(Err(why.as_str()));
+                tracing::info!(agent, why = why.as_str(), "suspension given up; the agent stays up");
+            }
+            Transition::WouldSuspend => {
+                tracing::info!(agent, "would be suspended now, were it not for dry_run");
+            }
+        }
+    }
+}

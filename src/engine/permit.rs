@@ -1,0 +1,77 @@
+//! A place among the requests in flight. While one exists the agent is not suspended (invariant 2).
+
+use std::sync::Arc;
+
+use crate::lifecycle::Event;
+use crate::upstream::Upstream;
+
+use super::hold::Waited;
+use super::{Engine, Slot};
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The agent answered, and it counts as activity.
+    Answered,
+    /// It failed, was refused by the agent with 5xx, or is of a kind that must not keep it up.
+    NoActivity,
+}
+
+/// A place among the requests in flight to one agent, and where to send the request.
+pub struct Permit {
+    place: Place,
+    upstream: Arc<Upstream>,
+    waited: Option<Waited>,
+    epoch: u32,
+}
+
+/// The place itself: given back when dropped.
+pub(super) struct Place {
+    slot: Arc<Slot>,
+    engine: Arc<Engine>,
+    outcome: Outcome,
+}
+
+impl Permit {
+    pub(super) fn new(place: Place, upstream: Arc<Upstream>, waited: Option<Waited>) -> Self {
+        let epoch = place.slot.gate().epoch();
+        Self { place, upstream, waited, epoch }
+    }
+
+    /// Where to send the request.
+    pub const fn upstream(&self) -> &Arc<Upstream> {
+        &self.upstream
+    }
+
+    /// How the wait was spent; `None` for a request that did not wait.
+    pub const fn waited(&self) -> Option<Waited> {
+        self.waited
+    }
+
+    /// Whether the gate has not moved since this permit was given: if it has, a request of which no byte was sent
+    /// should queue up again.
+    pub fn is_current(&self) -> bool {
+        self.place.slot.gate().epoch() == self.epoch
+    }
+
+    /// Ends the request. Dropping the permit is [`Outcome::NoActivity`].
+    pub fn finish(mut self, outcome: Outcome) {
+        self.place.outcome = outcome;
+    }
+}
+
+impl Place {
+    /// Stands for a place that the gate has counted.
+    pub(super) const fn new(slot: Arc<Slot>, engine: Arc<Engine>) -> Self {
+        Self { slot, engine, outcome: Outcome::NoActivity }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let touch = (self.outcome == Outcome::Answered).then(|| self.engine.clock().now());
+        if self.slot.gate().leave(touch) {
+            self.engine.handle(&self.slot, Event::PlaceFreed);
+        }
+    }
+}

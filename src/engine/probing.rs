@@ -1,0 +1,80 @@
+//! Finding out when an agent answers, and that it is the one that is meant (guard IDENT).
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+use crate::agent::Life;
+use crate::lifecycle::Event;
+use crate::upstream::pool::Pool;
+use crate::upstream::{Upstream, probe};
+
+use super::{Engine, Slot};
+
+/// How soon the question who answers there is asked again.
+const ATTEST_RETRY: Duration = Duration::from_millis(50);
+
+impl Engine {
+    /// Probes one life until it answers or the token is cancelled.
+    pub(super) fn probe(
+        self: &Arc<Self>,
+        slot: &Arc<Slot>,
+        life: Life,
+        address: IpAddr,
+        cancel: CancellationToken,
+    ) {
+        let (engine, slot) = (Arc::clone(self), Arc::clone(slot));
+        self.spawn(async move {
+            tokio::select! {
+                () = cancel.cancelled() => {}
+                (port, stream) = engine.find_answer(&slot, &life, address) => {
+                    engine.answered(&slot, life, address, port, stream);
+                }
+            }
+        });
+    }
+
+    /// Bounded by the caller, who cancels it when the start counts as failed.
+    async fn find_answer(&self, slot: &Arc<Slot>, life: &Life, address: IpAddr) -> (u16, TcpStream) {
+        loop {
+            let (port, stream) = probe::until_answers(address, || slot.ports_to_probe()).await;
+            match self.backend.attest(slot.key(), life, SocketAddr::new(address, port)).await {
+                Ok(true) => return (port, stream),
+                Ok(false) => tracing::warn!(
+                    agent = %slot.key(), pod = %life.pod.0, %address, port,
+                    "something answers at the agent's address that is not this agent; not using it"
+                ),
+                Err(error) => {
+                    tracing::debug!(agent = %slot.key(), error, "cannot tell yet who answers at the agent's address");
+                }
+            }
+            tokio::time::sleep(ATTEST_RETRY).await;
+        }
+    }
+
+    /// Publishes where requests go, then lets the machine open the gate: both under the machine's lock.
+    fn answered(
+        self: &Arc<Self>,
+        slot: &Arc<Slot>,
+        life: Life,
+        address: IpAddr,
+        port: u16,
+        stream: TcpStream,
+    ) {
+        let machine = slot.machine.lock();
+        if machine.awaits(&life) {
+            let upstream = Upstream {
+                life: life.clone(),
+                address,
+                ready_port: port,
+                ready_at: self.clock.now(),
+                pool: Pool::with_first(port, stream),
+            };
+            slot.upstream.store(Some(Arc::new(upstream)));
+            self.handle_locked(slot, machine, Event::Answers(life));
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! One agent: its machine behind a small lock, and beside it what a warm request needs without one.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::agent::AgentKey;
+use crate::backend::Profile;
+use crate::lifecycle::{Entry, Gate, Machine};
+use crate::policy::Policy;
+use crate::time::Moment;
+use crate::upstream::Upstream;
+
+use super::hold::Caller;
+use super::permit::Place;
+use super::{Engine, Permit};
+
+/// The port of an agent of which nobody says one.
+const DEFAULT_PORT: u16 = 8080;
+
+/// One agent.
+pub struct Slot {
+    key: AgentKey,
+    gate: Arc<Gate>,
+    /// Where requests go while the gate is open. Changed only under the machine's lock, set before it opens.
+    pub(super) upstream: ArcSwapOption<Upstream>,
+    profile: ArcSwap<Profile>,
+    policy: ArcSwap<Policy>,
+    pub(super) machine: Mutex<Machine<Caller>>,
+    pub(super) effects: Mutex<Deferred>,
+    /// Callers that ever waited; changed only under the machine's lock.
+    pub(super) arrivals: AtomicU64,
+    /// Ports that callers who wait have named, and how many of them; probed besides the agent's own.
+    pub(super) ports: Mutex<BTreeMap<u16, u32>>,
+    /// Notified when the phase has changed.
+    pub(super) changed: Notify,
+}
+
+/// What belongs to the running of effects, under the effects' lock.
+#[derive(Default)]
+pub(super) struct Deferred {
+    /// Ends the probe under way.
+    pub(super) probe: Option<CancellationToken>,
+}
+
+impl Slot {
+    pub(super) fn new(key: AgentKey, profile: Arc<Profile>, policy: Policy, now: Moment) -> Self {
+        let gate = Arc::new(Gate::default());
+        let seed = BuildHasherDefault::<DefaultHasher>::default().hash_one(&key);
+        Self {
+            gate: Arc::clone(&gate),
+            upstream: ArcSwapOption::empty(),
+            profile: ArcSwap::new(profile),
+            policy: ArcSwap::from_pointee(policy),
+            machine: Mutex::new(Machine::new(gate, seed, now)),
+            effects: Mutex::default(),
+            arrivals: AtomicU64::new(0),
+            ports: Mutex::default(),
+            changed: Notify::new(),
+            key,
+        }
+    }
+
+    /// Its name.
+    pub const fn key(&self) -> &AgentKey {
+        &self.key
+    }
+
+    /// What the rules say about it now.
+    pub fn policy(&self) -> Arc<Policy> {
+        self.policy.load_full()
+    }
+
+    /// What the backend says about it.
+    pub fn profile(&self) -> Arc<Profile> {
+        self.profile.load_full()
+    }
+
+    /// Its gate.
+    pub(super) fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// The port of a request that names none: the policy's, else the one that the agent declares, else 8080.
+    pub fn default_port(&self) -> u16 {
+        self.policy.load().port.or(self.profile.load().port).unwrap_or(DEFAULT_PORT)
+    }
+
+    /// Lets a request in if the agent is up: no lock, no timer.
+    pub fn enter(self: &Arc<Self>, engine: &Arc<Engine>) -> Option<Permit> {
+        if self.gate.enter(self.policy.load().in_flight_limit()) != Entry::Admitted {
+            return None;
+        }
+        let upstream = self.upstream.load_full();
+        let place = Place::new(Arc::clone(self), Arc::clone(engine));
+        // If the gate has closed again since, because the pod was lost, the place is given back.
+        Some(Permit::new(place, upstream?, None))
+    }
+
+    /// Where the probe should look: the agent's own port and those that callers wait for.
+    pub(super) fn ports_to_probe(&self) -> Vec<u16> {
+        let own = self.default_port();
+        let asked: Vec<u16> = self.ports.lock().keys().copied().filter(|port| *port != own).collect();
+        std::iter::once(own).chain(asked).collect()
+    }
+
+    pub(super) fn set_policy(&self, policy: Policy) {
+        self.policy.store(Arc::new(policy));
+    }
+
+    pub(super) fn set_profile(&self, profile: Arc<Profile>) {
+        self.profile.store(profile);
+    }
+}

@@ -1,0 +1,199 @@
+//! Turns an agent's state into what people are shown: one sentence that says why.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::agent::AgentKey;
+use crate::lifecycle::{Failure, Machine, Phase, PhaseName, SuspendedBy};
+use crate::policy::Policy;
+use crate::policy::idle::{Says, Signal, Source, Verdict, verdict};
+use crate::time::{Clock, Moment};
+
+use super::hold::Caller;
+use super::snapshot::{AgentDetail, AgentView, FailureView, PolicyKeyView, SignalView};
+use super::{Engine, Slot};
+
+impl Engine {
+    /// All agents, by name.
+    pub fn views(&self) -> Vec<AgentView> {
+        let mut slots = self.table.all();
+        slots.sort_by(|a, b| a.key().cmp(b.key()));
+        slots.iter().map(|slot| self.view(slot)).collect()
+    }
+
+    /// One agent, explained.
+    pub fn detail(&self, key: &AgentKey) -> Option<AgentDetail> {
+        let slot = self.slot(key)?;
+        let (policy, now) = (slot.policy(), self.clock.now());
+        let machine = slot.machine.lock();
+        let signals = machine.signals(&policy);
+        let failure = machine.last_failure().map(|(failure, attempts)| FailureView {
+            class: failure.class.as_str().to_owned(),
+            detail: failure.detail.to_string(),
+            attempts,
+            retry_at: match machine.phase() {
+                Phase::Failed { retry_at, .. } => Some(self.clock.wall(*retry_at)),
+                _ => None,
+            },
+        });
+        drop(machine);
+        let upstream = slot.upstream.load_full();
+        Some(AgentDetail {
+            agent: self.view(&slot),
+            signals: signals.iter().map(|signal| signal_view(signal, &policy, now, self.clock)).collect(),
+            log: if failure.is_some() { self.backend.last_log_lines(key) } else { Vec::new() },
+            failure,
+            address: upstream
+                .map(|upstream| std::net::SocketAddr::new(upstream.address, upstream.ready_port).to_string()),
+            policy: self
+                .rules
+                .load()
+                .resolve(key, &slot.profile())
+                .provenance
+                .iter()
+                .map(policy_key_view)
+                .collect(),
+        })
+    }
+
+    /// One agent as the list shows it.
+    pub(super) fn view(&self, slot: &Arc<Slot>) -> AgentView {
+        let (policy, now) = (slot.policy(), self.clock.now());
+        let machine = slot.machine.lock();
+        let state = State { machine: &machine, policy: &policy, now };
+        let active = machine.gate().last_activity();
+        AgentView {
+            namespace: slot.key().namespace().to_owned(),
+            name: slot.key().name().to_owned(),
+            phase: machine.phase().name(),
+            since: self.clock.wall(machine.since()),
+            last_activity: (active > Moment::START).then(|| self.clock.wall(active)),
+            in_flight: machine.gate().in_flight(),
+            held: u32::try_from(machine.held()).unwrap_or(u32::MAX),
+            idle_deadline: state.idle_deadline(self.clock),
+            reason: state.reason(),
+            managed: policy.manage,
+        }
+    }
+}
+
+struct State<'a> {
+    machine: &'a Machine<Caller>,
+    policy: &'a Policy,
+    now: Moment,
+}
+
+impl State<'_> {
+    fn idle_deadline(&self, clock: Clock) -> Option<Timestamp> {
+        let suspends = self.policy.manage && self.policy.suspend && !self.policy.dry_run;
+        if !suspends || self.machine.phase().name() != PhaseName::Running {
+            return None;
+        }
+        match self.verdict() {
+            Verdict::Idle => Some(clock.wall(self.now)),
+            Verdict::UpUntil(until, _) => Some(clock.wall(until)),
+            Verdict::Busy(_) => None,
+        }
+    }
+
+    fn verdict(&self) -> Verdict {
+        verdict(&self.machine.signals(self.policy), self.policy.idle_timeout, self.now)
+    }
+
+    fn reason(&self) -> String {
+        match self.machine.phase() {
+            Phase::Unknown => "nothing is known about it yet".to_owned(),
+            Phase::Running { .. } => self.why_up(),
+            Phase::Draining(_) => "idle; its suspension is being settled".to_owned(),
+            Phase::Suspending => format!("{}; its pod is still ending", self.who_suspended()),
+            Phase::Suspended => match self.machine.last_failure() {
+                Some((failure, _)) => format!("{}; before that, {}", self.who_suspended(), failed(failure)),
+                None => self.who_suspended().to_owned(),
+            },
+            Phase::Resuming(_) => format!("starting: {}", self.machine.phase().waiting_for()),
+            Phase::Failed { failure, retry_at } if *retry_at > self.now => {
+                format!(
+                    "{}; the next attempt is made in {}",
+                    failed(failure),
+                    human(retry_at.since(self.now))
+                )
+            }
+            Phase::Failed { failure, .. } => format!("{}; the next call starts it again", failed(failure)),
+        }
+    }
+
+    fn who_suspended(&self) -> &'static str {
+        match self.machine.agent().map(|agent| agent.suspended_by) {
+            Some(SuspendedBy::Person) if self.policy.resume_user_suspended => {
+                "suspended by a person; the next call resumes it all the same"
+            }
+            Some(SuspendedBy::Person) => "suspended by a person; calls do not resume it",
+            _ => "suspended by Drowse; the next call resumes it",
+        }
+    }
+
+    fn why_up(&self) -> String {
+        if !self.policy.manage {
+            return "up; Drowse does not manage it".to_owned();
+        }
+        if !self.policy.suspend {
+            return "up; all suspensions are switched off (suspend: off)".to_owned();
+        }
+        let dry_run = if self.policy.dry_run { " (dry_run: it will not be suspended)" } else { "" };
+        let why = match self.verdict() {
+            Verdict::Busy(_) => match (self.machine.gate().in_flight(), self.machine.held()) {
+                (1, 0) => "1 request in flight".to_owned(),
+                (n, 0) => format!("{n} requests in flight"),
+                (n, held) => format!("{n} in flight, {held} waiting for a place"),
+            },
+            Verdict::UpUntil(until, source) => {
+                let left = human(until.since(self.now));
+                match source {
+                    Source::Requests => format!("last request {} ago; idle in {left}", self.ago()),
+                    Source::MinRunning => format!("came up lately (min_running); may be suspended in {left}"),
+                    Source::Start => format!("came up or was wanted lately; idle in {left}"),
+                }
+            }
+            Verdict::Idle => "idle".to_owned(),
+        };
+        why + dry_run
+    }
+
+    fn ago(&self) -> String {
+        human(self.now.since(self.machine.gate().last_activity()))
+    }
+}
+
+fn failed(failure: &Failure) -> String {
+    format!("{}: {}", failure.class.as_str(), failure.detail)
+}
+
+fn signal_view(signal: &Signal, policy: &Policy, now: Moment, clock: Clock) -> SignalView {
+    let until = signal.keeps_up_until(policy.idle_timeout);
+    let active = until.is_none_or(|until| until > now);
+    let says = match (signal.source, signal.says) {
+        (_, Says::Busy) => "busy, open how long".to_owned(),
+        (Source::MinRunning, _) => format!("stays up {} after a start", human(policy.min_running)),
+        (Source::Requests, Says::LastActive(at)) => format!("last request {} ago", human(now.since(at))),
+        (_, Says::LastActive(at)) => format!("{} ago", human(now.since(at))),
+        (_, Says::BusyUntil(_)) => "busy until then".to_owned(),
+    };
+    let until = if active { until.map(|until| clock.wall(until)) } else { None };
+    SignalView { source: signal.source.as_str().to_owned(), says, until, active }
+}
+
+fn policy_key_view(origin: &crate::policy::rules::KeyOrigin) -> PolicyKeyView {
+    PolicyKeyView { key: origin.key.to_owned(), value: origin.value.clone(), from: origin.from.clone() }
+}
+
+/// To the millisecond under a second, to the second above.
+fn human(span: Duration) -> String {
+    let rounded = if span < Duration::from_secs(1) {
+        Duration::from_millis(u64::from(span.subsec_millis()))
+    } else {
+        Duration::from_secs(span.as_secs())
+    };
+    humantime::format_duration(rounded).to_string()
+}

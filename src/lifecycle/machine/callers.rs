@@ -1,0 +1,129 @@
+//! The queue in front of the gate: arrive, leave, be released, be refused. Every caller ends in exactly one of
+//! these (invariant 6).
+
+use crate::lifecycle::effect::{Effect, Start};
+use crate::lifecycle::event::Arrival;
+use crate::lifecycle::gate::Entry;
+use crate::lifecycle::observation::{Mode, SuspendedBy};
+use crate::lifecycle::phase::{Phase, ResumeStep};
+use crate::lifecycle::refusal::Refusal;
+
+use super::{Context, Machine, RECHECK};
+
+impl<W> Machine<W> {
+    pub(super) fn arrive(&mut self, arrival: Arrival<W>, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
+        // Running: the gate may have opened, or a place become free, since the caller looked.
+        if matches!(self.phase, Phase::Running { .. })
+            && self.gate.enter_or_wait(ctx.policy.in_flight_limit()) == Entry::Admitted
+        {
+            fx.push(Effect::Release { waiter: arrival.waiter, start: Start::default() });
+            return;
+        }
+        if let Some(refusal) = self.refusal_on_arrival(&arrival, ctx) {
+            fx.push(Effect::Refuse { waiter: arrival.waiter, refusal });
+            self.queue_shrank();
+            return;
+        }
+        self.waiters.push(arrival.id, arrival.waiter, arrival.deadline, arrival.wakes);
+        match self.phase {
+            Phase::Suspending | Phase::Suspended => self.serve_demand(ctx, fx),
+            Phase::Draining(_) if arrival.wakes => self.drain_unwanted(ctx, fx),
+            Phase::Failed { retry_at, .. } if retry_at <= ctx.now => self.retry_due(ctx, fx),
+            _ => {}
+        }
+    }
+
+    fn refusal_on_arrival(&self, arrival: &Arrival<W>, ctx: Context<'_>) -> Option<Refusal> {
+        if self.gone {
+            return Some(Refusal::Gone);
+        }
+        if self.waiters.len() >= ctx.policy.max_held as usize {
+            return Some(Refusal::QueueFull { max_held: ctx.policy.max_held });
+        }
+        match &self.phase {
+            Phase::Draining(_) | Phase::Suspending | Phase::Suspended if !arrival.wakes => {
+                Some(self.wake_refusal(ctx).unwrap_or(Refusal::Asleep))
+            }
+            Phase::Suspending | Phase::Suspended => self.wake_refusal(ctx),
+            Phase::Failed { failure, retry_at } => {
+                let hopeless = !self.is_held_through(failure) || arrival.deadline <= *retry_at;
+                (hopeless && *retry_at > ctx.now).then(|| Refusal::ResumeFailed {
+                    failure: failure.clone(),
+                    retry_after: retry_at.since(ctx.now),
+                })
+            }
+            _ => None,
+        }
+    }
+
+    /// Why traffic must not resume this agent, if so.
+    pub(super) fn wake_refusal(&self, ctx: Context<'_>) -> Option<Refusal> {
+        let agent = self.agent.as_ref()?;
+        if !ctx.policy.manage {
+            Some(Refusal::NotManaged)
+        } else if agent.mode == Mode::Suspended
+            && agent.suspended_by == SuspendedBy::Person
+            && !ctx.policy.resume_user_suspended
+        {
+            Some(Refusal::SuspendedByPerson)
+        } else {
+            None
+        }
+    }
+
+    /// Lets callers in, in order of arrival, as far as there are places.
+    pub(super) fn release(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
+        self.release_after(Start::default(), ctx, fx);
+    }
+
+    pub(super) fn release_after(&mut self, start: Start, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
+        if !matches!(self.phase, Phase::Running { .. }) {
+            return;
+        }
+        while !self.waiters.is_empty() && self.gate.enter_from_queue(ctx.policy.in_flight_limit()) {
+            // Not empty, so there is one; a place without a caller would never be given back.
+            if let Some(waiter) = self.waiters.pop_first() {
+                fx.push(Effect::Release { waiter, start });
+            }
+        }
+        self.queue_shrank();
+    }
+
+    /// Without a queue, newcomers need not line up.
+    pub(super) fn queue_shrank(&self) {
+        if self.waiters.is_empty() {
+            self.gate.clear_waiting();
+        }
+    }
+
+    pub(super) fn refuse_expired(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
+        let waiting_for = self.phase.waiting_for();
+        while let Some(waiter) = self.waiters.pop_expired(ctx.now) {
+            fx.push(Effect::Refuse { waiter, refusal: Refusal::HoldTimedOut { waiting_for } });
+        }
+        self.queue_shrank();
+    }
+
+    pub(super) fn refuse_all(&mut self, refusal: &Refusal, fx: &mut Vec<Effect<W>>) {
+        while let Some(waiter) = self.waiters.pop_first() {
+            fx.push(Effect::Refuse { waiter, refusal: refusal.clone() });
+        }
+        self.queue_shrank();
+    }
+
+    /// The last caller left before the resume was even written: let the agent sleep.
+    pub(super) fn forget_unwanted_start(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
+        let not_begun = matches!(&self.phase, Phase::Resuming(resume) if resume.step == ResumeStep::Paced);
+        if !not_begun || self.is_wanted() {
+            return;
+        }
+        match (self.mode(), self.last_failure.clone()) {
+            // It was about to be recovered.
+            (Some(Mode::Running), Some(failure)) => {
+                self.enter(Phase::Failed { failure, retry_at: ctx.now }, ctx, fx);
+                self.check_at = ctx.now + RECHECK;
+            }
+            _ => self.settle(ctx, fx),
+        }
+    }
+}

@@ -1,0 +1,339 @@
+//! The machine: one agent's state, and what each event does to it.
+//!
+//! This file has the state and the dispatch; `world` reacts to what is observed, `suspend` and `resume` are the
+//! two ways, `callers` is the queue in front of the gate. The gate is open in phase Running and in no other.
+
+mod callers;
+mod resume;
+mod suspend;
+#[cfg(test)]
+mod tests;
+mod world;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::agent::{AgentUid, Life, PodUid, Revision};
+use crate::policy::Policy;
+use crate::policy::idle::{Says, Signal, Source};
+use crate::time::Moment;
+
+use super::backoff::Backoff;
+use super::effect::{Effect, Transition};
+use super::event::{CallId, Event};
+use super::gate::Gate;
+use super::observation::{AgentSeen, Failure, Mode, PodSeen};
+use super::phase::{DrainStep, Phase, PhaseName, ResumeStep};
+use super::waitlist::Waitlist;
+
+/// How often an agent that is idle but may not be suspended is looked at again.
+const RECHECK: Duration = Duration::from_secs(30);
+
+/// What the machine needs to know besides its own state.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// The time.
+    pub now: Moment,
+    /// What the operator wants for this agent.
+    pub policy: &'a Policy,
+    /// This replica is the leader, and its view of the world is complete and fresh.
+    pub may_suspend: bool,
+    /// There is no other replica to ask.
+    pub alone: bool,
+}
+
+/// One agent. `W` is whatever the shell needs to reach a caller that waits.
+#[derive(Debug)]
+pub struct Machine<W> {
+    gate: Arc<Gate>,
+    phase: Phase,
+    since: Moment,
+    agent: Option<AgentSeen>,
+    pod: Option<PodSeen>,
+    /// Observations of pods up to here are old news.
+    pod_floor: Revision,
+    waiters: Waitlist<W>,
+    /// An operator or a schedule wants it up, though nobody waits.
+    demanded: bool,
+    turn: Turn,
+    /// The call to the backend whose answer is awaited.
+    call: Option<CallId>,
+    calls: u64,
+    backoff: Backoff,
+    last_failure: Option<Failure>,
+    /// A pod whose failure was dealt with, though it may still be seen.
+    failed_pod: Option<PodUid>,
+    up_since: Option<Moment>,
+    last_demand: Option<Moment>,
+    /// When the signals are weighed next, or in phase Failed, when it is looked at again.
+    check_at: Moment,
+    /// A suspension was refused for good: not again before this.
+    no_suspend_before: Moment,
+    would_suspend_told: bool,
+    gone: bool,
+}
+
+/// This agent's turn to start, see `pacing`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Turn {
+    None,
+    Asked,
+    Granted,
+}
+
+impl<W> Machine<W> {
+    /// An agent of which nothing is known yet. The seed spreads the jitter of different agents' retries.
+    pub fn new(gate: Arc<Gate>, seed: u64, now: Moment) -> Self {
+        Self {
+            gate,
+            phase: Phase::Unknown,
+            since: now,
+            agent: None,
+            pod: None,
+            pod_floor: Revision::default(),
+            waiters: Waitlist::default(),
+            demanded: false,
+            turn: Turn::None,
+            call: None,
+            calls: 0,
+            backoff: Backoff::new(seed),
+            last_failure: None,
+            failed_pod: None,
+            up_since: None,
+            last_demand: None,
+            check_at: now,
+            no_suspend_before: Moment::START,
+            would_suspend_told: false,
+            gone: false,
+        }
+    }
+
+    /// One step. Effects are appended in the order in which they are to be run.
+    pub fn handle(&mut self, event: Event<W>, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
+        match event {
+            Event::Agent(seen) => {
+                if self.note_agent(seen) {
+                    self.world_changed(ctx, fx);
+                }
+            }
+            Event::AgentGone(uid) => self.agent_gone(&uid, ctx, fx),
+            Event::Pod(seen) => {
+                if self.note_pod(seen) {
+                    self.world_changed(ctx, fx);
+                }
+            }
+            Event::PodGone { pod, revision } => {
+                if self.note_pod_gone(&pod, revision) {
+                    self.world_changed(ctx, fx);
+                }
+            }
+            Event::Arrive(arrival) => self.arrive(arrival, ctx, fx),
+            Event::Leave(id) => {
+                drop(self.waiters.remove(id));
+                self.queue_shrank();
+            }
+            Event::PlaceFreed => self.release(ctx, fx),
+            Event::Demand => self.demand(ctx, fx),
+            Event::SuspendNow(by) => self.suspend_now(by, ctx, fx),
+            Event::StartGranted => self.start_granted(ctx, fx),
+            Event::Done { id, result } => self.call_done(id, result, ctx, fx),
+            Event::Answers(life) => self.answers(&life, ctx, fx),
+            Event::DrainAsked { uid, revision } => self.drain_asked(&uid, revision, ctx, fx),
+            Event::PeersAcknowledged(revision) => self.peers_acknowledged(revision, ctx, fx),
+            Event::PeersVetoed(revision) => self.peers_vetoed(revision, ctx, fx),
+            Event::Tick => self.tick(ctx, fx),
+        }
+        self.forget_unwanted_start(ctx, fx);
+        debug_assert_eq!(
+            self.gate.is_open(),
+            matches!(self.phase, Phase::Running { .. }),
+            "{:?}",
+            self.phase
+        );
+    }
+
+    /// When [`Event::Tick`] is due. A later one is late, an earlier one is harmless.
+    pub fn next_deadline(&self) -> Option<Moment> {
+        let own = match &self.phase {
+            Phase::Unknown | Phase::Suspending | Phase::Suspended => None,
+            Phase::Running { .. } => Some(self.check_at),
+            Phase::Draining(drain) => Some(drain.deadline),
+            Phase::Resuming(resume) => match resume.step {
+                ResumeStep::RetryingAt(at) => Some(resume.deadline.map_or(at, |deadline| deadline.min(at))),
+                _ => resume.deadline,
+            },
+            Phase::Failed { retry_at, .. } => Some(self.check_at.max(*retry_at)),
+        };
+        [own, self.waiters.next_deadline()].into_iter().flatten().min()
+    }
+
+    fn tick(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
+        self.refuse_expired(ctx, fx);
+        match &self.phase {
+            Phase::Running { .. } => {
+                // `max_in_flight` may have been raised.
+                self.release(ctx, fx);
+                self.consider_suspending(ctx, fx);
+            }
+            Phase::Draining(drain) if drain.deadline <= ctx.now => self.drain_overdue(ctx, fx),
+            Phase::Resuming(_) => self.resume_tick(ctx, fx),
+            Phase::Failed { retry_at, .. } if self.check_at.max(*retry_at) <= ctx.now => {
+                self.retry_due(ctx, fx);
+            }
+            _ => {}
+        }
+    }
+
+    /// A call to the backend came back. Only the newest one decides; what an older one saw is still true.
+    fn call_done(
+        &mut self,
+        id: CallId,
+        result: Result<AgentSeen, super::WriteError>,
+        ctx: Context<'_>,
+        fx: &mut Vec<Effect<W>>,
+    ) {
+        if self.call != Some(id) {
+            if let Ok(seen) = result {
+                self.handle(Event::Agent(seen), ctx, fx);
+            }
+            return;
+        }
+        self.call = None;
+        if result == Err(super::WriteError::Gone) {
+            if let Some(uid) = self.agent.as_ref().map(|agent| agent.uid.clone()) {
+                self.agent_gone(&uid, ctx, fx);
+            }
+            return;
+        }
+        match self.phase {
+            Phase::Draining(_) => self.drain_call_done(result, ctx, fx),
+            Phase::Resuming(_) => self.resume_call_done(result, ctx, fx),
+            _ => debug_assert!(false, "calls are awaited only while draining or resuming"),
+        }
+    }
+
+    /// The one way from phase to phase: whatever must happen on leaving one happens here.
+    fn enter(&mut self, next: Phase, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
+        let (from, to) = (self.phase.name(), next.name());
+        let serves = |name| matches!(name, PhaseName::Running | PhaseName::Draining);
+        if self.gate.is_open() {
+            self.gate.close();
+        }
+        if serves(from) && !serves(to) {
+            fx.push(Effect::Retire);
+        }
+        if let Phase::Resuming(resume) = &self.phase {
+            if matches!(resume.step, ResumeStep::Probing(_)) && to != PhaseName::Running {
+                fx.push(Effect::StopProbe);
+            }
+            if to != PhaseName::Resuming {
+                self.end_turn(fx);
+            }
+        }
+        self.call = None;
+        self.phase = next;
+        if from != to {
+            self.since = ctx.now;
+            fx.push(Effect::Record(Transition::Phase { from, to }));
+        }
+    }
+
+    fn end_turn(&mut self, fx: &mut Vec<Effect<W>>) {
+        match std::mem::replace(&mut self.turn, Turn::None) {
+            Turn::None => {}
+            Turn::Asked => fx.push(Effect::CancelStart),
+            Turn::Granted => fx.push(Effect::StartDone),
+        }
+    }
+
+    fn next_call(&mut self) -> CallId {
+        self.calls += 1;
+        let id = CallId(self.calls);
+        self.call = Some(id);
+        id
+    }
+
+    fn mode(&self) -> Option<Mode> {
+        self.agent.as_ref().map(|agent| agent.mode)
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.demanded || self.waiters.wants_wake()
+    }
+}
+
+/// What people and the API are shown.
+impl<W> Machine<W> {
+    /// The gate that requests pass.
+    pub const fn gate(&self) -> &Arc<Gate> {
+        &self.gate
+    }
+
+    /// Where the agent is in its life.
+    pub const fn phase(&self) -> &Phase {
+        &self.phase
+    }
+
+    /// Since when it is in this phase.
+    pub const fn since(&self) -> Moment {
+        self.since
+    }
+
+    /// The newest observation of the object.
+    pub const fn agent(&self) -> Option<&AgentSeen> {
+        self.agent.as_ref()
+    }
+
+    /// The newest observation of its pod.
+    pub const fn pod(&self) -> Option<&PodSeen> {
+        self.pod.as_ref()
+    }
+
+    /// How many callers wait.
+    pub fn held(&self) -> usize {
+        self.waiters.len()
+    }
+
+    /// Whether the object was deleted, and nothing about this name is left.
+    pub const fn is_gone(&self) -> bool {
+        self.gone
+    }
+
+    /// The last failure, until a start succeeds, and how many there were in a row.
+    pub fn last_failure(&self) -> Option<(&Failure, u32)> {
+        self.last_failure.as_ref().map(|failure| (failure, self.backoff.failures()))
+    }
+
+    /// Whether this life is the one whose answer is awaited: the shell publishes where to reach it just before
+    /// it reports [`Event::Answers`].
+    pub fn awaits(&self, life: &Life) -> bool {
+        matches!(&self.phase, Phase::Resuming(resume) if resume.step == ResumeStep::Probing(life.clone()))
+    }
+
+    /// What every source of activity says. The one place that lists them.
+    pub fn signals(&self, policy: &Policy) -> Vec<Signal> {
+        let signal = |source, says| Signal { source, says };
+        let mut signals = Vec::with_capacity(4);
+        if self.gate.in_flight() > 0 || !self.waiters.is_empty() {
+            signals.push(signal(Source::Requests, Says::Busy));
+        } else if self.gate.last_activity() > Moment::START {
+            signals.push(signal(Source::Requests, Says::LastActive(self.gate.last_activity())));
+        }
+        if let Some(up) = self.up_since {
+            signals.push(signal(Source::MinRunning, Says::BusyUntil(up + policy.min_running)));
+        }
+        if let Some(start) = self.up_since.max(self.last_demand) {
+            signals.push(signal(Source::Start, Says::LastActive(start)));
+        }
+        signals
+    }
+
+    fn uid(&self) -> Option<&AgentUid> {
+        self.agent.as_ref().map(|agent| &agent.uid)
+    }
+
+    /// Whether the leader's drain is at this step and about this revision.
+    fn drains_at(&self, step: DrainStep, revision: Revision) -> bool {
+        matches!(&self.phase, Phase::Draining(drain) if drain.step == step && drain.revision == revision)
+    }
+}

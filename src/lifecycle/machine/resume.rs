@@ -1,0 +1,334 @@
+//! The way up: Suspended → Resuming → Running, and what happens when that fails.
+
+use std::time::Duration;
+
+use crate::agent::{Life, Revision};
+use crate::lifecycle::effect::{Effect, Start, Transition};
+use crate::lifecycle::event::Class;
+use crate::lifecycle::observation::{
+    AgentSeen, Failure, FailureClass, Mode, PodState, SuspendedBy, WriteError,
+};
+use crate::lifecycle::phase::{Phase, Resume, ResumeStep};
+use crate::lifecycle::refusal::Refusal;
+
+use super::{Context, Machine, RECHECK, Turn};
+
+/// The first retry of a write that was not confirmed; it doubles.
+const RETRY_WRITE: Duration = Duration::from_millis(50);
+/// The longest wait between such retries.
+const RETRY_WRITE_MAX: Duration = Duration::from_secs(5);
+/// Callers are kept waiting through this many failed starts in a row, if the failures are of a passing kind.
+const HELD_THROUGH_FAILURES: u32 = 3;
+/// An agent that ran this long was well: its next failure is a first one.
+const STABLE_AFTER: Duration = Duration::from_secs(10);
+
+impl<W> Machine<W> {
+    /// An operator or a schedule wants it up. Goes past a person's suspension.
+    pub(super) fn demand(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
+        if self.gone {
+            return;
+        }
+        self.last_demand = Some(ctx.now);
+        match &self.phase {
+            Phase::Running { .. } => {}
+            Phase::Draining(_) => {
+                self.demanded = true;
+                self.drain_unwanted(ctx, fx);
+            }
+            Phase::Failed { .. } => {
+                self.demanded = true;
+                self.retry_due(ctx, fx);
+            }
+            Phase::Unknown | Phase::Resuming(_) => self.demanded = true,
+            Phase::Suspending | Phase::Suspended => {
+                self.demanded = true;
+                self.serve_demand(ctx, fx);
+            }
+        }
+    }
+
+    // Suspending | Suspended → Resuming, at once: never dropped because it is stopping.
+    pub(super) fn serve_demand(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
+        if self.demanded {
+            self.begin_resume(ctx, fx);
+        } else if let Some(refusal) = self.wake_refusal(ctx) {
+            self.refuse_all(&refusal, fx);
+        } else if self.waiters.wants_wake() {
+            self.begin_resume(ctx, fx);
+        } else {
+            self.refuse_all(&Refusal::Asleep, fx);
+        }
+    }
+
+    /// One start for however many want it (invariant 4): asks for its turn.
+    fn begin_resume(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
+        let resume = Resume {
+            step: ResumeStep::Paced,
+            began: ctx.now,
+            addressed: None,
+            deadline: None,
+            cold: true,
+            unconfirmed: 0,
+        };
+        self.enter(Phase::Resuming(resume), ctx, fx);
+        self.turn = Turn::Asked;
+        fx.push(Effect::RequestStart(if self.waiters.wants_wake() {
+            Class::Interactive
+        } else {
+            Class::Background
+        }));
+    }
+
+    pub(super) fn start_granted(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
+        if self.turn != Turn::Asked {
+            // It was wanted when it was asked for.
+            fx.push(Effect::StartDone);
+            return;
+        }
+        self.turn = Turn::Granted;
+        if let Phase::Resuming(resume) = &mut self.phase {
+            resume.deadline = Some(ctx.now + ctx.policy.resume_deadline);
+        }
+        self.write_next(ctx, fx);
+    }
+
+    /// The write that brings the agent nearer to running, if one is needed.
+    fn write_next(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
+        let Some(agent) = &self.agent else { return };
+        let (uid, revision, mode) = (agent.uid.clone(), agent.revision, agent.mode);
+        match mode {
+            // It became a person's suspension since the start was wanted.
+            Mode::Suspended if !self.demanded && self.wake_refusal(ctx).is_some() => self.settle(ctx, fx),
+            Mode::Suspended => {
+                let id = self.next_call();
+                self.step(ResumeStep::Writing);
+                fx.push(Effect::Resume { id, uid, from: Mode::Suspended });
+            }
+            Mode::Running if self.needs_clearing() && ctx.may_suspend => {
+                if ctx.alone {
+                    self.clear_failed_pod(fx);
+                } else {
+                    self.step(ResumeStep::AskingPeers);
+                    fx.push(Effect::AskPeers(revision));
+                }
+            }
+            Mode::Running => {
+                self.step(ResumeStep::AwaitingPod);
+                self.follow_pod(ctx, fx);
+            }
+        }
+    }
+
+    /// Upstream never replaces a failed pod; a suspend and a resume do. A pod that is up but did not answer gets a
+    /// second chance first.
+    fn needs_clearing(&self) -> bool {
+        let Some(pod) = &self.pod else { return false };
+        let failed = matches!(pod.state, PodState::Failed(_)) && !pod.terminating;
+        let wedged = self.failed_pod.as_ref() == Some(&pod.uid) && self.backoff.failures() > 1;
+        failed || wedged
+    }
+
+    pub(super) fn clears_at(&self, revision: Revision) -> bool {
+        matches!(&self.phase, Phase::Resuming(resume) if resume.step == ResumeStep::AskingPeers)
+            && self.agent.as_ref().is_some_and(|agent| agent.revision == revision)
+    }
+
+    pub(super) fn clear_failed_pod(&mut self, fx: &mut Vec<Effect<W>>) {
+        let Some(agent) = &self.agent else { return };
+        let (uid, revision) = (agent.uid.clone(), agent.revision);
+        self.failed_pod = self.pod.as_ref().map(|pod| pod.uid.clone());
+        let id = self.next_call();
+        self.step(ResumeStep::ClearingFailedPod);
+        fx.push(Effect::Suspend { id, uid, revision, by: SuspendedBy::Idle });
+    }
+
+    pub(super) fn resume_call_done(
+        &mut self,
+        result: Result<AgentSeen, WriteError>,
+        ctx: Context<'_>,
+        fx: &mut Vec<Effect<W>>,
+    ) {
+        match result {
+            Ok(seen) => {
+                self.note_agent(seen);
+                self.resume_world_changed(ctx, fx);
+                // A read that showed nothing to go on with: the call is over and none has begun.
+                let waits = matches!(
+                    &self.phase,
+                    Phase::Resuming(r) if matches!(r.step, ResumeStep::Writing | ResumeStep::ClearingFailedPod)
+                );
+                if waits && self.call.is_none() {
+                    self.retry_resume_write(ctx);
+                }
+            }
+            Err(WriteError::Conflict) => {
+                let id = self.next_call();
+                fx.push(Effect::Read { id });
+            }
+            Err(WriteError::Refused(failure)) => self.fail(&failure, ctx, fx),
+            Err(WriteError::Unknown(_) | WriteError::Gone) => self.retry_resume_write(ctx),
+        }
+    }
+
+    pub(super) fn retry_resume_write(&mut self, ctx: Context<'_>) {
+        if let Phase::Resuming(resume) = &mut self.phase {
+            let delay = RETRY_WRITE.saturating_mul(1 << resume.unconfirmed.min(16)).min(RETRY_WRITE_MAX);
+            resume.unconfirmed = resume.unconfirmed.saturating_add(1);
+            resume.step = ResumeStep::RetryingAt(ctx.now + delay);
+        }
+    }
+
+    /// Something about the object or the pod is new while the agent is on its way up.
+    pub(super) fn resume_world_changed(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
+        let (Phase::Resuming(resume), Some(mode)) = (&self.phase, self.mode()) else { return };
+        match (&resume.step, mode) {
+            // Our write, or somebody else's, has made it run.
+            (ResumeStep::Paced | ResumeStep::Writing | ResumeStep::RetryingAt(_), Mode::Running) => {
+                // That it should run is not news where a dead pod is to be cleared away first.
+                if resume.step != ResumeStep::Writing && self.needs_clearing() {
+                    return;
+                }
+                self.begun_to_run(ctx);
+                if self.turn == Turn::Asked {
+                    self.end_turn(fx);
+                }
+                self.follow_pod(ctx, fx);
+            }
+            (ResumeStep::AwaitingPod | ResumeStep::Probing(_), Mode::Running) => self.follow_pod(ctx, fx),
+            // The dead pod is being cleared away: go on.
+            (ResumeStep::ClearingFailedPod, Mode::Suspended) => self.write_next(ctx, fx),
+            // The peers were asked about a revision that is history.
+            (ResumeStep::AskingPeers, _) => self.retry_resume_write(ctx),
+            (ResumeStep::ClearingFailedPod, Mode::Running) | (ResumeStep::Writing, Mode::Suspended) => {}
+            // Somebody suspended it again, or made it a person's suspension.
+            (ResumeStep::AwaitingPod | ResumeStep::Probing(_), Mode::Suspended) => self.settle(ctx, fx),
+            (ResumeStep::Paced | ResumeStep::RetryingAt(_), Mode::Suspended) => {
+                if !self.demanded && self.wake_refusal(ctx).is_some() {
+                    self.settle(ctx, fx);
+                }
+            }
+        }
+    }
+
+    fn begun_to_run(&mut self, ctx: Context<'_>) {
+        self.call = None;
+        if let Phase::Resuming(resume) = &mut self.phase {
+            resume.step = ResumeStep::AwaitingPod;
+            resume.deadline.get_or_insert(ctx.now + ctx.policy.resume_deadline);
+        }
+    }
+
+    /// Probes the pod that may be believed, stops probing one that may not any more.
+    pub(super) fn follow_pod(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
+        if let Some(failure) = self.new_pod_failure() {
+            self.fail(&failure, ctx, fx);
+            return;
+        }
+        let candidate = self.candidate();
+        let Phase::Resuming(resume) = &mut self.phase else { return };
+        match (&resume.step, candidate) {
+            (ResumeStep::AwaitingPod | ResumeStep::Probing(_), Some((life, address))) => {
+                let next = ResumeStep::Probing(life.clone());
+                if resume.step != next {
+                    resume.step = next;
+                    resume.addressed = Some(ctx.now);
+                    fx.push(Effect::Probe { life, address });
+                }
+            }
+            (ResumeStep::Probing(_), None) => {
+                resume.step = ResumeStep::AwaitingPod;
+                fx.push(Effect::StopProbe);
+            }
+            _ => {}
+        }
+    }
+
+    // Resuming → Running: the gate opens, the callers go in.
+    pub(super) fn answers(&mut self, life: &Life, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
+        let Phase::Resuming(resume) = &self.phase else { return };
+        if resume.step != ResumeStep::Probing(life.clone()) {
+            return;
+        }
+        let addressed = resume.addressed.unwrap_or(ctx.now);
+        let start = Start {
+            cold: resume.cold,
+            resume: addressed.since(resume.began),
+            probe: ctx.now.since(addressed),
+        };
+        self.enter(Phase::Running { life: life.clone() }, ctx, fx);
+        self.up_since = Some(ctx.now);
+        self.demanded = false;
+        self.last_failure = None;
+        self.failed_pod = None;
+        self.check_at = ctx.now + ctx.policy.min_running.min(ctx.policy.idle_timeout);
+        fx.push(Effect::Record(Transition::Resumed(start)));
+        self.gate.open(!self.waiters.is_empty());
+        self.release_after(start, ctx, fx);
+    }
+
+    pub(super) fn resume_tick(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
+        let Phase::Resuming(resume) = &self.phase else { return };
+        if resume.deadline.is_some_and(|deadline| deadline <= ctx.now) {
+            let class = match resume.step {
+                ResumeStep::Writing | ResumeStep::RetryingAt(_) | ResumeStep::ClearingFailedPod => {
+                    FailureClass::Unreachable
+                }
+                _ => FailureClass::Deadline,
+            };
+            let detail =
+                format!("not ready after {:?}: {}", ctx.now.since(resume.began), self.phase.waiting_for());
+            self.fail(&Failure::new(class, detail), ctx, fx);
+        } else if matches!(resume.step, ResumeStep::RetryingAt(at) if at <= ctx.now) {
+            self.write_next(ctx, fx);
+        }
+    }
+
+    // Resuming | Running → Failed. Callers learn why, unless another attempt may still serve them.
+    pub(super) fn fail(&mut self, failure: &Failure, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
+        let took = match &self.phase {
+            Phase::Resuming(resume) => Some(ctx.now.since(resume.began)),
+            _ => None,
+        };
+        if took.is_none() && self.up_since.is_some_and(|up| ctx.now.since(up) >= STABLE_AFTER) {
+            self.backoff.succeeded();
+        }
+        let retry_in = self.backoff.failed();
+        let retry_at = ctx.now + retry_in;
+        self.failed_pod = self.pod.as_ref().map(|pod| pod.uid.clone());
+        self.last_failure = Some(failure.clone());
+        fx.push(Effect::Record(Transition::Failed { failure: failure.clone(), retry_in, took }));
+        self.enter(Phase::Failed { failure: failure.clone(), retry_at }, ctx, fx);
+        self.check_at = retry_at;
+        let refusal = Refusal::ResumeFailed { failure: failure.clone(), retry_after: retry_in };
+        if self.is_held_through(failure) {
+            while let Some(waiter) = self.waiters.pop_expired(retry_at) {
+                fx.push(Effect::Refuse { waiter, refusal: refusal.clone() });
+            }
+        } else {
+            self.demanded = false;
+            self.refuse_all(&refusal, fx);
+        }
+    }
+
+    /// Whether callers are kept waiting for the attempt after this failure.
+    pub(super) fn is_held_through(&self, failure: &Failure) -> bool {
+        failure.class.is_transient() && self.backoff.failures() <= HELD_THROUGH_FAILURES
+    }
+
+    // Failed → Resuming if it is wanted; else → Draining (what is left is cleared away) or → Suspended.
+    pub(super) fn retry_due(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
+        if self.demanded || (self.waiters.wants_wake() && self.wake_refusal(ctx).is_none()) {
+            self.begin_resume(ctx, fx);
+        } else if self.mode() == Some(Mode::Suspended) {
+            self.settle(ctx, fx);
+        } else if !self.waiters.is_empty() || !self.clear_away(ctx, fx) {
+            self.check_at = ctx.now + RECHECK;
+        }
+    }
+
+    fn step(&mut self, step: ResumeStep) {
+        if let Phase::Resuming(resume) = &mut self.phase {
+            resume.step = step;
+        }
+    }
+}

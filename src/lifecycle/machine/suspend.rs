@@ -1,0 +1,341 @@
+//! The way down: Running → Draining → Suspending, and every way back up from Draining.
+//!
+//! Guards ACK and FENCE live here. The write is conditional on the very revision that every replica has
+//! acknowledged, so whatever happens in between makes it fail.
+
+use std::time::Duration;
+
+use crate::agent::{AgentUid, Revision};
+use crate::lifecycle::effect::{Abandoned, Effect, Transition};
+use crate::lifecycle::observation::{AgentSeen, Mode, SuspendedBy, WriteError};
+use crate::lifecycle::phase::{Drain, DrainStep, Phase};
+use crate::policy::idle::{Verdict, verdict};
+
+use super::{Context, Machine, RECHECK};
+
+/// How long the leader waits for its peers. Their answer is a compare-and-swap away.
+const PEERS_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the answer to a write is awaited before it counts as unknown. Longer than any backend's own bound.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a replica that acknowledged stays closed without news before it asks for some.
+const FENCE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How soon a read or write that settles a drain is repeated.
+const SETTLE_RETRY: Duration = Duration::from_secs(1);
+/// How soon a suspension that a peer or somebody else's change prevented is tried again.
+const RETRY_SUSPEND: Duration = Duration::from_secs(5);
+/// How soon a suspension that was refused for good is tried again.
+const RETRY_REFUSED: Duration = Duration::from_mins(5);
+
+impl<W> Machine<W> {
+    // Running → Draining, or stay and look again later.
+    pub(super) fn consider_suspending(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
+        let idle_timeout = ctx.policy.idle_timeout;
+        match verdict(&self.signals(ctx.policy), idle_timeout, ctx.now) {
+            Verdict::UpUntil(until, _) => {
+                self.would_suspend_told = false;
+                self.check_at = until;
+            }
+            // Whenever it ends, the timeout runs from there: it cannot be due before this.
+            Verdict::Busy(_) => {
+                self.would_suspend_told = false;
+                self.check_at = ctx.now + idle_timeout;
+            }
+            Verdict::Idle if self.no_suspend_before > ctx.now => self.check_at = self.no_suspend_before,
+            Verdict::Idle if ctx.policy.dry_run && ctx.policy.manage => {
+                self.check_at = ctx.now + RECHECK;
+                if !std::mem::replace(&mut self.would_suspend_told, true) {
+                    fx.push(Effect::Record(Transition::WouldSuspend));
+                }
+            }
+            Verdict::Idle if may_suspend(ctx) => {
+                if self.close_if_still_idle(ctx) {
+                    self.begin_drain(SuspendedBy::Idle, ctx, fx);
+                } else {
+                    self.check_at = ctx.now + idle_timeout;
+                }
+            }
+            Verdict::Idle => self.check_at = ctx.now + RECHECK,
+        }
+    }
+
+    /// Closes the gate, and proves both that nothing is in flight and that nothing came and went meanwhile.
+    fn close_if_still_idle(&self, ctx: Context<'_>) -> bool {
+        if !self.gate.close_if_idle() {
+            return false;
+        }
+        // Only now does the last activity stand still.
+        let idle = verdict(&self.signals(ctx.policy), ctx.policy.idle_timeout, ctx.now) == Verdict::Idle;
+        if !idle {
+            self.gate.open(false);
+        }
+        idle
+    }
+
+    /// The gate is closed. Ask the peers, or with none, write.
+    fn begin_drain(&mut self, by: SuspendedBy, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
+        let Some(agent) = &self.agent else { return };
+        let revision = agent.revision;
+        let drain = self.drain(agent, DrainStep::AskingPeers, by, ctx.now + PEERS_TIMEOUT);
+        self.enter(Phase::Draining(drain), ctx, fx);
+        if ctx.alone {
+            self.peers_acknowledged(revision, ctx, fx);
+        } else {
+            fx.push(Effect::AskPeers(revision));
+        }
+    }
+
+    fn drain(
+        &self,
+        agent: &AgentSeen,
+        step: DrainStep,
+        by: SuspendedBy,
+        deadline: crate::time::Moment,
+    ) -> Drain {
+        let life = match &self.phase {
+            Phase::Running { life } => Some(life.clone()),
+            _ => None,
+        };
+        Drain {
+            revision: agent.revision,
+            generation: agent.generation,
+            life,
+            step,
+            deadline,
+            by,
+            abandon: Abandoned::NoAnswer,
+        }
+    }
+
+    // Draining(AskingPeers) → Draining(Writing).
+    pub(super) fn peers_acknowledged(
+        &mut self,
+        revision: Revision,
+        ctx: Context<'_>,
+        fx: &mut Vec<Effect<W>>,
+    ) {
+        if self.clears_at(revision) {
+            self.clear_failed_pod(fx);
+            return;
+        }
+        if !self.drains_at(DrainStep::AskingPeers, revision) {
+            return;
+        }
+        if !ctx.may_suspend {
+            self.change_mind(Abandoned::Veto, ctx, fx);
+            return;
+        }
+        let id = self.next_call();
+        if let (Phase::Draining(drain), Some(agent)) = (&mut self.phase, &self.agent) {
+            drain.step = DrainStep::Writing;
+            drain.deadline = ctx.now + WRITE_TIMEOUT;
+            fx.push(Effect::Suspend { id, uid: agent.uid.clone(), revision, by: drain.by });
+        }
+    }
+
+    // Draining(AskingPeers) → Running.
+    pub(super) fn peers_vetoed(&mut self, revision: Revision, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
+        if self.drains_at(DrainStep::AskingPeers, revision) {
+            self.change_mind(Abandoned::Veto, ctx, fx);
+        } else if self.clears_at(revision) {
+            self.retry_resume_write(ctx);
+        }
+    }
+
+    /// The leader has written nothing, so nothing can come of this drain any more: reopen at once. Peers that
+    /// acknowledged stay fenced until the object changes, so change it.
+    fn change_mind(&mut self, why: Abandoned, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
+        let uid = self.uid().cloned();
+        self.reopen(why, ctx, fx);
+        if let (false, Some(uid)) = (ctx.alone, uid) {
+            // Nobody waits for the answer: not `self.call`.
+            self.calls += 1;
+            let id = crate::lifecycle::CallId(self.calls);
+            fx.push(Effect::Resume { id, uid, from: Mode::Running });
+        }
+    }
+
+    /// Somebody wants the agent while it is being drained.
+    pub(super) fn drain_unwanted(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
+        let Phase::Draining(drain) = &mut self.phase else { return };
+        drain.abandon = Abandoned::Demand;
+        match drain.step {
+            DrainStep::AskingPeers => self.change_mind(Abandoned::Demand, ctx, fx),
+            // On one's own word nobody reopens after this point: make the leader's write fail, and see it fail.
+            DrainStep::Fenced => self.settle_by_write(ctx, fx),
+            // The answer is under way; the demand is remembered by the queue.
+            DrainStep::Writing | DrainStep::Settling => {}
+        }
+    }
+
+    /// Nobody answered in time.
+    pub(super) fn drain_overdue(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
+        match self.phase {
+            Phase::Draining(Drain { step: DrainStep::AskingPeers, .. }) => {
+                self.change_mind(Abandoned::Veto, ctx, fx);
+            }
+            Phase::Draining(_) => self.settle_by_write(ctx, fx),
+            _ => {}
+        }
+    }
+
+    /// A write that changes nothing but the revision: it makes any suspension that is still under way fail, and
+    /// itself fails if one was faster. Either way the object then tells.
+    fn settle_by_write(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
+        let Some(uid) = self.uid().cloned() else { return };
+        let id = self.next_call();
+        self.settling_until(ctx.now + WRITE_TIMEOUT);
+        fx.push(Effect::Resume { id, uid, from: Mode::Running });
+    }
+
+    fn settle_by_read(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
+        let id = self.next_call();
+        self.settling_until(ctx.now + WRITE_TIMEOUT);
+        fx.push(Effect::Read { id });
+    }
+
+    fn settling_until(&mut self, deadline: crate::time::Moment) {
+        if let Phase::Draining(drain) = &mut self.phase {
+            drain.step = DrainStep::Settling;
+            drain.deadline = deadline;
+        }
+    }
+
+    /// The answer to the suspension, or to a write or read that settles it.
+    pub(super) fn drain_call_done(
+        &mut self,
+        result: Result<AgentSeen, WriteError>,
+        ctx: Context<'_>,
+        fx: &mut Vec<Effect<W>>,
+    ) {
+        let Phase::Draining(drain) = &mut self.phase else { return };
+        let suspending = drain.step == DrainStep::Writing;
+        match result {
+            Ok(seen) => {
+                let news = seen.revision > drain.revision;
+                if self.note_agent(seen) {
+                    self.world_changed(ctx, fx);
+                } else if !news {
+                    // A read past the caches that shows nothing new: then let a write show something.
+                    self.settle_by_write(ctx, fx);
+                }
+            }
+            // Not written, because the object is newer than we knew: find out what it says.
+            Err(WriteError::Conflict) => {
+                if suspending && drain.abandon != Abandoned::Demand {
+                    drain.abandon = Abandoned::Conflict;
+                }
+                self.settle_by_read(ctx, fx);
+            }
+            // Not written, and nothing else will come of it.
+            Err(WriteError::Refused(_)) if suspending => {
+                self.no_suspend_before = ctx.now + RETRY_REFUSED;
+                self.reopen(Abandoned::Refused, ctx, fx);
+            }
+            // It may have been written, or be written yet.
+            Err(WriteError::Unknown(_)) if suspending => self.settle_by_write(ctx, fx),
+            Err(_) => self.settling_until(ctx.now + SETTLE_RETRY),
+        }
+    }
+
+    /// A newer revision has come: it says how the drain ended.
+    pub(super) fn drain_decided(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
+        let Phase::Draining(drain) = &self.phase else { return };
+        let (by, abandon, leads) = (drain.by, drain.abandon, drain.step != DrainStep::Fenced);
+        match self.mode() {
+            // Draining → Suspending.
+            Some(Mode::Suspended) => {
+                if leads {
+                    fx.push(Effect::Record(Transition::Suspended(by)));
+                }
+                self.settle(ctx, fx);
+            }
+            // Draining → Running.
+            _ => self.reopen(abandon, ctx, fx),
+        }
+    }
+
+    /// Back up. Held callers go on without a resume if the pod is still the one that served.
+    fn reopen(&mut self, why: Abandoned, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
+        let Phase::Draining(drain) = &self.phase else { return };
+        if drain.step != DrainStep::Fenced {
+            fx.push(Effect::Record(Transition::SuspendAbandoned(why)));
+        }
+        // A newer generation may be a suspension and a resume that we did not see: then look at the pod anew.
+        let unchanged = self.agent.as_ref().is_some_and(|agent| agent.generation == drain.generation);
+        match drain.life.clone() {
+            Some(life) if unchanged && self.serves(&life) => {
+                self.enter(Phase::Running { life }, ctx, fx);
+                self.check_at = ctx.now + RETRY_SUSPEND;
+                self.gate.open(!self.waiters.is_empty());
+                self.release(ctx, fx);
+            }
+            _ => self.settle(ctx, fx),
+        }
+    }
+
+    /// Not the leader: the leader asks for an acknowledgement.
+    pub(super) fn drain_asked(
+        &mut self,
+        uid: &AgentUid,
+        revision: Revision,
+        ctx: Context<'_>,
+        fx: &mut Vec<Effect<W>>,
+    ) {
+        let same = self.agent.as_ref().is_some_and(|agent| agent.uid == *uid && agent.revision == revision);
+        let agreed = same && (self.drains_at(DrainStep::Fenced, revision) || self.close_for_leader(ctx, fx));
+        fx.push(if agreed { Effect::Acknowledge(revision) } else { Effect::Veto(revision) });
+    }
+
+    fn close_for_leader(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) -> bool {
+        let idle = match &self.phase {
+            Phase::Running { .. } => {
+                verdict(&self.signals(ctx.policy), ctx.policy.idle_timeout, ctx.now) == Verdict::Idle
+                    && self.close_if_still_idle(ctx)
+            }
+            // Closed already: fine, if nobody wants it and nothing lingers.
+            Phase::Resuming(_) | Phase::Failed { .. } => {
+                self.mode() == Some(Mode::Running)
+                    && !self.is_wanted()
+                    && self.waiters.is_empty()
+                    && self.gate.in_flight() == 0
+            }
+            Phase::Unknown | Phase::Draining(_) | Phase::Suspending | Phase::Suspended => false,
+        };
+        if let (true, Some(agent)) = (idle, &self.agent) {
+            let drain = self.drain(agent, DrainStep::Fenced, SuspendedBy::Idle, ctx.now + FENCE_TIMEOUT);
+            self.enter(Phase::Draining(drain), ctx, fx);
+        }
+        idle
+    }
+
+    /// An operator wants it down. Nothing happens if it is in use: never suspend a working agent.
+    pub(super) fn suspend_now(&mut self, by: SuspendedBy, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
+        let idle = match self.phase {
+            Phase::Running { .. } => self.gate.close_if_idle(),
+            // For a person's mark on an agent that sleeps, the same write serves.
+            Phase::Suspended => by == SuspendedBy::Person,
+            Phase::Failed { .. } => true,
+            _ => false,
+        };
+        if idle && ctx.may_suspend && ctx.policy.manage && self.waiters.is_empty() {
+            self.demanded = false;
+            self.begin_drain(by, ctx, fx);
+        } else if let (true, Phase::Running { .. }) = (idle, &self.phase) {
+            self.gate.open(false);
+        }
+    }
+
+    /// The retry of a failed start is due, and nobody wants it: clear away what is left of it.
+    pub(super) fn clear_away(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) -> bool {
+        let may = may_suspend(ctx) && !ctx.policy.dry_run && self.gate.in_flight() == 0;
+        if may {
+            self.begin_drain(SuspendedBy::Idle, ctx, fx);
+        }
+        may
+    }
+}
+
+/// Whether Drowse may suspend this agent at all.
+fn may_suspend(ctx: Context<'_>) -> bool {
+    ctx.may_suspend && ctx.policy.manage && ctx.policy.suspend
+}

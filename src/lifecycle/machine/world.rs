@@ -1,0 +1,153 @@
+//! What is observed, in whatever order it comes, and what follows for each phase.
+
+use crate::agent::{AgentUid, Life, PodUid, Revision};
+use crate::lifecycle::effect::Effect;
+use crate::lifecycle::observation::{AgentSeen, Failure, Mode, PodSeen, PodState};
+use crate::lifecycle::phase::{Phase, Resume, ResumeStep};
+use crate::lifecycle::refusal::Refusal;
+use std::net::IpAddr;
+
+use super::{Context, Machine};
+
+impl<W> Machine<W> {
+    /// Keeps the observation if it is news.
+    pub(super) fn note_agent(&mut self, seen: AgentSeen) -> bool {
+        // Revisions are global, so this also drops late news of a predecessor of the same name.
+        if self.agent.as_ref().is_some_and(|known| seen.revision <= known.revision) {
+            return false;
+        }
+        self.gone = false;
+        self.agent = Some(seen);
+        true
+    }
+
+    /// Keeps the observation if it is news.
+    pub(super) fn note_pod(&mut self, seen: PodSeen) -> bool {
+        if seen.revision <= self.pod_floor {
+            return false;
+        }
+        self.pod_floor = seen.revision;
+        self.pod = Some(seen);
+        true
+    }
+
+    /// A pod that is gone stays gone, however late its last observations come.
+    pub(super) fn note_pod_gone(&mut self, pod: &PodUid, revision: Revision) -> bool {
+        self.pod_floor = self.pod_floor.max(revision);
+        self.pod.take_if(|known| known.uid == *pod).is_some()
+    }
+
+    pub(super) fn agent_gone(&mut self, uid: &AgentUid, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
+        if self.uid() != Some(uid) {
+            return;
+        }
+        self.enter(Phase::Unknown, ctx, fx);
+        self.pod = None;
+        self.demanded = false;
+        self.last_failure = None;
+        self.gone = true;
+        self.refuse_all(&Refusal::Gone, fx);
+    }
+
+    /// Compares the phase with what is known now.
+    pub(super) fn world_changed(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
+        match &self.phase {
+            // Unknown → any.
+            Phase::Unknown => self.settle(ctx, fx),
+            // Running → Suspending | Suspended (somebody else did), → Resuming | Failed (the pod was lost).
+            Phase::Running { life } => {
+                if self.mode() == Some(Mode::Suspended) || !self.serves(life) {
+                    self.lost(ctx, fx);
+                }
+            }
+            // Draining → Running | Suspending, only by a newer revision (guard FENCE).
+            Phase::Draining(drain) => {
+                if self.agent.as_ref().is_some_and(|agent| agent.revision > drain.revision) {
+                    self.drain_decided(ctx, fx);
+                }
+            }
+            // Suspending → Suspended; either → Resuming (somebody else resumed it).
+            Phase::Suspending | Phase::Suspended => self.settle(ctx, fx),
+            Phase::Resuming(_) => self.resume_world_changed(ctx, fx),
+            // Failed → Resuming when a new pod shows up; → Suspended when somebody suspended it.
+            Phase::Failed { .. } => {
+                let replaced =
+                    self.candidate().is_some_and(|(life, _)| Some(&life.pod) != self.failed_pod.as_ref());
+                let suspended_by_us =
+                    self.mode() == Some(Mode::Suspended) && self.wake_refusal(ctx).is_none();
+                if replaced || (self.mode() == Some(Mode::Suspended) && !suspended_by_us) {
+                    self.settle(ctx, fx);
+                }
+            }
+        }
+    }
+
+    /// Takes the phase from what is observed.
+    pub(super) fn settle(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
+        match self.mode() {
+            None => {}
+            Some(Mode::Running) => self.look(ctx, fx),
+            Some(Mode::Suspended) => {
+                let phase = if self.pod.is_some() { Phase::Suspending } else { Phase::Suspended };
+                if self.phase != phase {
+                    self.enter(phase, ctx, fx);
+                }
+                self.serve_demand(ctx, fx);
+            }
+        }
+    }
+
+    /// It should be running and we did not start it: wait for its pod without writing anything.
+    pub(super) fn look(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
+        let resume = Resume {
+            step: ResumeStep::AwaitingPod,
+            began: ctx.now,
+            addressed: None,
+            deadline: Some(ctx.now + ctx.policy.resume_deadline),
+            cold: self.candidate().is_none(),
+            unconfirmed: 0,
+        };
+        self.enter(Phase::Resuming(resume), ctx, fx);
+        self.follow_pod(ctx, fx);
+    }
+
+    /// The pod that served is gone, failed or dying, or the agent was suspended by somebody else.
+    fn lost(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
+        match self.new_pod_failure() {
+            Some(failure) if self.mode() == Some(Mode::Running) => self.fail(&failure, ctx, fx),
+            _ => self.settle(ctx, fx),
+        }
+    }
+
+    /// Whether this life can go on being served.
+    pub(super) fn serves(&self, life: &Life) -> bool {
+        let Some(pod) = &self.pod else { return false };
+        self.uid() == Some(&life.agent)
+            && pod.uid == life.pod
+            && !pod.terminating
+            && matches!(pod.state, PodState::Up(_))
+    }
+
+    /// The pod that may be believed (invariant 3): of our object, not dying, and seen by a controller that has
+    /// acted on the newest spec (guard OBS). The identity at the address is for the probe to attest (IDENT).
+    pub(super) fn candidate(&self) -> Option<(Life, IpAddr)> {
+        let (agent, pod) = (self.agent.as_ref()?, self.pod.as_ref()?);
+        let PodState::Up(address) = pod.state else { return None };
+        let believable = agent.mode == Mode::Running
+            && agent.observed >= agent.generation
+            && pod.owner == agent.uid
+            && !pod.terminating;
+        believable.then(|| (Life { agent: agent.uid.clone(), pod: pod.uid.clone() }, address))
+    }
+
+    /// Why the current pod failed, unless that was dealt with.
+    pub(super) fn new_pod_failure(&self) -> Option<Failure> {
+        let pod = self.pod.as_ref()?;
+        let ours =
+            self.uid() == Some(&pod.owner) && !pod.terminating && self.failed_pod.as_ref() != Some(&pod.uid);
+        match &pod.state {
+            PodState::Failed(failure) if ours => Some(failure.clone()),
+            _ => None,
+        }
+    }
+}
