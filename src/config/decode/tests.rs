@@ -102,6 +102,11 @@ fn unknown_words_are_answered_with_the_known_ones() {
 }
 
 #[test]
+fn a_misspelt_key_is_not_missing_besides() {
+    assert_eq!(read("items:\n- prot: 1\n").1, ["2:3 items[0]: the key \"prot\" is not known; write port"]);
+}
+
+#[test]
 fn braces_that_yaml_takes_for_keys_are_explained() {
     assert_eq!(
         read("list: [--port, {port}]\n").1,
