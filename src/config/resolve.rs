@@ -111,11 +111,7 @@ fn front_door(raw: raw::FrontDoor, document: &Document<'_, '_>) -> FrontDoor {
     }
     match (&raw.path_prefix, raw.find_by.contains(&FindBy::Path)) {
         (None, true) => {
-<<<<<<< HEAD
-            report("find_by", "path needs a prefix; write path_prefix: /agents below front_door".into())
-=======
             report("find_by", "path needs a prefix; write path_prefix: /agents below front_door".into());
->>>>>>> main
         }
         (Some(_), false) => report("path_prefix", "this does nothing; write path into find_by, too".into()),
         _ => {}
