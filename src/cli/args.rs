@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::agent::AgentKey;
+use crate::backend::process::guard;
 
 /// Where the configuration is unless somebody says otherwise.
 const DEFAULT_CONFIG: &str = "/etc/drowse/drowse.yaml";
@@ -39,6 +40,9 @@ pub(super) enum Command {
     Schema(Schema),
     /// Print a completion script for a shell.
     Completions(Completions),
+    /// Start an agent of the process backend, and end it when Drowse ends. Drowse starts this itself.
+    #[command(hide = true)]
+    ProcessGuard(guard::Args),
     /// Print a generated reference.
     #[command(hide = true)]
     Reference(Reference),

@@ -17,6 +17,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
+use crate::backend::process::guard;
 use args::{Cli, Command, Of};
 use failure::Failure;
 
@@ -31,7 +32,7 @@ pub fn main() -> ExitCode {
         }
     };
     match dispatch(cli.command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => {
             let _ = writeln!(io::stderr().lock(), "drowse: {failure}");
             failure.exit_code()
@@ -39,8 +40,10 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn dispatch(command: Command) -> Result<(), Failure> {
+fn dispatch(command: Command) -> Result<ExitCode, Failure> {
     match command {
+        // The exit code of the agent's program.
+        Command::ProcessGuard(args) => return Ok(guard::run(&args)),
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::check(&args),
         Command::Status(args) => client::block_on(status::status(&args)),
@@ -54,7 +57,8 @@ fn dispatch(command: Command) -> Result<(), Failure> {
             Of::Cli => print(&reference::markdown()),
             Of::Metrics => print(&crate::metrics::reference::markdown()),
         },
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
