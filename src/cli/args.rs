@@ -43,6 +43,8 @@ pub(super) enum Command {
     /// Start an agent of the process backend, and end it when Drowse ends. Drowse starts this itself.
     #[command(hide = true)]
     ProcessGuard(guard::Args),
+    /// Run a small stateful agent, to try Drowse and to test it.
+    DemoAgent(crate::demo::Args),
     /// Print a generated reference.
     #[command(hide = true)]
     Reference(Reference),

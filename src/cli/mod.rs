@@ -53,6 +53,7 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Schema(args) if args.reference => print(&crate::config::reference::markdown()),
         Command::Schema(_) => print(&crate::config::schema::json()),
         Command::Completions(args) => completions(args.shell),
+        Command::DemoAgent(args) => run::serve(crate::demo::run(args)),
         Command::Reference(args) => match args.of {
             Of::Cli => print(&reference::markdown()),
             Of::Metrics => print(&crate::metrics::reference::markdown()),
