@@ -29,7 +29,8 @@ fn make_test(cargo: &str) -> (String, bool) {
     let install = "if [ $1 = install ]; then\n\
         while [ $1 != --root ]; do shift; done\n\
         mkdir -p $2/bin && printf '#!/bin/sh\\n' > $2/bin/cargo-deny && chmod +x $2/bin/cargo-deny; exit\nfi\n";
-    fs::write(bin.join("cargo"), format!("#!/bin/sh\n[ \"$2\" = --version ] && exit\n{install}{cargo}\n")).unwrap();
+    fs::write(bin.join("cargo"), format!("#!/bin/sh\n[ \"$2\" = --version ] && exit\n{install}{cargo}\n"))
+        .unwrap();
     fs::set_permissions(bin.join("cargo"), fs::Permissions::from_mode(0o755)).unwrap();
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
     let output = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/test"))
@@ -46,12 +47,17 @@ fn make_test(cargo: &str) -> (String, bool) {
 #[test]
 fn a_good_run_sums_all_tests_and_checks() {
     let (last, good) = make_test("[ $1 = test ] && cat $GOOD; exit 0");
-    assert_eq!((last.as_str(), good), ("8 passed, 0 failed", true), "5 tests, and format, lints and licences");
+    assert_eq!(
+        (last.as_str(), good),
+        ("8 passed, 0 failed", true),
+        "5 tests, and format, lints and licences"
+    );
 }
 
 #[test]
 fn failed_tests_are_counted_and_fail_the_run() {
-    let (last, good) = make_test("[ $1 = test ] && sed 's/ok. 3 passed; 0/FAILED. 1 passed; 2/' $GOOD && exit 101; exit 0");
+    let (last, good) =
+        make_test("[ $1 = test ] && sed 's/ok. 3 passed; 0/FAILED. 1 passed; 2/' $GOOD && exit 101; exit 0");
     assert_eq!((last.as_str(), good), ("6 passed, 2 failed", false));
 }
 
