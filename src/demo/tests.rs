@@ -115,7 +115,7 @@ async fn the_first_starts_fail_as_asked_and_count() {
     let dir = TempDir::new().unwrap();
     let failing = args(&dir, &["--fail-starts", "2"]);
     for n in 1..=2 {
-        let error = live(&failing).await.unwrap_err();
+        let error = start(&failing).await.err().expect("a failed start");
         assert_eq!(error.to_string(), format!("asked to fail: start {n} of the first 2"));
     }
     start(&failing).await.unwrap();

@@ -12,6 +12,10 @@ const LISTEN: &str = "0A";
 /// found (another owner's processes may not be looked into), the agent's being alive must do.
 pub(super) fn listener_belongs_to(at: SocketAddr, pid: u32) -> bool {
     let inodes = listening_inodes(at);
+    if holds_any(pid, &inodes) {
+        return true;
+    }
+    // A child of the agent, or somebody else: look at everybody.
     let owners: Vec<u32> = processes().filter(|process| holds_any(*process, &inodes)).collect();
     if owners.is_empty() {
         return is_alive(pid);
