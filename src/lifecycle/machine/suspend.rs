@@ -321,7 +321,8 @@ impl<W> Machine<W> {
             self.demanded = false;
             self.begin_drain(by, ctx, fx);
         } else if let (true, Phase::Running { .. }) = (idle, &self.phase) {
-            self.gate.open(false);
+            // Somebody may wait for a place that has just become free.
+            self.gate.open(!self.waiters.is_empty());
         }
     }
 
