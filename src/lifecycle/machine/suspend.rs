@@ -265,6 +265,7 @@ impl<W> Machine<W> {
         match drain.life.clone() {
             Some(life) if unchanged && self.serves(&life) => {
                 self.enter(Phase::Running { life }, ctx, fx);
+                self.demanded = false;
                 self.check_at = ctx.now + RETRY_SUSPEND;
                 self.gate.open(!self.waiters.is_empty());
                 self.release(ctx, fx);
