@@ -315,7 +315,7 @@ impl<W> Machine<W> {
             Phase::Running { .. } => self.gate.close_if_idle(),
             // For a person's mark on an agent that sleeps, the same write serves.
             Phase::Suspended => by == SuspendedBy::Person,
-            Phase::Failed { .. } => true,
+            Phase::Failed { .. } => self.gate.in_flight() == 0,
             _ => false,
         };
         if idle && ctx.may_suspend && ctx.policy.manage && self.waiters.is_empty() {
