@@ -214,6 +214,9 @@ impl<W> Machine<W> {
                 let news = seen.revision > drain.revision;
                 if self.note_agent(seen) {
                     self.world_changed(ctx, fx);
+                } else if !news && self.mode() == Some(Mode::Suspended) {
+                    // It slept before, and at most the mark on it was lost.
+                    self.settle(ctx, fx);
                 } else if !news {
                     // A read past the caches that shows nothing new: then let a write show something.
                     self.settle_by_write(ctx, fx);
