@@ -49,7 +49,7 @@ impl<W> Machine<W> {
             }
             Verdict::Idle if may_suspend(ctx) => {
                 if self.close_if_still_idle(ctx) {
-                    self.begin_drain(SuspendedBy::Idle, ctx, fx);
+                    self.begin_drain(SuspendedBy::Idle, false, ctx, fx);
                 } else {
                     self.check_at = ctx.now + idle_timeout;
                 }
@@ -72,10 +72,11 @@ impl<W> Machine<W> {
     }
 
     /// The gate is closed. Ask the peers, or with none, write.
-    fn begin_drain(&mut self, by: SuspendedBy, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
+    fn begin_drain(&mut self, by: SuspendedBy, ordered: bool, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
         let Some(agent) = &self.agent else { return };
         let revision = agent.revision;
-        let drain = self.drain(agent, DrainStep::AskingPeers, by, ctx.now + PEERS_TIMEOUT);
+        let deadline = ctx.now + PEERS_TIMEOUT;
+        let drain = Drain { ordered, ..self.drain(agent, DrainStep::AskingPeers, by, deadline) };
         self.enter(Phase::Draining(drain), ctx, fx);
         if ctx.alone {
             self.peers_acknowledged(revision, ctx, fx);
@@ -102,6 +103,7 @@ impl<W> Machine<W> {
             step,
             deadline,
             by,
+            ordered: false,
             abandon: Abandoned::NoAnswer,
         }
     }
@@ -120,7 +122,10 @@ impl<W> Machine<W> {
         if !self.drains_at(DrainStep::AskingPeers, revision) {
             return;
         }
-        if !ctx.may_suspend {
+        let ordered = matches!(&self.phase, Phase::Draining(drain) if drain.ordered);
+        let may = if ordered { may_write(ctx) } else { may_suspend(ctx) && !ctx.policy.dry_run };
+        // The leadership or the policy may have changed since the peers were asked.
+        if !may {
             self.change_mind(Abandoned::Veto, ctx, fx);
             return;
         }
@@ -321,9 +326,9 @@ impl<W> Machine<W> {
             Phase::Failed { .. } => self.gate.in_flight() == 0,
             _ => false,
         };
-        if idle && ctx.may_suspend && ctx.policy.manage && self.waiters.is_empty() {
+        if idle && may_write(ctx) && self.waiters.is_empty() {
             self.demanded = false;
-            self.begin_drain(by, ctx, fx);
+            self.begin_drain(by, true, ctx, fx);
         } else if let (true, Phase::Running { .. }) = (idle, &self.phase) {
             // Somebody may wait for a place that has just become free.
             self.gate.open(!self.waiters.is_empty());
@@ -334,13 +339,18 @@ impl<W> Machine<W> {
     pub(super) fn clear_away(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) -> bool {
         let may = may_suspend(ctx) && !ctx.policy.dry_run && self.gate.in_flight() == 0;
         if may {
-            self.begin_drain(SuspendedBy::Idle, ctx, fx);
+            self.begin_drain(SuspendedBy::Idle, false, ctx, fx);
         }
         may
     }
 }
 
-/// Whether Drowse may suspend this agent at all.
+/// Whether Drowse may suspend this agent by itself.
 fn may_suspend(ctx: Context<'_>) -> bool {
-    ctx.may_suspend && ctx.policy.manage && ctx.policy.suspend
+    may_write(ctx) && ctx.policy.suspend
+}
+
+/// Whether a suspension may be written at all.
+pub(super) fn may_write(ctx: Context<'_>) -> bool {
+    ctx.may_suspend && ctx.policy.manage
 }
