@@ -11,6 +11,7 @@ use crate::lifecycle::observation::{
 use crate::lifecycle::phase::{Phase, Resume, ResumeStep};
 use crate::lifecycle::refusal::Refusal;
 
+use super::suspend::may_write;
 use super::{Context, Machine, RECHECK, Turn};
 
 /// The first retry of a write that was not confirmed; it doubles.
@@ -104,7 +105,7 @@ impl<W> Machine<W> {
                 self.step(ResumeStep::Writing);
                 fx.push(Effect::Resume { id, uid, from: Mode::Suspended });
             }
-            Mode::Running if self.needs_clearing() && ctx.may_suspend => {
+            Mode::Running if self.needs_clearing() && may_write(ctx) => {
                 if ctx.alone {
                     self.clear_failed_pod(fx);
                 } else {

@@ -116,7 +116,11 @@ impl<W> Machine<W> {
         fx: &mut Vec<Effect<W>>,
     ) {
         if self.clears_at(revision) {
-            self.clear_failed_pod(fx);
+            if may_write(ctx) {
+                self.clear_failed_pod(fx);
+            } else {
+                self.retry_resume_write(ctx);
+            }
             return;
         }
         if !self.drains_at(DrainStep::AskingPeers, revision) {
