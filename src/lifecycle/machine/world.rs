@@ -51,6 +51,10 @@ impl<W> Machine<W> {
 
     /// Compares the phase with what is known now.
     pub(super) fn world_changed(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
+        if self.gone {
+            // The pods of a deleted agent go after it.
+            return;
+        }
         match &self.phase {
             // Unknown → any.
             Phase::Unknown => self.settle(ctx, fx),
