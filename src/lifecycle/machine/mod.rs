@@ -231,6 +231,9 @@ impl<W> Machine<W> {
         if serves(from) && !serves(to) {
             fx.push(Effect::Retire);
         }
+        if from == PhaseName::Running && to != PhaseName::Failed {
+            self.note_good_run(ctx);
+        }
         if let Phase::Resuming(resume) = &self.phase {
             if matches!(resume.step, ResumeStep::Probing(_)) && to != PhaseName::Running {
                 fx.push(Effect::StopProbe);

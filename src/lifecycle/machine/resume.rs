@@ -290,8 +290,8 @@ impl<W> Machine<W> {
             Phase::Resuming(resume) => Some(ctx.now.since(resume.began)),
             _ => None,
         };
-        if took.is_none() && self.up_since.is_some_and(|up| ctx.now.since(up) >= STABLE_AFTER) {
-            self.backoff.succeeded();
+        if took.is_none() {
+            self.note_good_run(ctx);
         }
         let retry_in = self.backoff.failed();
         let retry_at = ctx.now + retry_in;
@@ -308,6 +308,13 @@ impl<W> Machine<W> {
         } else {
             self.demanded = false;
             self.refuse_all(&refusal, fx);
+        }
+    }
+
+    /// It ran until now. If that was long enough, the failures before it do not count any more.
+    pub(super) fn note_good_run(&mut self, ctx: Context<'_>) {
+        if self.up_since.is_some_and(|up| ctx.now.since(up) >= STABLE_AFTER) {
+            self.backoff.succeeded();
         }
     }
 

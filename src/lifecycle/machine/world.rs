@@ -45,6 +45,8 @@ impl<W> Machine<W> {
         self.pod = None;
         self.demanded = false;
         self.last_failure = None;
+        self.failed_pod = None;
+        self.backoff.succeeded();
         self.gone = true;
         self.refuse_all(&Refusal::Gone, fx);
     }
