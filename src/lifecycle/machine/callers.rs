@@ -71,6 +71,11 @@ impl<W> Machine<W> {
         }
     }
 
+    /// Why it must not be started, if so: an operator's demand goes past a person's suspension.
+    pub(super) fn start_refusal(&self, ctx: Context<'_>) -> Option<Refusal> {
+        self.wake_refusal(ctx).filter(|why| !self.demanded || *why != Refusal::SuspendedByPerson)
+    }
+
     /// Lets callers in, in order of arrival, as far as there are places.
     pub(super) fn release(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
         self.release_after(Start::default(), ctx, fx);

@@ -26,7 +26,7 @@ const STABLE_AFTER: Duration = Duration::from_secs(10);
 impl<W> Machine<W> {
     /// An operator or a schedule wants it up. Goes past a person's suspension.
     pub(super) fn demand(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
-        if self.gone {
+        if self.gone || !ctx.policy.manage {
             return;
         }
         self.last_demand = Some(ctx.now);
@@ -50,11 +50,10 @@ impl<W> Machine<W> {
 
     // Suspending | Suspended → Resuming, at once: never dropped because it is stopping.
     pub(super) fn serve_demand(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
-        if self.demanded {
-            self.begin_resume(ctx, fx);
-        } else if let Some(refusal) = self.wake_refusal(ctx) {
+        if let Some(refusal) = self.start_refusal(ctx) {
+            self.demanded = false;
             self.refuse_all(&refusal, fx);
-        } else if self.waiters.wants_wake() {
+        } else if self.is_wanted() {
             self.begin_resume(ctx, fx);
         } else {
             self.refuse_all(&Refusal::Asleep, fx);
@@ -99,7 +98,7 @@ impl<W> Machine<W> {
         let (uid, revision, mode) = (agent.uid.clone(), agent.revision, agent.mode);
         match mode {
             // It became a person's suspension since the start was wanted.
-            Mode::Suspended if !self.demanded && self.wake_refusal(ctx).is_some() => self.settle(ctx, fx),
+            Mode::Suspended if self.start_refusal(ctx).is_some() => self.settle(ctx, fx),
             Mode::Suspended => {
                 let id = self.next_call();
                 self.step(ResumeStep::Writing);
@@ -204,7 +203,7 @@ impl<W> Machine<W> {
             // Somebody suspended it again, or made it a person's suspension.
             (ResumeStep::AwaitingPod | ResumeStep::Probing(_), Mode::Suspended) => self.settle(ctx, fx),
             (ResumeStep::Paced | ResumeStep::RetryingAt(_), Mode::Suspended) => {
-                if !self.demanded && self.wake_refusal(ctx).is_some() {
+                if self.start_refusal(ctx).is_some() {
                     self.settle(ctx, fx);
                 }
             }
@@ -325,7 +324,7 @@ impl<W> Machine<W> {
 
     // Failed → Resuming if it is wanted; else → Draining (what is left is cleared away) or → Suspended.
     pub(super) fn retry_due(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
-        if self.demanded || (self.waiters.wants_wake() && self.wake_refusal(ctx).is_none()) {
+        if self.is_wanted() && self.start_refusal(ctx).is_none() {
             self.begin_resume(ctx, fx);
         } else if self.mode() == Some(Mode::Suspended) {
             self.settle(ctx, fx);
