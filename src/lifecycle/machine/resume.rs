@@ -201,7 +201,12 @@ impl<W> Machine<W> {
             (ResumeStep::AskingPeers, _) => self.retry_resume_write(ctx),
             (ResumeStep::ClearingFailedPod, Mode::Running) | (ResumeStep::Writing, Mode::Suspended) => {}
             // Somebody suspended it again, or made it a person's suspension.
-            (ResumeStep::AwaitingPod | ResumeStep::Probing(_), Mode::Suspended) => self.settle(ctx, fx),
+            (ResumeStep::AwaitingPod | ResumeStep::Probing(_), Mode::Suspended) => {
+                // Newer than the demand, which has made it run before.
+                let by_person = self.agent.as_ref().is_some_and(|a| a.suspended_by == SuspendedBy::Person);
+                self.demanded &= !by_person;
+                self.settle(ctx, fx);
+            }
             (ResumeStep::Paced | ResumeStep::RetryingAt(_), Mode::Suspended) => {
                 if self.start_refusal(ctx).is_some() {
                     self.settle(ctx, fx);
