@@ -333,6 +333,9 @@ impl<W> Machine<W> {
             self.begin_resume(ctx, fx);
         } else if self.mode() == Some(Mode::Suspended) {
             self.settle(ctx, fx);
+        } else if !ctx.policy.manage && self.candidate().is_some() {
+            // Nothing may be done about it, but it may have come up by itself.
+            self.look(ctx, fx);
         } else if !self.waiters.is_empty() || !self.clear_away(ctx, fx) {
             self.check_at = ctx.now + RECHECK;
         }
