@@ -99,6 +99,8 @@ impl<W> Machine<W> {
         match mode {
             // It became a person's suspension since the start was wanted.
             Mode::Suspended if self.start_refusal(ctx).is_some() => self.settle(ctx, fx),
+            // Resumed now, the controller might never see that it was suspended, and would keep the dead pod.
+            Mode::Suspended if self.dead_pod_remains() => self.step(ResumeStep::ClearingFailedPod),
             Mode::Suspended => {
                 let id = self.next_call();
                 self.step(ResumeStep::Writing);
@@ -128,6 +130,11 @@ impl<W> Machine<W> {
         failed || wedged
     }
 
+    /// Whether the pod whose failure was dealt with is there, and not even on its way out.
+    fn dead_pod_remains(&self) -> bool {
+        self.pod.as_ref().is_some_and(|pod| !pod.terminating && self.failed_pod.as_ref() == Some(&pod.uid))
+    }
+
     pub(super) fn clears_at(&self, revision: Revision) -> bool {
         matches!(&self.phase, Phase::Resuming(resume) if resume.step == ResumeStep::AskingPeers)
             && self.agent.as_ref().is_some_and(|agent| agent.revision == revision)
@@ -153,10 +160,7 @@ impl<W> Machine<W> {
                 self.note_agent(seen);
                 self.resume_world_changed(ctx, fx);
                 // A read that showed nothing to go on with: the call is over and none has begun.
-                let waits = matches!(
-                    &self.phase,
-                    Phase::Resuming(r) if matches!(r.step, ResumeStep::Writing | ResumeStep::ClearingFailedPod)
-                );
+                let waits = matches!(&self.phase, Phase::Resuming(r) if r.step == ResumeStep::Writing);
                 if waits && self.call.is_none() {
                     self.retry_resume_write(ctx);
                 }
@@ -195,10 +199,14 @@ impl<W> Machine<W> {
                 self.follow_pod(ctx, fx);
             }
             (ResumeStep::AwaitingPod | ResumeStep::Probing(_), Mode::Running) => self.follow_pod(ctx, fx),
-            // The dead pod is being cleared away: go on.
+            // The dead pod is being cleared away: go on as soon as it goes.
             (ResumeStep::ClearingFailedPod, Mode::Suspended) => self.write_next(ctx, fx),
             // The peers were asked about a revision that is history.
             (ResumeStep::AskingPeers, _) => self.retry_resume_write(ctx),
+            // It was not suspended, or not for long: decide anew.
+            (ResumeStep::ClearingFailedPod, Mode::Running) if self.call.is_none() => {
+                self.retry_resume_write(ctx);
+            }
             (ResumeStep::ClearingFailedPod, Mode::Running) | (ResumeStep::Writing, Mode::Suspended) => {}
             // Somebody suspended it again, or made it a person's suspension.
             (ResumeStep::AwaitingPod | ResumeStep::Probing(_), Mode::Suspended) => {
@@ -275,9 +283,8 @@ impl<W> Machine<W> {
         let Phase::Resuming(resume) = &self.phase else { return };
         if resume.deadline.is_some_and(|deadline| deadline <= ctx.now) {
             let class = match resume.step {
-                ResumeStep::Writing | ResumeStep::RetryingAt(_) | ResumeStep::ClearingFailedPod => {
-                    FailureClass::Unreachable
-                }
+                ResumeStep::Writing | ResumeStep::RetryingAt(_) => FailureClass::Unreachable,
+                ResumeStep::ClearingFailedPod if self.call.is_some() => FailureClass::Unreachable,
                 _ => FailureClass::Deadline,
             };
             let detail =
