@@ -348,6 +348,15 @@ impl<W> Machine<W> {
         }
     }
 
+    // Draining | Resuming → Failed: as before, and whoever wants it may begin at once.
+    pub(super) fn await_recovery(&mut self, failure: Failure, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
+        self.enter(Phase::Failed { failure, retry_at: ctx.now }, ctx, fx);
+        self.check_at = ctx.now + RECHECK;
+        if self.is_wanted() {
+            self.retry_due(ctx, fx);
+        }
+    }
+
     fn step(&mut self, step: ResumeStep) {
         if let Phase::Resuming(resume) = &mut self.phase {
             resume.step = step;
