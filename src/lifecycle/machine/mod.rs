@@ -238,9 +238,7 @@ impl<W> Machine<W> {
             if matches!(resume.step, ResumeStep::Probing(_)) && to != PhaseName::Running {
                 fx.push(Effect::StopProbe);
             }
-            if to != PhaseName::Resuming {
-                self.end_turn(fx);
-            }
+            self.end_turn(fx);
         }
         self.call = None;
         self.phase = next;

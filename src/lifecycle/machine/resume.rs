@@ -124,15 +124,19 @@ impl<W> Machine<W> {
     /// Upstream never replaces a failed pod; a suspend and a resume do. A pod that is up but did not answer gets a
     /// second chance first.
     fn needs_clearing(&self) -> bool {
-        let Some(pod) = &self.pod else { return false };
+        let Some(pod) = self.pod.as_ref().filter(|pod| self.uid() == Some(&pod.owner)) else { return false };
         let failed = matches!(pod.state, PodState::Failed(_)) && !pod.terminating;
         let wedged = self.failed_pod.as_ref() == Some(&pod.uid) && self.backoff.failures() > 1;
         failed || wedged
     }
 
-    /// Whether the pod whose failure was dealt with is there, and not even on its way out.
+    /// Whether a pod that failed is there, and not even on its way out.
     fn dead_pod_remains(&self) -> bool {
-        self.pod.as_ref().is_some_and(|pod| !pod.terminating && self.failed_pod.as_ref() == Some(&pod.uid))
+        self.pod.as_ref().is_some_and(|pod| {
+            let failed =
+                matches!(pod.state, PodState::Failed(_)) || self.failed_pod.as_ref() == Some(&pod.uid);
+            failed && !pod.terminating && self.uid() == Some(&pod.owner)
+        })
     }
 
     pub(super) fn clears_at(&self, revision: Revision) -> bool {
