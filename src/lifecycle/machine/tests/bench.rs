@@ -30,6 +30,14 @@ pub(super) enum Call {
     Read,
 }
 
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Pending {
+    pub(super) id: CallId,
+    /// The object that it is about.
+    uid: AgentUid,
+    pub(super) call: Call,
+}
+
 pub(super) struct Bench {
     pub(super) machine: Machine<u32>,
     pub(super) gate: Arc<Gate>,
@@ -42,7 +50,7 @@ pub(super) struct Bench {
     /// The pod as it is in truth.
     pub(super) pod: Option<PodSeen>,
     pub(super) revision: u64,
-    pub(super) calls: Vec<(CallId, Call)>,
+    pub(super) calls: Vec<Pending>,
     pub(super) records: Vec<Transition>,
     pub(super) arrived: Vec<u32>,
     pub(super) oracle: Oracle,
@@ -118,15 +126,18 @@ impl Bench {
         self.judge(&effects);
         let shown: Vec<_> = effects.iter().filter_map(shown).collect();
         for effect in effects {
-            match effect {
-                Effect::Suspend { id, revision, by, .. } => {
-                    self.calls.push((id, Call::Suspend(revision, by)));
+            let (id, uid, call) = match effect {
+                Effect::Suspend { id, uid, revision, by } => (id, uid, Call::Suspend(revision, by)),
+                Effect::Resume { id, uid, from } => (id, uid, Call::Resume(from)),
+                // Whatever has the name.
+                Effect::Read { id } => (id, self.object.uid.clone(), Call::Read),
+                Effect::Record(transition) => {
+                    self.records.push(transition);
+                    continue;
                 }
-                Effect::Resume { id, from, .. } => self.calls.push((id, Call::Resume(from))),
-                Effect::Read { id } => self.calls.push((id, Call::Read)),
-                Effect::Record(transition) => self.records.push(transition),
-                _ => {}
-            }
+                _ => continue,
+            };
+            self.calls.push(Pending { id, uid, call });
         }
         Did { phase: show(self.machine.phase()), effects: shown.join(", ") }
     }
@@ -307,8 +318,8 @@ impl Bench {
 
     /// The pacer gives the turn out, and the machine does not know yet.
     pub(super) fn pop_turn(&mut self) {
-        assert_eq!(self.oracle.turns.queued, 1, "nobody asked for a turn");
-        self.oracle.turns.queued = 0;
+        assert!(self.oracle.turns.queued > 0, "nobody asked for a turn");
+        self.oracle.turns.queued -= 1;
         self.oracle.turns.granted += 1;
         self.oracle.turns.under_way += 1;
     }
@@ -343,8 +354,10 @@ impl Bench {
     // Calls to the backend. Each answers the latest one unless told otherwise.
 
     /// Does to the object what the call asks for, as the API would.
-    pub(super) fn apply(&mut self, call: Call) -> Result<AgentSeen, WriteError> {
-        match call {
+    pub(super) fn apply(&mut self, pending: &Pending) -> Result<AgentSeen, WriteError> {
+        match pending.call {
+            Call::Read => Ok(self.object.clone()),
+            _ if pending.uid != self.object.uid => Err(WriteError::Conflict),
             Call::Suspend(revision, _) if revision != self.object.revision => Err(WriteError::Conflict),
             Call::Suspend(_, by) => {
                 self.set(Mode::Suspended, by);
@@ -355,22 +368,26 @@ impl Bench {
                 self.set(Mode::Running, SuspendedBy::Idle);
                 Ok(self.object.clone())
             }
-            Call::Read => Ok(self.object.clone()),
         }
     }
 
     /// The latest call is carried out and answered.
     #[track_caller]
     pub(super) fn done(&mut self) -> Did {
-        let (id, call) = self.calls.pop().expect("a call");
-        let result = self.apply(call);
-        self.feed(Event::Done { id, result })
+        let pending = self.calls.pop().expect("a call");
+        self.answer_to(&pending)
+    }
+
+    /// This call is carried out and answered.
+    pub(super) fn answer_to(&mut self, pending: &Pending) -> Did {
+        let result = self.apply(pending);
+        self.feed(Event::Done { id: pending.id, result })
     }
 
     /// The latest call fails and changes nothing.
     #[track_caller]
     pub(super) fn fails(&mut self, error: WriteError) -> Did {
-        let (id, _) = self.calls.pop().expect("a call");
+        let Pending { id, .. } = self.calls.pop().expect("a call");
         self.feed(Event::Done { id, result: Err(error) })
     }
 
@@ -383,9 +400,9 @@ impl Bench {
     /// The latest call is carried out, and the answer is lost.
     #[track_caller]
     pub(super) fn done_unseen(&mut self) -> Did {
-        let (id, call) = self.calls.pop().expect("a call");
-        let _applied = self.apply(call);
-        self.feed(Event::Done { id, result: Err(WriteError::Unknown("lost".into())) })
+        let pending = self.calls.pop().expect("a call");
+        let _applied = self.apply(&pending);
+        self.feed(Event::Done { id: pending.id, result: Err(WriteError::Unknown("lost".into())) })
     }
 }
 

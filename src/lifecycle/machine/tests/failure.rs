@@ -345,10 +345,10 @@ fn what_is_left_of_a_deleted_agent_does_not_bring_it_back() {
     bench.call(1).is("Unknown", "refuse 1 gone");
     // An answer overtook the news of the deletion.
     let mut bench = Bench::at(Station::WritingResume);
-    let (id, call) = bench.calls.pop().unwrap();
-    let result = bench.apply(call);
+    let pending = bench.calls.pop().unwrap();
+    let result = bench.apply(&pending);
     bench.gone().is("Unknown", "end turn");
-    bench.feed(Event::Done { id, result }).is("Unknown", "");
+    bench.feed(Event::Done { id: pending.id, result }).is("Unknown", "");
     bench.call(1).is("Unknown", "refuse 1 gone");
 }
 
@@ -417,4 +417,20 @@ fn the_failed_pod_of_somebody_else_is_nothing_to_us() {
     pod.owner = crate::agent::AgentUid("other".into());
     bench.feed(Event::Pod(pod)).is("Resuming AwaitingPod", "");
     bench.after(HOLD).is("Resuming AwaitingPod", "");
+    // Nor is it a reason to clear our agent away.
+    bench.after(START_WITHIN).is("Failed deadline", "end turn");
+    bench.now = bench.now + LONG;
+    bench.call(1).is("Resuming Paced", "ask for a turn");
+    bench.granted().is("Resuming AwaitingPod", "");
+}
+
+#[test]
+fn a_pod_that_fails_while_it_is_suspended_does_not_fail_the_next_start() {
+    let mut bench = Bench::at(Station::Suspending);
+    bench.pod_fails("p1", FailureClass::Image).is("Suspending", "");
+    bench.call(1).is("Resuming Paced", "ask for a turn");
+    bench.granted().is("Resuming ClearingFailedPod", "");
+    bench.pod_terminates("p1").is("Resuming Writing", "resume");
+    bench.calm();
+    assert_eq!(bench.oracle.ended.get(&1), Some(&Ended::Released));
 }

@@ -233,17 +233,20 @@ impl Bench {
     fn answer(&mut self, step: Step) {
         match step {
             Step::Answer(which, how) if !self.calls.is_empty() => {
-                let (id, call) = self.calls.remove(which.index(self.calls.len()));
+                let pending = self.calls.remove(which.index(self.calls.len()));
                 let unknown = Err(WriteError::Unknown("by chance".into()));
                 let result = match how {
-                    Answer::Done => self.apply(call),
-                    Answer::DoneUnseen => self.apply(call).and(unknown),
+                    Answer::Done => self.apply(&pending),
+                    Answer::DoneUnseen => self.apply(&pending).and(unknown),
                     Answer::Lost => unknown,
                     Answer::Conflict => Err(WriteError::Conflict),
                     Answer::Refused => Err(refused()),
-                    Answer::Gone => Err(WriteError::Gone),
+                    Answer::Gone => {
+                        self.set_recreated(Mode::Suspended);
+                        Err(WriteError::Gone)
+                    }
                 };
-                self.feed(Event::Done { id, result });
+                self.feed(Event::Done { id: pending.id, result });
             }
             Step::StrayAnswer(id) => {
                 let awaited = self.machine.call.as_ref().is_some_and(|call| call.id == CallId(id));
@@ -359,8 +362,15 @@ impl Bench {
     }
 }
 
+/// `PROPTEST_CASES` asks for more than the usual number.
 fn config() -> ProptestConfig {
-    ProptestConfig { cases: 2_000, max_shrink_iters: 20_000, failure_persistence: None, ..Default::default() }
+    let defaults = ProptestConfig::default();
+    ProptestConfig {
+        cases: defaults.cases.max(2_000),
+        max_shrink_iters: 20_000,
+        failure_persistence: None,
+        ..defaults
+    }
 }
 
 proptest! {
@@ -421,6 +431,7 @@ proptest! {
         bench.policy.max_in_flight = None;
         if bench.machine.is_gone() || bench.machine.agent().is_none() {
             bench.seen();
+            bench.come_to_rest();
         }
         bench.now = bench.now + LONG;
         let caller = u32::try_from(bench.arrived.len()).unwrap();

@@ -144,9 +144,8 @@ impl Bench {
                 self.feed(Event::PlaceFreed);
             }
         } else if !self.calls.is_empty() {
-            let (id, call) = self.calls.remove(0);
-            let result = self.apply(call);
-            self.feed(Event::Done { id, result });
+            let pending = self.calls.remove(0);
+            self.answer_to(&pending);
         } else if self.oracle.turns.granted > 0 {
             self.told_of_turn();
         } else if self.oracle.turns.queued > 0 {

@@ -270,9 +270,8 @@ fn a_mark_that_is_lost_does_not_become_a_storm_of_calls() {
     bench.lost();
     // The object is as it was: a bounded number of calls finds that out.
     for _ in 0..4 {
-        if let Some((id, call)) = bench.calls.pop() {
-            let result = bench.apply(call);
-            bench.feed(crate::lifecycle::Event::Done { id, result });
+        if !bench.calls.is_empty() {
+            bench.done();
         }
     }
     assert_eq!(bench.calls, []);
@@ -314,7 +313,7 @@ fn a_drain_whose_permission_ends_before_the_write_writes_nothing() {
         let mut bench = Bench::at(Station::AskingPeers);
         change(&mut bench.policy);
         bench.acked();
-        let suspends = bench.calls.iter().any(|(_, call)| matches!(call, Call::Suspend(..)));
+        let suspends = bench.calls.iter().any(|pending| matches!(pending.call, Call::Suspend(..)));
         assert!(!suspends, "suspended after {name}");
     }
 }
