@@ -295,7 +295,9 @@ impl<W> Machine<W> {
         fx: &mut Vec<Effect<W>>,
     ) {
         let same = self.agent.as_ref().is_some_and(|agent| agent.uid == *uid && agent.revision == revision);
-        let agreed = same && ctx.policy.manage && (self.drains_at(DrainStep::Fenced, revision) || self.close_for_leader(ctx, fx));
+        let agreed = same
+            && ctx.policy.manage
+            && (self.drains_at(DrainStep::Fenced, revision) || self.close_for_leader(ctx, fx));
         fx.push(if agreed { Effect::Acknowledge(revision) } else { Effect::Veto(revision) });
     }
 

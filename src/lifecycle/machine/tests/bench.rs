@@ -115,12 +115,8 @@ impl Bench {
     }
 
     pub(super) fn feed(&mut self, event: Event<u32>) -> Did {
-        let ctx = Context {
-            now: self.now,
-            policy: &self.policy,
-            may_suspend: self.may_suspend,
-            alone: self.alone,
-        };
+        let ctx =
+            Context { now: self.now, policy: &self.policy, may_suspend: self.may_suspend, alone: self.alone };
         let mut effects = Vec::new();
         self.machine.handle(event, ctx, &mut effects);
         self.judge(&effects);

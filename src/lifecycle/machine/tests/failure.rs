@@ -47,7 +47,10 @@ fn a_pod_that_fails_while_running_is_a_failure_that_is_classified() {
     bench.pod_fails("p1", FailureClass::Crash).is("Failed crash", "retire");
     let failed = bench.records.iter().any(|record| matches!(record, Transition::Failed { took: None, .. }));
     assert!(failed, "{:?}", bench.records);
-    assert_eq!(bench.machine.last_failure().map(|(failure, n)| (failure.class, n)), Some((FailureClass::Crash, 1)));
+    assert_eq!(
+        bench.machine.last_failure().map(|(failure, n)| (failure.class, n)),
+        Some((FailureClass::Crash, 1))
+    );
 }
 
 #[test]

@@ -82,7 +82,12 @@ impl Bench {
         let phase = self.machine.phase();
         assert_eq!(self.gate.is_open(), matches!(phase, Phase::Running { .. }), "the gate in {phase:?}");
         assert!(self.machine.held() <= self.most_held, "more are held than may be");
-        assert_eq!(self.machine.turn == Turn::Asked, self.turn_should_be_asked(), "the turn in {}", show(phase));
+        assert_eq!(
+            self.machine.turn == Turn::Asked,
+            self.turn_should_be_asked(),
+            "the turn in {}",
+            show(phase)
+        );
     }
 
     fn expect_may_write(&self, uid: &crate::agent::AgentUid) {

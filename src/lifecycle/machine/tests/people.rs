@@ -39,10 +39,7 @@ fn a_persons_suspension_closes_the_gate_and_refuses_those_who_wait() {
     let mut bench = Bench::at(Station::Probing);
     bench.machine.demanded = false;
     bench.call(1);
-    bench.person_suspends().is(
-        "Suspending",
-        "stop probe, end turn, refuse 1 suspended_by_person",
-    );
+    bench.person_suspends().is("Suspending", "stop probe, end turn, refuse 1 suspended_by_person");
 }
 
 #[test]

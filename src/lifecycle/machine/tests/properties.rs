@@ -216,7 +216,9 @@ impl Bench {
                 let told = which.get(&news.0).clone();
                 self.feed(told.event());
             }
-            Step::Answer(..) | Step::StrayAnswer(_) | Step::Answers | Step::StrayAnswers(_) => self.answer(step),
+            Step::Answer(..) | Step::StrayAnswer(_) | Step::Answers | Step::StrayAnswers(_) => {
+                self.answer(step)
+            }
             Step::Arrive(..) | Step::Leave(_) | Step::Enter | Step::End(_) | Step::PlaceFreed => {
                 self.caller(step);
             }
@@ -340,7 +342,11 @@ impl Bench {
                 self.tick();
             }
             let next = self.machine.next_deadline();
-            assert!(next.is_none_or(|next| next > self.now), "{} is in a hot loop", show(self.machine.phase()));
+            assert!(
+                next.is_none_or(|next| next > self.now),
+                "{} is in a hot loop",
+                show(self.machine.phase())
+            );
         }
     }
 

@@ -141,9 +141,7 @@ fn the_answer_of_an_older_call_does_not_decide_about_a_newer_one() {
     let mut bench = Bench::at(Station::Retrying);
     let older = crate::lifecycle::CallId(1);
     bench.at_deadline().is("Resuming Writing", "resume");
-    bench
-        .feed(Event::Done { id: older, result: Err(super::bench::refused()) })
-        .is("Resuming Writing", "");
+    bench.feed(Event::Done { id: older, result: Err(super::bench::refused()) }).is("Resuming Writing", "");
     // What it saw is true all the same.
     bench.set(Mode::Running, SuspendedBy::Idle);
     let result = Ok(bench.object.clone());

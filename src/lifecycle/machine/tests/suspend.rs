@@ -27,10 +27,9 @@ fn an_idle_agent_is_drained_suspended_and_sleeps_once_its_pod_is_gone() {
 #[test]
 fn with_peers_nothing_is_written_before_all_have_acknowledged_this_revision() {
     let mut bench = Bench::at(Station::AskingPeers);
-    bench.feed(crate::lifecycle::Event::PeersAcknowledged(crate::agent::Revision(1))).is(
-        "Draining AskingPeers",
-        "",
-    );
+    bench
+        .feed(crate::lifecycle::Event::PeersAcknowledged(crate::agent::Revision(1)))
+        .is("Draining AskingPeers", "");
     bench.acked().is("Draining Writing", "suspend");
     bench.acked().is("Draining Writing", "");
     bench.done().is("Suspending", "retire");
@@ -49,7 +48,12 @@ fn a_drain_that_comes_to_nothing_opens_the_gate_again_and_says_why() {
     type Way = fn(&mut Bench);
     let table: [(Station, Way, &str, Abandoned); 8] = [
         (Station::AskingPeers, |b| b.vetoed().is("Running p1", "mark wanted"), "a veto", Abandoned::Veto),
-        (Station::AskingPeers, |b| b.at_deadline().is("Running p1", "mark wanted"), "silence", Abandoned::Veto),
+        (
+            Station::AskingPeers,
+            |b| b.at_deadline().is("Running p1", "mark wanted"),
+            "silence",
+            Abandoned::Veto,
+        ),
         (
             Station::AskingPeers,
             |b| {
@@ -166,9 +170,7 @@ fn a_replica_vetoes_whatever_it_does_not_know_to_be_idle() {
     use Station::{
         AskingPeers, FailedForNow, Paced, Probing, Running, Settling, Suspended, Suspending, Unknown, Writing,
     };
-    for station in [
-        Unknown, Running, AskingPeers, Writing, Settling, Suspending, Suspended, Paced, Probing,
-    ] {
+    for station in [Unknown, Running, AskingPeers, Writing, Settling, Suspending, Suspended, Paced, Probing] {
         let mut bench = Bench::at(station);
         if station == Running {
             bench.now = bench.now + IDLE;
