@@ -150,7 +150,8 @@ async fn terminating_drowse_finishes_what_is_in_flight_and_takes_its_agents_alon
     let mut drowse = Drowse::start(&[Agent::demo("echo")], "idle_timeout: 1h").await;
     let agent = pid(&drowse.get("echo", "/").await);
     let front = drowse.front;
-    let slow = tokio::spawn(async move { http::get(front, "echo.default.agents.localhost", "/slow?for=2s").await });
+    let slow =
+        tokio::spawn(async move { http::get(front, "echo.default.agents.localhost", "/slow?for=2s").await });
     eventually("the request is in flight", async || drowse.agent("echo").await["inFlight"] == 1).await;
     assert_eq!(drowse.terminate().await, 0);
     let slow = slow.await.unwrap().expect("an answer");

@@ -18,7 +18,8 @@ pub(super) struct Items<'d, 'a, 'p> {
 impl<'d, 'a, 'p> Items<'d, 'a, 'p> {
     pub(super) fn new(list: &Decoder<'d, 'a, 'p>, items: &'a [Node]) -> Self {
         let state = list.state.borrow();
-        let numbered = items.iter().enumerate().map(|(i, item)| list.child(item, format!("{}[{i}]", list.path)));
+        let numbered =
+            items.iter().enumerate().map(|(i, item)| list.child(item, format!("{}[{i}]", list.path)));
         let left: Vec<_> = numbered.filter(|item| !state.spoiled.contains(&item.path)).collect();
         Self { left: left.into_iter() }
     }
@@ -53,7 +54,10 @@ impl<'d, 'a, 'p> Pairs<'d, 'a, 'p> {
         for entry in entries {
             let path = join(&group.path, &entry.key);
             if let Some(first) = seen.get(entry.key.as_str()) {
-                let message = format!("{} stands here a second time; write it once (line {})", entry.key, first.at.line);
+                let message = format!(
+                    "{} stands here a second time; write it once (line {})",
+                    entry.key, first.at.line
+                );
                 state.problems.add(entry.at, path, message);
                 continue;
             }

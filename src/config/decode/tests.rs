@@ -41,7 +41,8 @@ fn read(text: &str) -> (Option<Shape>, Vec<String>) {
     let mut problems = Problems::new(text);
     let shape = Document::new(&root, &mut problems).decode();
     let error = problems.into_error(Path::new("x"));
-    let print = |p: &crate::config::Problem| format!("{}:{} {}: {}", p.at.line, p.at.column, p.key, p.message);
+    let print =
+        |p: &crate::config::Problem| format!("{}:{} {}: {}", p.at.line, p.at.column, p.key, p.message);
     (shape, error.problems().iter().map(print).collect())
 }
 

@@ -172,7 +172,7 @@ async fn a_hold_that_takes_too_long_is_504_in_the_form_of_the_caller() {
     let head = caller.head().await;
     assert!(head.starts_with("http/1.1 504 gateway timeout\n"), "{head}");
     assert!(head.contains("\nretry-after: ") && head.contains("\nserver-timing: hold;dur="), "{head}");
-    let body = caller.read_until("}\n").await;
+    let body = caller.read_until("}").await;
     assert!(body.contains("drowse explain default/echo") && body.contains("\"status\":504"), "{body}");
 
     let request = "GET / HTTP/1.1\nHost: r\nX-Sandbox-ID: echo\nConnection: close\n\n";

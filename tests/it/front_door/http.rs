@@ -70,7 +70,7 @@ async fn a_head_may_come_byte_by_byte() {
     let port = Toy::answering("HTTP/1.1 200 OK\nContent-Length: 3\n\nyes").await;
     let world = World::awake(port).await;
     let mut caller = world.caller().await;
-    for byte in format!("GET / HTTP/1.1\r\n{HOST}\r\nConnection: close\r\n\r\n").chars() {
+    for byte in format!("GET / HTTP/1.1\n{HOST}\nConnection: close\n\n").chars() {
         caller.send(&byte.to_string()).await;
     }
     assert!(caller.rest().await.starts_with("HTTP/1.1 200 OK\n"));
@@ -329,7 +329,7 @@ async fn an_agent_that_breaks_off_is_not_asked_twice() {
     drop(agent);
     let head = caller.head().await;
     assert!(head.starts_with("http/1.1 502 bad gateway\n"), "{head}");
-    caller.read_until("}\r\n").await;
+    caller.read_until("}").await;
     assert!(!toy.was_called());
 }
 
