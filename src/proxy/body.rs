@@ -121,6 +121,11 @@ impl Drop for AgentBody {
 }
 
 impl AgentBody {
+    /// Whether the agent had to be started for it.
+    pub(super) fn was_cold(&self) -> bool {
+        self.permit.as_ref().and_then(Permit::waited).is_some_and(|waited| waited.cold)
+    }
+
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
         if let Some(error) = self.broken.take() {
             return Poll::Ready(Some(Err(error)));
