@@ -12,6 +12,7 @@ pub mod reference;
 mod resolve;
 pub mod schema;
 mod syntax;
+pub mod watch;
 mod words;
 
 use std::fs::File;

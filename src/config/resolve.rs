@@ -25,14 +25,12 @@ pub(super) fn resolve(file: raw::File, document: &Document<'_, '_>, path: PathBu
     let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
     check_listens(&file, document);
     check_limits(&file.limits, document);
-    let backend = match file.backend.process {
-        Some(process) => Some(Backend::Process(agents::resolve(process, document, &folder))),
-        None => {
-            let advice = "no kind of backend is named; write process: with a list of agents below";
-            document.report(&[Key("backend"), Key("process")], advice);
-            None
-        }
-    };
+    let backend =
+        file.backend.process.map(|process| Backend::Process(agents::resolve(process, document, &folder)));
+    if backend.is_none() {
+        let advice = "no kind of backend is named; write process: with a list of agents below";
+        document.report(&[Key("backend"), Key("process")], advice);
+    }
     Some(Config {
         path,
         backend: backend?,
@@ -113,7 +111,7 @@ fn front_door(raw: raw::FrontDoor, document: &Document<'_, '_>) -> FrontDoor {
     }
     match (&raw.path_prefix, raw.find_by.contains(&FindBy::Path)) {
         (None, true) => {
-            report("find_by", "path needs a prefix; write path_prefix: /agents below front_door".into())
+            report("find_by", "path needs a prefix; write path_prefix: /agents below front_door".into());
         }
         (Some(_), false) => report("path_prefix", "this does nothing; write path into find_by, too".into()),
         _ => {}

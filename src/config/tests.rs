@@ -1,3 +1,5 @@
+//! Whole configuration files: good ones, and every way in which one is refused.
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -243,6 +245,16 @@ fn every_file_that_comes_with_drowse_is_good() {
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.starts_with("# yaml-language-server: $schema="), "{}", path.display());
     }
+}
+
+#[test]
+fn a_large_file_full_of_mistakes_is_answered_and_so_is_a_large_good_one() {
+    let agent = |i: usize, port| format!("      - {{name: a{i}, command: [x], port: {port}}}\n");
+    let many: String = (0..9_000).map(|i| agent(i, i + 20_000)).collect();
+    let Backend::Process(process) = good(&with_agents(&many)).backend;
+    assert_eq!(process.agents.len(), 9_000);
+    let bad: String = (0..9_000).map(|i| agent(i, 0)).collect();
+    assert_eq!(problems(&with_agents(&bad)).len(), Problems::MOST);
 }
 
 /// Every answer is a configuration, or an error whose problems all say what to write.

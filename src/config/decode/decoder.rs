@@ -18,7 +18,7 @@ pub(super) struct Decoder<'d, 'a, 'p> {
     pub(super) state: &'d RefCell<State<'a, 'p>>,
 }
 
-impl<'d, 'a, 'p> Decoder<'d, 'a, 'p> {
+impl<'a> Decoder<'_, 'a, '_> {
     pub(super) fn child(&self, node: &'a Node, path: String) -> Self {
         Self { node, path, state: self.state }
     }

@@ -1,0 +1,93 @@
+//! The demo agent: a small stateful agent for trying Drowse and for its tests, and an example of one.
+//!
+//! What Drowse asks of an agent is here: listen soon after the start, keep on disk what must survive, end at
+//! SIGTERM. The rest are paths that behave in ways a front door must cope with.
+
+mod bodies;
+mod handlers;
+mod route;
+mod serve;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, bail};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::agent::AgentKey;
+use crate::time::Clock;
+use crate::units::{HumanDuration, Written as _};
+use serve::Agent;
+use state::StateFile;
+
+/// Arguments of `drowse demo-agent`.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {
+    /// The port to listen on; 0 takes a free one
+    #[arg(long, env = "PORT")]
+    pub port: u16,
+    /// The address to listen on
+    #[arg(long, default_value = "127.0.0.1")]
+    pub host: IpAddr,
+    /// How long to wait before listening
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = HumanDuration::read)]
+    pub start_delay: HumanDuration,
+    /// Fail this many starts, counted from the first in the state file
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub fail_starts: u64,
+    /// Where to keep what survives a restart
+    #[arg(long, value_name = "FILE", default_value = "state.json")]
+    pub state_file: PathBuf,
+    /// The namespace it shows
+    #[arg(long, env = "DROWSE_AGENT_NAMESPACE", default_value = "default")]
+    pub namespace: String,
+    /// The name it shows
+    #[arg(long, env = "DROWSE_AGENT_NAME", default_value = "demo")]
+    pub name: String,
+}
+
+/// Runs until SIGTERM or SIGINT, which end it at once and are no error.
+///
+/// An error means exit status 1, and its text belongs on stderr: the state file or the address cannot be used, or
+/// the agent was asked to fail or to crash.
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("failed to wait for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("failed to wait for SIGINT")?;
+    tokio::select! {
+        crashed = live(&args) => crashed,
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+    }
+}
+
+/// One life, from the start to a crash.
+async fn live(args: &Args) -> anyhow::Result<()> {
+    let (listener, agent) = start(args).await?;
+    tokio::select! {
+        () = serve::serve(listener, agent.clone()) => Ok(()),
+        () = agent.crashed() => bail!("asked to crash"),
+    }
+}
+
+/// Everything up to listening. Counts the start first, so that one that fails counts too.
+async fn start(args: &Args) -> anyhow::Result<(TcpListener, serve::Shared)> {
+    let clock = Clock::start();
+    let mut state = StateFile::open(&args.state_file)?;
+    let start = state.update(|state| state.starts += 1)?.starts;
+    if start <= args.fail_starts {
+        bail!("asked to fail: start {start} of the first {}", args.fail_starts);
+    }
+    tokio::time::sleep(args.start_delay.get()).await;
+    let listener = TcpListener::bind((args.host, args.port)).await.with_context(|| {
+        format!("failed to listen on {} port {}; choose another with --port", args.host, args.port)
+    })?;
+    let key = AgentKey::new(args.namespace.as_str(), args.name.as_str());
+    let address = listener.local_addr().context("failed to read the address")?;
+    let agent = Agent::new(key, state, &clock);
+    eprintln!("demo agent {} listens on {address}, start {start}, pid {}", agent.key, agent.pid);
+    Ok((listener, agent))
+}
