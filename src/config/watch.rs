@@ -56,7 +56,11 @@ impl Watch {
         Self::start_polling(running, on_reload, POLL)
     }
 
-    fn start_polling(running: Config, on_reload: impl Fn(Reload<'_>) + Send + 'static, poll: Duration) -> Self {
+    fn start_polling(
+        running: Config,
+        on_reload: impl Fn(Reload<'_>) + Send + 'static,
+        poll: Duration,
+    ) -> Self {
         let path = running.path.clone();
         let running = Arc::new(running);
         let (sender, configs) = watch::channel(Arc::clone(&running));

@@ -177,7 +177,8 @@ async fn without_any_event_the_file_is_read_every_few_seconds() {
     fs::write(&path, text(1)).unwrap();
     let running = Arc::new(crate::config::load(&path).unwrap());
     let (sender, mut configs) = watch::channel(Arc::clone(&running));
-    let reader = Reader { running, sender, status: Arc::default(), on_reload: |_: Reload<'_>| {}, seen: None };
+    let reader =
+        Reader { running, sender, status: Arc::default(), on_reload: |_: Reload<'_>| {}, seen: None };
     let deaf = Folders { watcher: None, watched: Vec::new() };
     fs::write(&path, text(2)).unwrap();
     let task = tokio::spawn(run(path.clone(), reader, deaf, Arc::new(Notify::new()), POLL));
