@@ -5,6 +5,7 @@
 mod cli;
 mod collide;
 mod front_door;
+mod process;
 mod reload;
 mod sleep_and_wake;
 mod storm;

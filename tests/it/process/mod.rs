@@ -1,0 +1,8 @@
+//! The process backend and its guards, with real processes.
+
+mod configuration;
+mod failures;
+mod guard;
+mod identity;
+mod lives;
+mod world;
