@@ -40,8 +40,14 @@ impl Health {
         match path {
             "/healthz" => with_body(StatusCode::OK, TEXT, "ok\n"),
             "/readyz" => self.ready(),
-            _ => with_body(StatusCode::OK, EXPOSITION, self.metrics.render()),
+            _ => self.metrics(),
         }
+    }
+
+    fn metrics(&self) -> Response<Full<Bytes>> {
+        // Read here, and so also right after bytes were given back.
+        self.metrics.held_bytes(self.fleet.held_body_bytes());
+        with_body(StatusCode::OK, EXPOSITION, self.metrics.render())
     }
 
     fn ready(&self) -> Response<Full<Bytes>> {

@@ -1,3 +1,5 @@
+//! What a caller is told when Drowse answers itself, in the form that the caller expects.
+
 use serde_json::Value;
 
 use super::*;
