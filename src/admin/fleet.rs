@@ -16,7 +16,7 @@ pub trait Fleet: Send + Sync + 'static {
     /// Whether Drowse is about to end.
     fn is_ending(&self) -> bool;
 
-    /// Bytes of request bodies that are read ahead for held callers.
+    /// Bytes of held request bodies.
     fn held_body_bytes(&self) -> u64;
 
     /// All agents, by name.
@@ -45,7 +45,7 @@ impl Fleet for Arc<Engine> {
     }
 
     fn held_body_bytes(&self) -> u64 {
-        self.held_bytes().used()
+        Engine::held_bytes(self).used()
     }
 
     fn views(&self) -> Vec<AgentView> {

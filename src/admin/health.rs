@@ -40,14 +40,11 @@ impl Health {
         match path {
             "/healthz" => with_body(StatusCode::OK, TEXT, "ok\n"),
             "/readyz" => self.ready(),
-            _ => self.metrics(),
+            _ => {
+                self.metrics.held_bytes(self.fleet.held_body_bytes());
+                with_body(StatusCode::OK, EXPOSITION, self.metrics.render())
+            }
         }
-    }
-
-    fn metrics(&self) -> Response<Full<Bytes>> {
-        // Read here, and so also right after bytes were given back.
-        self.metrics.held_bytes(self.fleet.held_body_bytes());
-        with_body(StatusCode::OK, EXPOSITION, self.metrics.render())
     }
 
     fn ready(&self) -> Response<Full<Bytes>> {

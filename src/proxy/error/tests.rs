@@ -1,4 +1,4 @@
-//! What a caller is told when Drowse answers itself, in the form that the caller expects.
+//! Every answer of ours in both forms, and the fields that go with it.
 
 use serde_json::Value;
 
