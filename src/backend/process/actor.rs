@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 
-use super::object::Object;
+use super::object::{LOCAL, Object};
 use super::{Agent, AgentSpec, Shared, guard, logs};
 use crate::agent::Generation;
 use crate::lifecycle::{Failure, FailureClass};
@@ -77,7 +77,7 @@ impl Shared {
 /// From the start of the process to its end.
 async fn live(shared: &Arc<Shared>, agent: &Arc<Agent>, mut process: Process) {
     let (pid, began) = (process.pid, shared.clock.now());
-    shared.change(agent, |object, shared| object.pod_up(pid, &shared.revisions));
+    shared.change(agent, |object, shared| object.pod_up(&shared.revisions));
     let crashed = tokio::select! {
         status = process.guard.wait() => Some(status),
         () = wait_while_wanted(agent) => None,
@@ -115,10 +115,12 @@ async fn wait_while_wanted(agent: &Agent) {
     }
 }
 
-/// Starts the guard, which starts the agent.
+/// Starts the guard, which starts the agent. Before that, nobody may listen on the agent's port: a forgotten process
+/// from yesterday would answer just as well (guard IDENT).
 async fn start(shared: &Shared, agent: &Agent) -> Result<Process, Failure> {
     let spec = agent.object.lock().spec.clone();
     let log = logs::path(&shared.state_dir, &agent.key);
+    std::net::TcpListener::bind((LOCAL, spec.port)).map_err(|error| port_is_taken(spec.port, &error))?;
     prepare(&spec, &log).map_err(|error| Failure::new(FailureClass::Volume, error))?;
     let cannot = |error: std::io::Error| {
         Failure::new(FailureClass::Image, format!("cannot start {}: {error}", shared.program.display()))
@@ -139,6 +141,12 @@ async fn start(shared: &Shared, agent: &Agent) -> Result<Process, Failure> {
             Err(Failure::new(FailureClass::Crash, "the guard process did not start the agent in time"))
         }
     }
+}
+
+fn port_is_taken(port: u16, error: &std::io::Error) -> Failure {
+    let detail =
+        format!("port {port} of this agent is taken ({error}); `ss -ltnp 'sport = :{port}'` shows by whom");
+    Failure::new(FailureClass::Scheduling, detail)
 }
 
 fn prepare(spec: &AgentSpec, log: &std::path::Path) -> Result<(), String> {

@@ -8,6 +8,9 @@ use super::AgentSpec;
 use crate::agent::{AgentUid, Generation, Life, PodUid, Revision};
 use crate::lifecycle::{AgentSeen, Failure, Mode, PodSeen, PodState, SuspendedBy, WriteError};
 
+/// Where all agents listen.
+pub(super) const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
 /// Counts changes over all agents, as etcd does.
 #[derive(Default)]
 pub(super) struct Revisions(AtomicU64);
@@ -22,16 +25,11 @@ impl Revisions {
 pub(super) struct Object {
     pub(super) spec: AgentSpec,
     seen: AgentSeen,
-    pod: Option<Pod>,
+    pod: Option<PodSeen>,
     /// The last pod that went, so that its end is reported even if its successor is there already.
     pub(super) last_gone: Option<(PodUid, Revision)>,
     /// No longer in the configuration, or Drowse ends: stop it and forget it.
     pub(super) removed: bool,
-}
-
-struct Pod {
-    seen: PodSeen,
-    pid: Option<u32>,
 }
 
 impl Object {
@@ -53,19 +51,19 @@ impl Object {
     }
 
     pub(super) fn pod(&self) -> Option<PodSeen> {
-        self.pod.as_ref().map(|pod| pod.seen.clone())
+        self.pod.clone()
     }
 
-    /// Whether a process should run. `None`: as it is, for a failed one is only cleared away by a suspension.
+    /// Whether a process should run.
     pub(super) fn wants_process(&self) -> bool {
         !self.removed && self.seen.mode == Mode::Running
     }
 
-    /// The process of this life, if it runs.
-    pub(super) fn pid_of(&self, life: &Life) -> Option<u32> {
-        let pod = self.pod.as_ref()?;
-        (self.seen.uid == life.agent && pod.seen.uid == life.pod && !pod.seen.terminating)
-            .then_some(pod.pid)?
+    /// Whether the process of this life runs.
+    pub(super) fn is_up(&self, life: &Life) -> bool {
+        let Some(pod) = &self.pod else { return false };
+        let same = self.seen.uid == life.agent && pod.uid == life.pod;
+        same && !pod.terminating && matches!(pod.state, PodState::Up(_))
     }
 
     // What the API offers.
@@ -130,46 +128,37 @@ impl Object {
 
     pub(super) fn pod_created(&mut self, revisions: &Revisions) {
         let revision = revisions.next();
-        self.pod = Some(Pod {
-            seen: PodSeen {
-                uid: PodUid(format!("{}-{}", self.spec.key.name(), revision.0).into()),
-                owner: self.seen.uid.clone(),
-                revision,
-                terminating: false,
-                state: PodState::Starting,
-            },
-            pid: None,
+        self.pod = Some(PodSeen {
+            uid: PodUid(format!("{}-{}", self.spec.key.name(), revision.0).into()),
+            owner: self.seen.uid.clone(),
+            revision,
+            terminating: false,
+            state: PodState::Starting,
         });
     }
 
-    pub(super) fn pod_up(&mut self, pid: u32, revisions: &Revisions) {
-        self.change_pod(revisions, |pod| {
-            pod.pid = Some(pid);
-            pod.seen.state = PodState::Up(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        });
+    pub(super) fn pod_up(&mut self, revisions: &Revisions) {
+        self.change_pod(revisions, |pod| pod.state = PodState::Up(LOCAL));
     }
 
     pub(super) fn pod_failed(&mut self, failure: Failure, revisions: &Revisions) {
-        self.change_pod(revisions, |pod| {
-            pod.pid = None;
-            pod.seen.state = PodState::Failed(failure);
-        });
+        self.change_pod(revisions, |pod| pod.state = PodState::Failed(failure));
     }
 
     pub(super) fn pod_terminating(&mut self, revisions: &Revisions) {
-        self.change_pod(revisions, |pod| pod.seen.terminating = true);
+        self.change_pod(revisions, |pod| pod.terminating = true);
     }
 
     pub(super) fn pod_gone(&mut self, revisions: &Revisions) {
         if let Some(pod) = self.pod.take() {
-            self.last_gone = Some((pod.seen.uid, revisions.next()));
+            self.last_gone = Some((pod.uid, revisions.next()));
         }
     }
 
-    fn change_pod(&mut self, revisions: &Revisions, change: impl FnOnce(&mut Pod)) {
+    fn change_pod(&mut self, revisions: &Revisions, change: impl FnOnce(&mut PodSeen)) {
         if let Some(pod) = &mut self.pod {
             change(pod);
-            pod.seen.revision = revisions.next();
+            pod.revision = revisions.next();
         }
     }
 }

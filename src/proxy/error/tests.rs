@@ -1,3 +1,5 @@
+//! Every answer of ours in both forms, and the fields that go with it.
+
 use serde_json::Value;
 
 use super::*;
