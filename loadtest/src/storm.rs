@@ -59,9 +59,10 @@ pub(crate) async fn run(program: &Program, options: &args::Storm) -> anyhow::Res
     let before = procfs::memory(drowse.pid)?;
     let clock = Clock::start();
     let listens = Cell::new(None);
+    let call = drowse.through("/healthz");
     let storm = async {
         tokio::join!(
-            call_all(clock, &drowse.through("/healthz"), options.callers),
+            call_all(clock, &call, options.callers),
             knock(clock, &drowse, &listens),
             watch(&drowse, &listens),
         )
