@@ -19,7 +19,7 @@ use crate::stats::{Quantiles, Recorder};
 use crate::tally::Tally;
 
 /// How long the whole storm may take.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 /// Between two looks at whether the agent listens: what the release figures may be too long by.
 const KNOCK_EVERY: Duration = Duration::from_millis(2);
 /// Between two looks at callers and memory.
