@@ -178,24 +178,22 @@ impl Ports {
 /// All that is not written has the default of Drowse.
 fn config(ports: &Ports, setup: &Setup) -> String {
     let (port, delay) = (ports.agent.address().port(), setup.start_delay_secs);
-    let mut front_door = format!("listen: \"{}\"", ports.front.address());
-    let mut limits = String::new();
-    let mut defaults = "idle_timeout: 1h, min_running: 0s".to_owned();
-    if let Some(callers) = setup.callers {
-        front_door += &format!(", max_connections: {}", callers + 100);
-        limits = format!("limits: {{held: {callers}}}\n");
-        defaults += &format!(", max_held: {callers}");
-    }
-    if let Some(max_in_flight) = setup.max_in_flight {
-        defaults += &format!(", max_in_flight: {max_in_flight}");
-    }
+    let max_connections = setup.callers.map(|callers| format!(", max_connections: {}", callers + 100));
+    let limits = setup.callers.map(|callers| format!("limits: {{held: {callers}}}\n"));
+    let max_held = setup.callers.map(|callers| format!(", max_held: {callers}"));
+    let max_in_flight = setup.max_in_flight.map(|number| format!(", max_in_flight: {number}"));
     format!(
         "backend:\n  process:\n    state_dir: state\n    agents:\n      - name: echo\n        port: {port}\n        \
          command: [drowse, demo-agent, --port, \"{{port}}\", --start-delay, {delay}s]\n\
-         front_door: {{{front_door}}}\nadmin: {{listen: \"{}\"}}\nhealth: {{listen: \"{}\"}}\n\
-         {limits}defaults: {{{defaults}}}\n",
+         front_door: {{listen: \"{}\"{}}}\nadmin: {{listen: \"{}\"}}\nhealth: {{listen: \"{}\"}}\n\
+         {}defaults: {{idle_timeout: 1h, min_running: 0s{}{}}}\n",
+        ports.front.address(),
+        max_connections.unwrap_or_default(),
         ports.admin.address(),
         ports.health.address(),
+        limits.unwrap_or_default(),
+        max_held.unwrap_or_default(),
+        max_in_flight.unwrap_or_default(),
     )
 }
 

@@ -86,12 +86,11 @@ impl Table {
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for row in &self.0 {
-            let mut line = String::new();
-            for (column, cell) in row.iter().enumerate() {
-                let width = self.width(column);
-                line += &if column == 0 { format!("{cell:<width$}") } else { format!("  {cell:>width$}") };
-            }
-            writeln!(f, "{}", line.trim_end())?;
+            let cells = row.iter().enumerate().map(|(column, cell)| match self.width(column) {
+                width if column == 0 => format!("{cell:<width$}"),
+                width => format!("  {cell:>width$}"),
+            });
+            writeln!(f, "{}", cells.collect::<Vec<_>>().concat().trim_end())?;
         }
         Ok(())
     }

@@ -19,7 +19,7 @@ use crate::stats::{Quantiles, Recorder};
 use crate::tally::Tally;
 
 /// How long the whole storm may take.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 /// Between two looks at whether the agent listens: what the release figures may be too long by.
 const KNOCK_EVERY: Duration = Duration::from_millis(2);
 /// Between two looks at callers and memory.
@@ -59,9 +59,10 @@ pub(crate) async fn run(program: &Program, options: &args::Storm) -> anyhow::Res
     let before = procfs::memory(drowse.pid)?;
     let clock = Clock::start();
     let listens = Cell::new(None);
+    let call = drowse.through("/healthz");
     let storm = async {
         tokio::join!(
-            call_all(clock, &drowse.through("/healthz"), options.callers),
+            call_all(clock, &call, options.callers),
             knock(clock, &drowse, &listens),
             watch(&drowse, &listens),
         )

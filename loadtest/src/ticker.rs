@@ -16,6 +16,7 @@ pub(crate) struct Ticker(AsyncFd<OwnedFd>);
 
 impl Ticker {
     /// Starts now; the first tick comes after one period.
+    #[expect(deprecated, reason = "unsound for a type that does not own its file only, and OwnedFd does")]
     pub(crate) fn start(period: Duration) -> io::Result<Self> {
         let timer =
             timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;

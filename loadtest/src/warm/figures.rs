@@ -149,7 +149,8 @@ impl Figures {
     /// What was not answered 200, if anything.
     fn failures(&self) -> String {
         let unclean = self.ends().filter(|tally| !tally.is_clean());
-        unclean.map(|tally| format!("answers of a round: {}\n", tally.text())).collect()
+        let lines: Vec<_> = unclean.map(|tally| format!("answers of a round: {}\n", tally.text())).collect();
+        lines.concat()
     }
 }
 
