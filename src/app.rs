@@ -40,7 +40,13 @@ pub async fn run(config: Config, access: Access, log: LogControl) -> anyhow::Res
     let closing = CancellationToken::new();
     let serving = tokio::spawn(door.run(closing.clone()));
     asked_to_end().await?;
-    tracing::info!("ending: what is in flight may finish");
+    tracing::info!("ending: what is in flight may finish; a second signal ends at once");
+    tokio::spawn(async {
+        if asked_to_end().await.is_ok() {
+            // The guards of the agents notice, and stop them.
+            std::process::exit(1);
+        }
+    });
     app.engine.begin_shutdown();
     drop(watch);
     closing.cancel();
@@ -140,6 +146,7 @@ fn specs(process: &config::ProcessBackend, program: &std::path::Path) -> Vec<Age
             labels: agent.labels.clone(),
             annotations: agent.annotations.clone(),
             port: Some(agent.port),
+            only_port: true,
         }),
     };
     process.agents.iter().map(spec).collect()

@@ -21,6 +21,8 @@ pub struct Profile {
     pub annotations: BTreeMap<String, String>,
     /// The port that the agent declares; used when neither the request nor the policy names one.
     pub port: Option<u16>,
+    /// Its address is shared with others, so that no port but the declared one is its own (invariant 3).
+    pub only_port: bool,
 }
 
 /// What a backend reports. Late, repeated and reordered reports are expected.

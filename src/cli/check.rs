@@ -43,6 +43,7 @@ fn agents(config: &Config) -> Vec<(AgentKey, Profile)> {
         labels: agent.labels.clone(),
         annotations: agent.annotations.clone(),
         port: Some(agent.port),
+        only_port: true,
     };
     process.agents.iter().map(|agent| (agent.key.clone(), profile(agent))).collect()
 }

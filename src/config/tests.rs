@@ -102,6 +102,7 @@ fn a_full_file_is_read_to_the_last_key() {
         labels: relay.labels.clone(),
         annotations: relay.annotations.clone(),
         port: Some(relay.port),
+        only_port: true,
     };
     let resolved = config.rules.resolve(&relay.key, &profile);
     let from: Vec<_> =

@@ -43,6 +43,13 @@ impl Engine {
         if is_suspended(&slot, by) {
             return Ok(());
         }
+        if self.is_ending() {
+            return Err(CommandError::Refused { detail: "Drowse is shutting down".to_owned() });
+        }
+        if !self.is_synced() {
+            let detail = "not all agents are known at present, and until then nobody is suspended";
+            return Err(CommandError::Refused { detail: detail.to_owned() });
+        }
         self.handle(&slot, Event::SuspendNow(by));
         if !is_draining(&slot) && !is_suspended(&slot, by) {
             let detail = self.view(&slot).reason;

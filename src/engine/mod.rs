@@ -21,13 +21,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::agent::AgentKey;
 use crate::backend::{Backend, BackendEvent, Profile};
-use crate::lifecycle::Event;
+use crate::lifecycle::{Event, PhaseName};
 use crate::metrics::Metrics;
 use crate::policy::rules::RuleSet;
 use crate::time::Clock;
@@ -61,6 +62,8 @@ pub struct Limits {
 pub struct Engine {
     table: Table,
     rules: ArcSwap<RuleSet>,
+    /// Held while policies are made from rules, so that an agent is not left with those of older rules.
+    policies: Mutex<()>,
     backend: Arc<dyn Backend>,
     clock: Clock,
     metrics: Arc<Metrics>,
@@ -88,6 +91,7 @@ impl Engine {
         Arc::new(Self {
             table: Table::default(),
             rules: ArcSwap::from_pointee(rules),
+            policies: Mutex::new(()),
             backend,
             clock,
             metrics,
@@ -127,6 +131,13 @@ impl Engine {
         self.backend.shutdown().await;
     }
 
+    /// Sends away everybody who still waits, since Drowse ends.
+    pub fn refuse_held(self: &Arc<Self>) {
+        for slot in self.table.all() {
+            self.handle(&slot, Event::Ending);
+        }
+    }
+
     /// The agent of this name, if there is one.
     pub fn slot(&self, key: &AgentKey) -> Option<Arc<Slot>> {
         self.table.get(key)
@@ -159,12 +170,16 @@ impl Engine {
 
     /// New rules and limits: every agent's policy changes now, and its running deadlines with it.
     pub fn reconfigure(self: &Arc<Self>, rules: RuleSet, limits: &Limits) {
+        let policies = self.policies.lock();
         self.rules.store(Arc::new(rules));
         self.held.resize(limits.held.into());
         self.held_bytes.resize(limits.held_body_bytes);
         self.starts.set_limits(limits);
         for slot in self.table.all() {
             slot.set_policy(self.rules.load().resolve(slot.key(), &slot.profile()).policy);
+        }
+        drop(policies);
+        for slot in self.table.all() {
             self.handle(&slot, Event::Tick);
         }
     }
@@ -216,24 +231,33 @@ impl Engine {
     }
 
     /// The agent's slot, made if it is new, with its policy up to date.
-    fn slot_for(&self, key: &AgentKey, profile: &Arc<Profile>) -> Arc<Slot> {
+    fn slot_for(self: &Arc<Self>, key: &AgentKey, profile: &Arc<Profile>) -> Arc<Slot> {
         let known = self.table.get(key);
         if let Some(slot) = &known
             && *slot.profile() == **profile
         {
             return Arc::clone(slot);
         }
+        let policies = self.policies.lock();
         let resolved = self.rules.load().resolve(key, profile);
         for problem in &resolved.problems {
             tracing::warn!(agent = %key, "{problem}");
         }
-        if let Some(slot) = known {
-            slot.set_profile(Arc::clone(profile));
-            slot.set_policy(resolved.policy);
-            return slot;
-        }
-        self.metrics.phase_changed(None, Some(crate::lifecycle::PhaseName::Unknown));
-        self.table.insert(Slot::new(key.clone(), Arc::clone(profile), resolved.policy, self.clock.now()))
+        let Some(slot) = known else {
+            self.metrics.phase_changed(None, Some(PhaseName::Unknown));
+            return self.table.insert(Slot::new(
+                key.clone(),
+                Arc::clone(profile),
+                resolved.policy,
+                self.clock.now(),
+            ));
+        };
+        slot.set_profile(Arc::clone(profile));
+        slot.set_policy(resolved.policy);
+        drop(policies);
+        // Deadlines that are running are those of the policy before.
+        self.handle(&slot, Event::Tick);
+        slot
     }
 
     fn forget_if_gone(&self, slot: &Arc<Slot>) {

@@ -54,9 +54,15 @@ impl Permit {
         self.place.slot.gate().epoch() == self.epoch
     }
 
-    /// Ends the request. Dropping the permit is [`Outcome::NoActivity`].
-    pub fn finish(mut self, outcome: Outcome) {
+    /// What dropping this permit means from here on. Once a request is sent, the agent may be at work on it even if
+    /// its caller leaves.
+    pub fn expect(&mut self, outcome: Outcome) {
         self.place.outcome = outcome;
+    }
+
+    /// Ends the request. Unless it was told otherwise, dropping the permit is [`Outcome::NoActivity`].
+    pub fn finish(mut self, outcome: Outcome) {
+        self.expect(outcome);
     }
 }
 

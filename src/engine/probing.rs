@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::Life;
 use crate::lifecycle::Event;
 use crate::upstream::pool::Pool;
-use crate::upstream::{Upstream, probe};
+use crate::upstream::{MAX_DIALS, Upstream, probe};
 
 use super::{Engine, Slot};
 
@@ -71,6 +72,7 @@ impl Engine {
                 address,
                 ready_port: port,
                 ready_at: self.clock.now(),
+                dials: Semaphore::new(MAX_DIALS),
                 pool: Pool::with_first(port, stream),
             };
             slot.upstream.store(Some(Arc::new(upstream)));

@@ -56,6 +56,8 @@ pub enum Event<W> {
     PeersVetoed(Revision),
     /// A deadline has come, or the policy has changed.
     Tick,
+    /// Drowse ends, and has no time left for those who wait.
+    Ending,
 }
 
 /// Names one call to the backend, so that a late answer is not taken for that of a newer call.

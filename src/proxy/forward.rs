@@ -77,7 +77,7 @@ pub(super) async fn forward(
 async fn attempt(
     door: &Door,
     call: &Call,
-    permit: Permit,
+    mut permit: Permit,
     mut request: Request<RequestBody>,
 ) -> Result<Attempt, Fault> {
     if call.rewrites_host {
@@ -96,7 +96,12 @@ async fn attempt(
                 None => return Ok(Attempt::Moved(request)),
             },
         };
-        match send(call, &mut connection, request, progress.as_ref()).await {
+        if call.hold.wakes {
+            permit.expect(Outcome::Answered);
+        }
+        let sent = send(call, &mut connection, request, progress.as_ref()).await;
+        permit.expect(Outcome::NoActivity);
+        match sent {
             Ok(response) => {
                 if progress.is_some_and(|progress| !progress.is_finished()) {
                     connection.drive_in_background();
@@ -126,7 +131,11 @@ async fn dial(
 ) -> Result<Option<Connection>, Fault> {
     let dialling = async {
         loop {
-            let dialled = connect::connect(permit.upstream().address, call.port, DIAL_LIMIT).await;
+            let upstream = permit.upstream();
+            // Never closed, so there is always a place in the end.
+            let place = upstream.dials.acquire().await;
+            let dialled = connect::connect(upstream.address, call.port, DIAL_LIMIT).await;
+            drop(place);
             let error = match dialled.map(Connection::new) {
                 Ok(Some(connection)) => return Ok(Some(connection)),
                 Ok(None) => "no connection can be made".to_owned(),

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -31,7 +32,7 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 /// Accepts for ever.
 pub(super) async fn accept(listener: &TcpListener, door: &Arc<Door>, connections: &TaskTracker) {
     loop {
-        has_room(door, connections).await;
+        has_room(door).await;
         match listener.accept().await {
             Ok((stream, remote)) => spawn(stream, remote, door, connections),
             // That one caller has left already.
@@ -44,18 +45,19 @@ pub(super) async fn accept(listener: &TcpListener, door: &Arc<Door>, connections
     }
 }
 
+/// How soon a raised limit is noticed.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 /// Waits while as many connections are open as may be.
-async fn has_room(door: &Door, connections: &TaskTracker) {
-    if connections.len() < door.settings.load().max_connections {
+async fn has_room(door: &Door) {
+    let full = || door.connections.load(Ordering::Acquire) >= door.settings.load().max_connections;
+    if !full() {
         return;
     }
     door.metrics.bound_hit(Bound::Connections);
-    loop {
-        let ended = door.connection_ended.notified();
-        if connections.len() < door.settings.load().max_connections {
-            return;
-        }
-        ended.await;
+    while full() {
+        // The limit may also be raised, of which nobody tells.
+        let _ = tokio::time::timeout(LOOK_AGAIN, door.connection_ended.notified()).await;
     }
 }
 
@@ -77,6 +79,7 @@ struct Open {
 
 impl Open {
     fn new(door: Arc<Door>) -> Self {
+        door.connections.fetch_add(1, Ordering::AcqRel);
         door.metrics.connection_opened();
         Self { door }
     }
@@ -85,6 +88,7 @@ impl Open {
 impl Drop for Open {
     fn drop(&mut self) {
         self.door.metrics.connection_closed();
+        self.door.connections.fetch_sub(1, Ordering::AcqRel);
         self.door.connection_ended.notify_one();
     }
 }

@@ -20,6 +20,8 @@ mod timing;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
@@ -35,6 +37,9 @@ use stage::{Stage, Stages};
 
 pub use settings::{Settings, Style};
 
+/// How long the last refusals may take to reach their callers.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// The front door, listening but not yet serving.
 pub struct FrontDoor {
     listener: TcpListener,
@@ -48,6 +53,7 @@ struct Door {
     metrics: Arc<Metrics>,
     settings: Arc<ArcSwap<Settings>>,
     stages: Stages,
+    connections: AtomicUsize,
     connection_ended: Notify,
 }
 
@@ -77,8 +83,14 @@ impl FrontDoor {
         let failed = |source| BindError { address: wanted, source };
         let listener = listener::bind(wanted).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let door =
-            Door { engine, metrics, settings, stages: Stages::default(), connection_ended: Notify::new() };
+        let door = Door {
+            engine,
+            metrics,
+            settings,
+            stages: Stages::default(),
+            connections: AtomicUsize::new(0),
+            connection_ended: Notify::new(),
+        };
         Ok(Self { listener, address, door: Arc::new(door) })
     }
 
@@ -100,7 +112,12 @@ impl FrontDoor {
         door.stages.advance(Stage::Draining);
         connections.close();
         let drain_timeout = door.settings.load().drain_timeout;
-        if tokio::time::timeout(drain_timeout, connections.wait()).await.is_err() {
+        if tokio::time::timeout(drain_timeout, connections.wait()).await.is_ok() {
+            return;
+        }
+        // Whoever still waits for an agent is told so before its connection is cut (invariant 6).
+        door.engine.refuse_held();
+        if tokio::time::timeout(LAST_WORDS, connections.wait()).await.is_err() {
             tracing::warn!(connections = connections.len(), "cutting connections that did not end in time");
             door.stages.advance(Stage::Cut);
             connections.wait().await;

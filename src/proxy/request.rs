@@ -76,7 +76,7 @@ async fn answer(in_flight: &mut InFlight, request: Request<Incoming>) -> Result<
     }
     in_flight.record = Some(Record { outcome: RequestOutcome::Abandoned, cold: false });
     let expects = expects_continue(&parts, &incoming);
-    let call = call(in_flight, slot, &policy, &route, expects);
+    let call = call(in_flight, slot, &policy, &route, expects).map_err(fail)?;
     let request = outgoing(&caller, parts, RequestBody::new(incoming, expects), &route);
 
     match forward(&caller.door, &call, request).await {
@@ -126,12 +126,25 @@ fn find(caller: &Caller, parts: &request::Parts) -> Result<Option<Route>, Failur
     }
 }
 
-fn call(in_flight: &InFlight, slot: Arc<Slot>, policy: &Policy, route: &Route, expects: bool) -> Call {
-    let own = policy.port.or_else(|| slot.profile().port);
+fn call(
+    in_flight: &InFlight,
+    slot: Arc<Slot>,
+    policy: &Policy,
+    route: &Route,
+    expects: bool,
+) -> Result<Call, Fault> {
+    let profile = slot.profile();
+    let own = policy.port.or(profile.port);
+    let port = route.port_or(own);
+    if profile.only_port && profile.port != Some(port) {
+        let error =
+            "this agent has no other port than its own, since all agents of this machine share an address";
+        return Err(Fault::Unreachable { port, error: error.to_owned() });
+    }
     let patience = route.patience.unwrap_or(Duration::MAX).min(policy.hold_timeout);
-    Call {
+    Ok(Call {
         slot,
-        port: route.port_or(own),
+        port,
         hold: Hold {
             port: route.port_to_probe(own),
             wakes: !policy.must_not_wake(route.target.path()),
@@ -139,7 +152,7 @@ fn call(in_flight: &InFlight, slot: Arc<Slot>, policy: &Policy, route: &Route, e
         },
         rewrites_host: route.style == Style::Header,
         expects,
-    }
+    })
 }
 
 /// The request as the agent gets it.

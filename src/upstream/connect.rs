@@ -21,6 +21,10 @@ pub async fn connect(address: IpAddr, port: u16, limit: Duration) -> io::Result<
         return Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {limit:?}")));
     };
     let stream = connected?;
+    // Where nobody listens on a port that the system also gives to clients, a dial can meet itself.
+    if stream.local_addr()? == stream.peer_addr()? {
+        return Err(io::ErrorKind::ConnectionRefused.into());
+    }
     set_options(&stream)?;
     Ok(stream)
 }

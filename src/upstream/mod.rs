@@ -10,6 +10,8 @@ mod testing;
 
 use std::net::IpAddr;
 
+use tokio::sync::Semaphore;
+
 use crate::agent::Life;
 use crate::time::Moment;
 use pool::Pool;
@@ -30,4 +32,10 @@ pub struct Upstream {
     pub ready_at: Moment,
     /// Idle connections. Closed by the engine when this life ends.
     pub pool: Pool,
+    /// Places for dials at the same time: a usual agent has room for 128 connections that it has not accepted yet,
+    /// and one that finds no room is tried again by the kernel only a second later.
+    pub dials: Semaphore,
 }
+
+/// Dials to one life at the same time at most.
+pub const MAX_DIALS: usize = 64;

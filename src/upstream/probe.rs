@@ -13,7 +13,7 @@ use super::connect::connect;
 /// The wait after the first refusal. A local connect costs some ten microseconds, so this is not rude.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 /// The wait that pauses grow to.
-const LAST_PAUSE: Duration = Duration::from_millis(50);
+const LAST_PAUSE: Duration = Duration::from_millis(20);
 /// How long one dial may take: an address may be announced before packets get there.
 const DIAL_LIMIT: Duration = Duration::from_secs(1);
 /// Ports tried at the same time at most: callers may name any.

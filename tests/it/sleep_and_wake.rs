@@ -134,13 +134,58 @@ async fn dry_run_says_what_it_would_suspend_and_suspends_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_to_a_port_that_nobody_listens_on_fails_alone() {
-    let drowse = Drowse::start(&[Agent::demo("echo")], "idle_timeout: 1h\nhold_timeout: 2s").await;
-    let wrong = format!("{}--echo.default.agents.localhost", free_port());
-    let (bad, good) = tokio::join!(http::get(drowse.front, &wrong, "/"), drowse.get("echo", "/"));
-    assert!(matches!(bad.unwrap().status, 502 | 504));
-    assert_eq!(good.status, 200);
-    assert_eq!(drowse.phase("echo").await, "Running");
+async fn a_request_cannot_reach_another_agent_or_the_admin_api_by_naming_its_port() {
+    let agents = [Agent::demo("echo"), Agent::demo("other")];
+    let (own, other) = (agents[0].port, agents[1].port);
+    let drowse = Drowse::start(&agents, "idle_timeout: 1h").await;
+    assert_eq!(drowse.get("other", "/").await.status, 200, "it is up");
+    for port in [other, drowse.admin.port(), drowse.health.port(), free_port()] {
+        let answer =
+            http::get(drowse.front, &format!("{port}--{}", crate::support::host("echo")), "/").await.unwrap();
+        assert_eq!(answer.status, 502, "port {port}: {}", answer.text());
+    }
+    assert_eq!(drowse.phase("echo").await, "Suspended", "none of them woke it");
+    let answer =
+        http::get(drowse.front, &format!("{own}--{}", crate::support::host("echo")), "/").await.unwrap();
+    assert_eq!(answer.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_who_gives_up_on_an_answer_leaves_the_agent_its_idle_timeout_to_finish() {
+    let drowse =
+        Drowse::start(&[Agent::demo("echo").with(&["--start-delay", "0s"])], "idle_timeout: 1h").await;
+    assert_eq!(drowse.get("echo", "/").await.status, 200);
+    let before = drowse.agent("echo").await["lastActivity"].clone();
+    let front = drowse.front;
+    // Its body never ends, so the agent never answers.
+    let caller = tokio::spawn(async move {
+        let mut stream = tokio::net::TcpStream::connect(front).await.unwrap();
+        let head =
+            "POST /upload HTTP/1.1\r\nHost: echo.default.agents.localhost\r\nContent-Length: 9\r\n\r\n";
+        tokio::io::AsyncWriteExt::write_all(&mut stream, head.as_bytes()).await.unwrap();
+        std::future::pending::<()>().await;
+    });
+    eventually("it is in flight", async || drowse.agent("echo").await["inFlight"] == 1).await;
+    caller.abort();
+    eventually("it has ended", async || drowse.agent("echo").await["inFlight"] == 0).await;
+    assert_ne!(drowse.agent("echo").await["lastActivity"], before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_who_is_still_held_when_drowse_ends_is_told_so() {
+    let mut drowse =
+        Drowse::start(&[Agent::demo("echo").with(&["--start-delay", "1h"])], "idle_timeout: 1h").await;
+    let path = drowse.config_path();
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("front_door: {", "front_door: {drain_timeout: 100ms, ")).unwrap();
+    eventually("the edit is applied", async || drowse.metric("drowse_config_reloads_total", "").await > 0.0)
+        .await;
+    let front = drowse.front;
+    let held = tokio::spawn(async move { http::get(front, "echo.default.agents.localhost", "/").await });
+    eventually("it waits", async || drowse.agent("echo").await["held"] == 1).await;
+    drowse.terminate().await;
+    let answer = held.await.unwrap().expect("an answer");
+    assert_eq!(answer.status, 503, "{}", answer.text());
 }
 
 #[tokio::test(flavor = "multi_thread")]

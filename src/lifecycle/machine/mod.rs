@@ -24,6 +24,7 @@ use super::event::{CallId, Event};
 use super::gate::Gate;
 use super::observation::{AgentSeen, Failure, Mode, PodSeen, WriteError};
 use super::phase::{DrainStep, Phase, PhaseName, ResumeStep};
+use super::refusal::Refusal;
 use super::waitlist::Waitlist;
 
 /// How often an agent that is idle but may not be suspended is looked at again.
@@ -149,6 +150,7 @@ impl<W> Machine<W> {
             Event::PeersAcknowledged(revision) => self.peers_acknowledged(revision, ctx, fx),
             Event::PeersVetoed(revision) => self.peers_vetoed(revision, ctx, fx),
             Event::Tick => self.tick(ctx, fx),
+            Event::Ending => self.refuse_all(&Refusal::ShuttingDown, fx),
         }
         self.forget_unwanted_start(ctx, fx);
         debug_assert_eq!(

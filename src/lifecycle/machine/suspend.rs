@@ -328,7 +328,7 @@ impl<W> Machine<W> {
         let idle = match self.phase {
             Phase::Running { .. } => self.gate.close_if_idle(),
             // For a person's mark on an agent that sleeps, the same write serves.
-            Phase::Suspended => by == SuspendedBy::Person,
+            Phase::Suspending | Phase::Suspended => by == SuspendedBy::Person,
             Phase::Failed { .. } => self.gate.in_flight() == 0,
             _ => false,
         };
