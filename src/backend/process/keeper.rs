@@ -1,0 +1,197 @@
+//! Keeps one agent as its object says: what the Sandbox controller and the kubelet are to a Sandbox.
+//!
+//! Everything that happens to an agent's process happens in this one task, so nothing overlaps: a new process is
+//! started only when the old one and all its children are gone. Reports are made from the newest state, so a
+//! full channel delays them and loses none.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::agent::{Agent, Process};
+use super::guarded::{Guarded, News};
+use crate::agent::{AgentKey, PodUid, Revision};
+use crate::backend::BackendEvent;
+use crate::lifecycle::Failure;
+use crate::time::Clock;
+
+/// What all keepers need.
+#[derive(Debug)]
+pub(super) struct Premises {
+    /// For the logs.
+    pub(super) state_dir: PathBuf,
+    /// This program.
+    pub(super) drowse: PathBuf,
+    pub(super) clock: Clock,
+    pub(super) events: mpsc::Sender<BackendEvent>,
+    /// Drowse ends: every agent is stopped, and nobody listens to reports any more.
+    pub(super) ending: CancellationToken,
+}
+
+impl Premises {
+    /// Where an agent's output goes.
+    pub(super) fn log_of(&self, key: &AgentKey) -> PathBuf {
+        self.state_dir.join(key.namespace()).join(key.name()).join("agent.log")
+    }
+}
+
+/// The task of one agent.
+pub(super) struct Keeper {
+    agent: Arc<Agent>,
+    premises: Arc<Premises>,
+    process: Option<Guarded>,
+    /// A pod that was removed, which nobody was told yet.
+    removed: Option<(PodUid, Revision)>,
+    told_agent: Revision,
+    told_pod: Revision,
+    told_deleted: bool,
+    ending: bool,
+}
+
+impl Keeper {
+    pub(super) fn new(agent: Arc<Agent>, premises: Arc<Premises>) -> Self {
+        Self {
+            agent,
+            premises,
+            process: None,
+            removed: None,
+            told_agent: Revision(0),
+            told_pod: Revision(0),
+            told_deleted: false,
+            ending: false,
+        }
+    }
+
+    /// Until the agent is deleted and nothing of it is left. `first_report` is dropped when the agent was reported.
+    /// `predecessor` is an agent of the same name that may still hold the port.
+    pub(super) async fn run(mut self, predecessor: Option<CancellationToken>, first_report: Option<mpsc::Sender<()>>) {
+        let _gone = self.agent.gone().clone().drop_guard();
+        self.report().await;
+        drop(first_report);
+        if let Some(predecessor) = predecessor {
+            predecessor.cancelled().await;
+        }
+        loop {
+            self.act();
+            self.report().await;
+            if self.is_over() {
+                return;
+            }
+            tokio::select! {
+                () = self.agent.changed() => {}
+                () = self.premises.ending.cancelled(), if !self.ending => {
+                    self.ending = true;
+                    self.agent.delete();
+                }
+                news = next(&mut self.process) => self.observe(news),
+            }
+        }
+    }
+
+    /// Brings the process nearer to what the object asks for.
+    fn act(&mut self) {
+        let mut state = self.agent.state();
+        if state.object.condemned() {
+            match &mut self.process {
+                Some(process) => process.stop(),
+                None => self.removed = state.object.remove_pod(),
+            }
+        }
+        let wanted = state.object.wants_pod();
+        drop(state);
+        if wanted {
+            self.start();
+        }
+    }
+
+    fn start(&mut self) {
+        let mut state = self.agent.state();
+        let spec = Arc::clone(&state.spec);
+        state.object.make_pod();
+        state.process = Some(Process { port: spec.port, pids: None });
+        state.stranger = None;
+        // Starting a process takes a millisecond; nobody shall wait for the lock that long.
+        drop(state);
+        let Premises { drowse, clock, .. } = &*self.premises;
+        match Guarded::start(drowse, &spec, self.premises.log_of(&spec.key), *clock) {
+            Ok(process) => self.process = Some(process),
+            Err(failure) => self.observe(News::Ended(failure)),
+        }
+    }
+
+    fn observe(&mut self, news: News) {
+        let agent = tracing::field::display(&self.agent.key);
+        let mut state = self.agent.state();
+        match news {
+            News::Started(pids) => {
+                tracing::debug!(agent, pid = %pids.agent, guard = %pids.guard, "process started");
+                if let Some(process) = &mut state.process {
+                    process.pids = Some(pids);
+                }
+                state.object.pod_is_up();
+            }
+            News::Ended(failure) => {
+                tracing::debug!(agent, how = %failure.detail, asked = state.object.condemned(), "process ended");
+                let failure = match &state.stranger {
+                    Some(stranger) => Failure::new(failure.class, format!("{} ({stranger})", failure.detail)),
+                    None => failure,
+                };
+                state.object.pod_failed(failure);
+                state.process = None;
+                drop(state);
+                self.process = None;
+            }
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        let state = self.agent.state();
+        state.object.is_deleted() && state.object.pod().is_none() && self.process.is_none()
+    }
+
+    /// Tells what is new, oldest first.
+    async fn report(&mut self) {
+        for event in self.news() {
+            tokio::select! {
+                biased;
+                () = self.premises.ending.cancelled() => return,
+                // If nobody listens any more, Drowse is about to end.
+                _ = self.premises.events.send(event) => {}
+            }
+        }
+    }
+
+    fn news(&mut self) -> Vec<BackendEvent> {
+        let key = &self.agent.key;
+        let mut news = Vec::new();
+        let state = self.agent.state();
+        if let Some((pod, revision)) = self.removed.take() {
+            news.push(BackendEvent::PodGone { key: key.clone(), pod, revision });
+        }
+        if state.object.is_deleted() {
+            if !std::mem::replace(&mut self.told_deleted, true) {
+                news.push(BackendEvent::AgentGone { key: key.clone(), uid: state.object.agent().uid.clone() });
+            }
+            return news;
+        }
+        let seen = state.object.agent();
+        if seen.revision > self.told_agent {
+            self.told_agent = seen.revision;
+            news.push(BackendEvent::Agent { key: key.clone(), seen: seen.clone(), profile: state.profile() });
+        }
+        if let Some(pod) = state.object.pod().filter(|pod| pod.revision > self.told_pod) {
+            self.told_pod = pod.revision;
+            news.push(BackendEvent::Pod { key: key.clone(), seen: pod.clone() });
+        }
+        news
+    }
+}
+
+async fn next(process: &mut Option<Guarded>) -> News {
+    match process {
+        Some(process) => process.next().await,
+        None => std::future::pending().await,
+    }
+}
