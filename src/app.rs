@@ -1,1 +1,169 @@
-//! To come.
+//! The composition root: the one place that knows all parts, starts them, and ends them in order.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::{self, Access, Api, ConfigBoard, Fleet};
+use crate::backend::Profile;
+use crate::backend::process::{AgentSpec, ProcessBackend};
+use crate::config::watch::Watch;
+use crate::config::{self, Backend, Config, FindBy, Program};
+use crate::engine::Engine;
+use crate::metrics::Metrics;
+use crate::proxy::{FrontDoor, Settings, Style};
+use crate::telemetry::LogControl;
+use crate::time::Clock;
+
+/// Serves until SIGTERM or SIGINT; then lets what is in flight end, stops the agents, and returns.
+pub async fn run(config: Config, access: Access, log: LogControl) -> anyhow::Result<()> {
+    let app = App::new(&config)?;
+    let health = listen(config.health.listen, "health.listen").await?;
+    let admin = listen(config.admin.listen, "admin.listen").await?;
+    let door = FrontDoor::bind(Arc::clone(&app.settings), Arc::clone(&app.engine), Arc::clone(&app.metrics))?;
+    tracing::info!(front_door = %door.address(), health = %config.health.listen, admin = %config.admin.listen, "listening");
+
+    let servers = CancellationToken::new();
+    let fleet: Arc<dyn Fleet> = Arc::new(Arc::clone(&app.engine));
+    let board = Arc::new(ConfigBoard::new(&config, app.clock.wall(app.clock.now())));
+    let health_server = admin::Health::new(Arc::clone(&fleet), Arc::clone(&app.metrics));
+    let api = Api::new(fleet, Arc::clone(&board), log.clone(), access);
+    tokio::spawn(admin::serve(health, Arc::new(health_server), servers.clone()));
+    tokio::spawn(admin::serve(admin, Arc::new(api), servers.clone()));
+    tokio::spawn(Arc::clone(&app.engine).run());
+    let watch = app.watch(config, board, log);
+
+    let closing = CancellationToken::new();
+    let serving = tokio::spawn(door.run(closing.clone()));
+    asked_to_end().await?;
+    tracing::info!("ending: what is in flight may finish");
+    app.engine.begin_shutdown();
+    drop(watch);
+    closing.cancel();
+    serving.await.context("the front door ended badly")?;
+    app.engine.shutdown().await;
+    servers.cancel();
+    tracing::info!("ended");
+    Ok(())
+}
+
+/// What a change of the configuration reaches.
+#[derive(Clone)]
+struct App {
+    engine: Arc<Engine>,
+    backend: Arc<ProcessBackend>,
+    settings: Arc<ArcSwap<Settings>>,
+    metrics: Arc<Metrics>,
+    clock: Clock,
+}
+
+impl App {
+    fn new(config: &Config) -> anyhow::Result<Self> {
+        let clock = Clock::start();
+        let metrics = Arc::new(Metrics::new());
+        let program = std::env::current_exe().context("failed to find the path of this program")?;
+        let Backend::Process(process) = &config.backend;
+        let specs = specs(process, &program);
+        let backend = Arc::new(ProcessBackend::new(process.state_dir.clone(), specs, program, clock));
+        let engine = Engine::new(
+            Arc::clone(&backend) as Arc<dyn crate::backend::Backend>,
+            config.rules.clone(),
+            &config.limits,
+            Arc::clone(&metrics),
+            clock,
+        );
+        let settings = Arc::new(ArcSwap::from_pointee(settings(config)));
+        Ok(Self { engine, backend, settings, metrics, clock })
+    }
+
+    /// Applies every good change of the file from now on, until the result is dropped.
+    fn watch(&self, config: Config, board: Arc<ConfigBoard>, log: LogControl) -> Watch {
+        let app = self.clone();
+        Watch::start(config, move |reload| {
+            let now = app.clock.wall(app.clock.now());
+            app.metrics.config_reloaded(reload.is_ok());
+            match reload {
+                Ok(config) => {
+                    app.apply(config, &log);
+                    board.applied(config, now);
+                }
+                Err(error) => board.refused(&error.to_string(), now),
+            }
+        })
+    }
+
+    fn apply(&self, config: &Config, log: &LogControl) {
+        if let Err(error) = log.set_filter(&config.log.level) {
+            tracing::error!(%error, "the log level was not changed");
+        }
+        let Backend::Process(process) = &config.backend;
+        match std::env::current_exe() {
+            Ok(program) => self.backend.apply(specs(process, &program)),
+            Err(error) => tracing::error!(%error, "the agents were not changed"),
+        }
+        self.settings.store(Arc::new(settings(config)));
+        self.engine.reconfigure(config.rules.clone(), &config.limits);
+    }
+}
+
+async fn listen(address: std::net::SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("failed to listen on {address} ({key})"))
+}
+
+async fn asked_to_end() -> anyhow::Result<()> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+fn specs(process: &config::ProcessBackend, program: &std::path::Path) -> Vec<AgentSpec> {
+    let spec = |agent: &config::ProcessAgent| AgentSpec {
+        key: agent.key.clone(),
+        command: std::iter::once(match &agent.program {
+            Program::ThisProgram => program.to_string_lossy().into_owned(),
+            Program::Named(name) => name.clone(),
+        })
+        .chain(agent.args.iter().cloned())
+        .collect(),
+        port: agent.port,
+        env: agent.env.clone(),
+        working_dir: agent.working_dir.clone(),
+        stop_grace: process.stop_grace,
+        profile: Arc::new(Profile {
+            labels: agent.labels.clone(),
+            annotations: agent.annotations.clone(),
+            port: Some(agent.port),
+        }),
+    };
+    process.agents.iter().map(spec).collect()
+}
+
+fn settings(config: &Config) -> Settings {
+    let door = &config.front_door;
+    let style = |find_by: &FindBy| match find_by {
+        FindBy::Header => Style::Header,
+        FindBy::Host => Style::Host,
+        FindBy::Path => Style::Path,
+        FindBy::Service => Style::Service,
+    };
+    Settings {
+        listen: door.listen,
+        domain: door.domain.clone(),
+        find_by: door.find_by.iter().map(style).collect(),
+        path_prefix: door.path_prefix.clone(),
+        cluster_domain: door.cluster_domain.clone(),
+        head_timeout: door.head_timeout,
+        idle_connection_timeout: door.idle_connection_timeout,
+        max_head_bytes: door.max_head_bytes,
+        max_connections: door.max_connections,
+        drain_timeout: door.drain_timeout,
+        held_body_bytes: config.held_body_bytes as u64,
+    }
+}

@@ -14,6 +14,7 @@ pub mod lifecycle;
 pub mod metrics;
 pub mod policy;
 pub mod proxy;
+pub mod telemetry;
 pub mod time;
 pub mod units;
 pub mod upstream;

@@ -12,6 +12,7 @@ pub mod reference;
 mod resolve;
 pub mod schema;
 mod syntax;
+pub mod watch;
 mod words;
 
 use std::fs::File;
@@ -86,7 +87,11 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
 
 fn read_tree<'a>(root: &'a Node, problems: &mut Problems<'a>, path: &Path) -> Option<Config> {
     if matches!(root.value, Value::Null) {
-        problems.add(root.at, "", "the file is empty; write at least backend: with process: and agents below");
+        problems.add(
+            root.at,
+            "",
+            "the file is empty; write at least backend: with process: and agents below",
+        );
         return None;
     }
     let document = Document::new(root, problems);

@@ -154,7 +154,8 @@ mod tests {
     #[test]
     fn problems_are_listed_in_order_with_line_and_mark() {
         let text = "limits:\n\theld: 0\nfront_dor: {}\n";
-        let found = [(3, 1, "", "front_dor is not known; write front_door"), (2, 8, "limits.held", "bad; write 1")];
+        let found =
+            [(3, 1, "", "front_dor is not known; write front_door"), (2, 8, "limits.held", "bad; write 1")];
         assert_eq!(
             print(text, &found),
             "drowse.yaml:2:8: limits.held: bad; write 1\n    2 |  held: 0\n      |        ^\n\

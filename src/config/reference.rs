@@ -105,7 +105,9 @@ impl<'s> Page<'s> {
         }
         match target.get("type").and_then(Value::as_str) {
             Some("boolean") => "`true` or `false`".to_owned(),
-            Some("array") => format!("list of {}", target.get("items").map_or(String::new(), |item| self.kind(item))),
+            Some("array") => {
+                format!("list of {}", target.get("items").map_or(String::new(), |item| self.kind(item)))
+            }
             Some("object") => "texts by name".to_owned(),
             _ => "text".to_owned(),
         }
@@ -171,7 +173,8 @@ mod tests {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/drowse.yaml");
         let file = std::fs::read_to_string(path).unwrap();
         let page = markdown();
-        let keys: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+        let keys: Vec<_> =
+            page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
         assert!(keys.len() > 50, "{keys:?}");
         for key in keys {
             assert!(file.contains(&format!("{key}:")), "config/drowse.yaml does not show {key}");

@@ -25,14 +25,12 @@ pub(super) fn resolve(file: raw::File, document: &Document<'_, '_>, path: PathBu
     let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
     check_listens(&file, document);
     check_limits(&file.limits, document);
-    let backend = match file.backend.process {
-        Some(process) => Some(Backend::Process(agents::resolve(process, document, &folder))),
-        None => {
-            let advice = "no kind of backend is named; write process: with a list of agents below";
-            document.report(&[Key("backend"), Key("process")], advice);
-            None
-        }
-    };
+    let backend =
+        file.backend.process.map(|process| Backend::Process(agents::resolve(process, document, &folder)));
+    if backend.is_none() {
+        let advice = "no kind of backend is named; write process: with a list of agents below";
+        document.report(&[Key("backend"), Key("process")], advice);
+    }
     Some(Config {
         path,
         backend: backend?,
@@ -58,7 +56,12 @@ pub(super) fn built_in() -> Policy {
     Policy { route: true, manage: true, ..Policy::default() }
 }
 
-fn rules(defaults: raw::Defaults, rules: Vec<raw::Rule>, suspend: bool, document: &Document<'_, '_>) -> RuleSet {
+fn rules(
+    defaults: raw::Defaults,
+    rules: Vec<raw::Rule>,
+    suspend: bool,
+    document: &Document<'_, '_>,
+) -> RuleSet {
     let defaults = Layer {
         allow_annotations: defaults.allow_annotations,
         keys: defaults.into(),
@@ -107,7 +110,9 @@ fn front_door(raw: raw::FrontDoor, document: &Document<'_, '_>) -> FrontDoor {
         report("find_by", "no agent could be found; write for example [header, host]".into());
     }
     match (&raw.path_prefix, raw.find_by.contains(&FindBy::Path)) {
-        (None, true) => report("find_by", "path needs a prefix; write path_prefix: /agents below front_door".into()),
+        (None, true) => {
+            report("find_by", "path needs a prefix; write path_prefix: /agents below front_door".into());
+        }
         (Some(_), false) => report("path_prefix", "this does nothing; write path into find_by, too".into()),
         _ => {}
     }
@@ -165,10 +170,12 @@ fn check_listens(file: &raw::File, document: &Document<'_, '_>) {
     for (index, agent) in agents.enumerate() {
         let port = agent.port.get();
         let address = SocketAddr::from(([127, 0, 0, 1], port));
-        let by_us = ours.iter().find(|(_, ours)| collide(address, *ours)).map(|(name, _)| format!("{name}.listen"));
+        let by_us =
+            ours.iter().find(|(_, ours)| collide(address, *ours)).map(|(name, _)| format!("{name}.listen"));
         if let Some(user) = by_us.or_else(|| users.get(&port).cloned()) {
             let message = format!("port {port} is taken by {user}; write another port");
-            document.report(&[Key("backend"), Key("process"), Key("agents"), Index(index), Key("port")], message);
+            document
+                .report(&[Key("backend"), Key("process"), Key("agents"), Index(index), Key("port")], message);
         }
         users.entry(port).or_insert_with(|| format!("the agent {}/{}", agent.namespace, agent.name));
     }

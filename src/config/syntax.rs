@@ -34,7 +34,8 @@ fn slip_before(at: Position, text: &str) -> Option<Position> {
     let before = text.lines().nth(at.line.checked_sub(2)?)?;
     let indent = before.len() - before.trim_start().len();
     let word = before.trim();
-    let plain = !word.contains(": ") && !word.ends_with(':') && !word.starts_with(['-', '#', '[', '{', '"', '\'']);
+    let plain =
+        !word.contains(": ") && !word.ends_with(':') && !word.starts_with(['-', '#', '[', '{', '"', '\'']);
     (plain && !word.is_empty()).then_some(Position { line: at.line - 1, column: indent + 1 })
 }
 
@@ -53,8 +54,12 @@ fn known(error: &Error, line: &str, rest: &str) -> Option<String> {
         Error::RecursiveReferencesRequireWeakTypes { .. } => {
             "this alias contains itself; write its value out".to_owned()
         }
-        Error::UnsupportedTag { tag, .. } => format!("the tag {tag} means nothing here; write the value without it"),
-        Error::NullIntoString { .. } => "the key of this line is empty; write a name before the colon".to_owned(),
+        Error::UnsupportedTag { tag, .. } => {
+            format!("the tag {tag} means nothing here; write the value without it")
+        }
+        Error::NullIntoString { .. } => {
+            "the key of this line is empty; write a name before the colon".to_owned()
+        }
         _ => return by_text(error, line, rest),
     };
     Some(message)
@@ -67,7 +72,9 @@ fn by_text(error: &Error, line: &str, rest: &str) -> Option<String> {
         return Some("a tab stands where YAML wants spaces; write spaces".to_owned());
     }
     if matches!(error, Error::UnknownAnchor { .. }) || rest.starts_with('*') {
-        return Some(format!("{first_word} is an alias in YAML; write \"{first_word}\" if a pattern is meant"));
+        return Some(format!(
+            "{first_word} is an alias in YAML; write \"{first_word}\" if a pattern is meant"
+        ));
     }
     if rest.starts_with(['@', '`', '%']) {
         return Some(format!("a value cannot begin like this in YAML; write it in quotes: \"{first_word}\""));

@@ -1,3 +1,5 @@
+//! Whole configuration files: good ones, and every way in which one is refused.
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -81,7 +83,10 @@ fn a_full_file_is_read_to_the_last_key() {
     let config = good(FULL);
     let Backend::Process(process) = &config.backend;
     let [echo, relay] = &process.agents[..] else { panic!("{process:?}") };
-    assert_eq!((echo.program.clone(), &echo.args[..]), (Program::ThisProgram, &["demo-agent", "--port", "9101"].map(str::to_owned)[..]));
+    assert_eq!(
+        (echo.program.clone(), &echo.args[..]),
+        (Program::ThisProgram, &["demo-agent", "--port", "9101"].map(str::to_owned)[..])
+    );
     assert_eq!(echo.working_dir, PathBuf::from("/etc/drowse/state/default/echo"));
     assert_eq!(relay.program, Program::Named("/etc/drowse/./bin/agent".into()));
     assert_eq!(relay.env["LISTEN"], "127.0.0.1:9102");
@@ -99,7 +104,8 @@ fn a_full_file_is_read_to_the_last_key() {
         port: Some(relay.port),
     };
     let resolved = config.rules.resolve(&relay.key, &profile);
-    let from: Vec<_> = resolved.provenance.iter().map(|o| format!("{}={} {}", o.key, o.value, o.from)).collect();
+    let from: Vec<_> =
+        resolved.provenance.iter().map(|o| format!("{}={} {}", o.key, o.value, o.from)).collect();
     assert_eq!(from[1], "manage=false rules[1] (line 33)");
     assert_eq!(from[2], "idle_timeout=9s annotation drowse.dev/idle-timeout");
     assert_eq!(from[7], "max_in_flight=1 rules[0] (line 31)");
@@ -111,7 +117,10 @@ fn a_full_file_is_read_to_the_last_key() {
 #[test]
 fn a_file_without_content_says_what_it_needs() {
     for text in ["", "\n", "# nothing\n", "---\n"] {
-        assert!(problems(text)[0].ends_with("write at least backend: with process: and agents below"), "{text:?}");
+        assert!(
+            problems(text)[0].ends_with("write at least backend: with process: and agents below"),
+            "{text:?}"
+        );
     }
     assert_eq!(problems("suspend: on\n"), ["1:1 : the key backend is missing; write backend: … here"]);
     let advice = "no kind of backend is named; write process: with a list of agents below";
@@ -183,9 +192,15 @@ fn ports_are_used_once() {
 #[test]
 fn bounds_that_contradict_each_other_are_refused() {
     let both = format!("{MINIMAL}limits: {{held_body: 2MiB, held_body_total: 1MiB}}\n");
-    assert_eq!(problems(&both), ["3:44 limits.held_body_total: 1MiB for all is less than held_body for one; write at least 2MiB"]);
+    assert_eq!(
+        problems(&both),
+        ["3:44 limits.held_body_total: 1MiB for all is less than held_body for one; write at least 2MiB"]
+    );
     for head in ["4KiB", "2MiB"] {
-        assert!(problems(&format!("{MINIMAL}front_door: {{max_head: {head}}}\n"))[0].contains("write a size from 8KiB to 1MiB"));
+        assert!(
+            problems(&format!("{MINIMAL}front_door: {{max_head: {head}}}\n"))[0]
+                .contains("write a size from 8KiB to 1MiB")
+        );
     }
     let useless = format!("{MINIMAL}front_door: {{path_prefix: /a}}\n");
     assert!(problems(&useless)[0].contains("write path into find_by"));
@@ -207,7 +222,12 @@ fn files_that_cannot_be_read_are_refused_with_a_reason() {
     assert!(load(&path).unwrap_err().to_string().contains("cannot be read"));
     assert!(load(dir.path()).unwrap_err().to_string().contains("it is a folder"));
     std::fs::write(&path, b"a: 1\nb: \xff\n").unwrap();
-    assert!(load(&path).unwrap_err().to_string().ends_with("drowse.yaml:2:4: this is not UTF-8; write the file in UTF-8"));
+    assert!(
+        load(&path)
+            .unwrap_err()
+            .to_string()
+            .ends_with("drowse.yaml:2:4: this is not UTF-8; write the file in UTF-8")
+    );
     std::fs::write(&path, vec![b'#'; 3 << 20]).unwrap();
     assert!(load(&path).unwrap_err().to_string().contains("write a smaller one"));
     std::fs::write(&path, "\u{feff}backend: {process: {}}\r\n").unwrap();
@@ -227,6 +247,16 @@ fn every_file_that_comes_with_drowse_is_good() {
     }
 }
 
+#[test]
+fn a_large_file_full_of_mistakes_is_answered_and_so_is_a_large_good_one() {
+    let agent = |i: usize, port| format!("      - {{name: a{i}, command: [x], port: {port}}}\n");
+    let many: String = (0..9_000).map(|i| agent(i, i + 20_000)).collect();
+    let Backend::Process(process) = good(&with_agents(&many)).backend;
+    assert_eq!(process.agents.len(), 9_000);
+    let bad: String = (0..9_000).map(|i| agent(i, 0)).collect();
+    assert_eq!(problems(&with_agents(&bad)).len(), Problems::MOST);
+}
+
 /// Every answer is a configuration, or an error whose problems all say what to write.
 fn answers(bytes: &[u8]) -> Result<(), TestCaseError> {
     match parse_bytes(bytes, Path::new("x")) {
@@ -243,8 +273,26 @@ fn answers(bytes: &[u8]) -> Result<(), TestCaseError> {
 
 /// Pieces that YAML or the configuration treats specially.
 const PIECES: [&str; 20] = [
-    "\t", "\n", "\0", "- ", ": ", "&a ", "*a", "<<: *a\n", "{", "]", "\"", "'", "---\n", "!!int ", "~", "|\n", "? ",
-    "99999999999999999999", "\u{feff}", "{port}",
+    "\t",
+    "\n",
+    "\0",
+    "- ",
+    ": ",
+    "&a ",
+    "*a",
+    "<<: *a\n",
+    "{",
+    "]",
+    "\"",
+    "'",
+    "---\n",
+    "!!int ",
+    "~",
+    "|\n",
+    "? ",
+    "99999999999999999999",
+    "\u{feff}",
+    "{port}",
 ];
 
 proptest! {
@@ -281,7 +329,8 @@ fn the_commented_file_changes_no_default() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/drowse.yaml");
     let shown = load(&path).unwrap();
     let bare = parse(MINIMAL, &path).unwrap();
-    let of = |config: &Config| config.rules.resolve(&AgentKey::new("default", "echo"), &Profile::default()).policy;
+    let of =
+        |config: &Config| config.rules.resolve(&AgentKey::new("default", "echo"), &Profile::default()).policy;
     assert_eq!(of(&shown), of(&bare));
     assert_eq!(Config { rules: bare.rules.clone(), ..shown }, bare);
 }

@@ -39,7 +39,9 @@ impl Written for Listen {
         }
         let port = text.rsplit(':').next().and_then(|port| port.parse::<u16>().ok());
         let advice = match (port, text.split(':').next()) {
-            (Some(port), Some("" | "*")) => format!("write 0.0.0.0:{port} for every interface, or 127.0.0.1:{port}"),
+            (Some(port), Some("" | "*")) => {
+                format!("write 0.0.0.0:{port} for every interface, or 127.0.0.1:{port}")
+            }
             (Some(port), _) => format!("write an IP address and a port, such as 127.0.0.1:{port}"),
             (None, _) => "write an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080".to_owned(),
         };
@@ -84,7 +86,9 @@ impl Written for PathPrefix {
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | '.' | '~');
         let fits = text.len() > 1 && text.starts_with('/') && text.chars().all(plain);
         if !fits || text.split('/').skip(1).any(|part| matches!(part, "" | "." | "..")) {
-            return Err(format!("{text:?} is no prefix of a path; write one such as /agents, without a slash at its end"));
+            return Err(format!(
+                "{text:?} is no prefix of a path; write one such as /agents, without a slash at its end"
+            ));
         }
         Ok(Self(text.to_owned()))
     }

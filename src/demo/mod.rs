@@ -1,97 +1,93 @@
-//! The demo agent: a small agent with a memory, for trying Drowse, for its tests, and as an example.
+//! The demo agent: a small stateful agent for trying Drowse and for its tests, and an example of one.
 //!
-//! What makes it a good agent for Drowse is little: it listens on the port that it is told, it keeps what must
-//! survive in a file, and it ends at once when asked to with SIGTERM.
+//! What Drowse asks of an agent is here: listen soon after the start, keep on disk what must survive, end at
+//! SIGTERM. The rest are paths that behave in ways a front door must cope with.
 
-mod routes;
+mod bodies;
+mod handlers;
+mod route;
+mod serve;
 mod state;
-mod streams;
+#[cfg(test)]
+mod tests;
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::agent::AgentKey;
+use crate::time::Clock;
 use crate::units::{HumanDuration, Written as _};
-use routes::Demo;
-use state::Store;
+use serve::Agent;
+use state::StateFile;
 
-/// How long to wait when no connection can be accepted, since all files are in use.
-const ACCEPT_RETRY: Duration = Duration::from_millis(50);
-
-/// Run a small stateful agent that speaks HTTP, for trying and testing Drowse.
-#[derive(Debug, clap::Args)]
+/// Arguments of `drowse demo-agent`.
+#[derive(clap::Args, Clone, Debug)]
 pub struct Args {
-    /// The port to listen on, on 127.0.0.1.
+    /// The port to listen on; 0 takes a free one
     #[arg(long, env = "PORT")]
-    port: u16,
-    /// How long to wait before it listens, as an agent with much to load would.
-    #[arg(long, default_value = "0s", value_parser = HumanDuration::read)]
-    start_delay: HumanDuration,
-    /// Fail the first so many starts ever.
-    #[arg(long, default_value_t = 0, value_name = "N")]
-    fail_starts: u64,
-    /// Where to keep what must survive a restart.
-    #[arg(long, default_value = "demo-agent.json", value_name = "FILE")]
-    state_file: PathBuf,
+    pub port: u16,
+    /// The address to listen on
+    #[arg(long, default_value = "127.0.0.1")]
+    pub host: IpAddr,
+    /// How long to wait before listening
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = HumanDuration::read)]
+    pub start_delay: HumanDuration,
+    /// Fail this many starts, counted from the first in the state file
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub fail_starts: u64,
+    /// Where to keep what survives a restart
+    #[arg(long, value_name = "FILE", default_value = "state.json")]
+    pub state_file: PathBuf,
+    /// The namespace it shows
+    #[arg(long, env = "DROWSE_AGENT_NAMESPACE", default_value = "default")]
+    pub namespace: String,
+    /// The name it shows
+    #[arg(long, env = "DROWSE_AGENT_NAME", default_value = "demo")]
+    pub name: String,
 }
 
-/// Serves until SIGTERM or SIGINT. Fails if the port is taken, the state file cannot be used, or as
-/// `--fail-starts` asks for.
+/// Runs until SIGTERM or SIGINT, which end it at once and are no error.
+///
+/// An error means exit status 1, and its text belongs on stderr: the state file or the address cannot be used, or
+/// the agent was asked to fail or to crash.
 pub async fn run(args: Args) -> anyhow::Result<()> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut terminate = signal(SignalKind::terminate()).context("failed to wait for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("failed to wait for SIGINT")?;
     tokio::select! {
-        result = serve(args) => result,
+        crashed = live(&args) => crashed,
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
     }
 }
 
-async fn serve(args: Args) -> anyhow::Result<()> {
-    let store = Store::open(args.state_file)?;
-    let starts = store.count_start()?;
-    if starts <= args.fail_starts {
-        bail!("asked to fail the first {} starts; this is start {starts}", args.fail_starts);
+/// One life, from the start to a crash.
+async fn live(args: &Args) -> anyhow::Result<()> {
+    let (listener, agent) = start(args).await?;
+    tokio::select! {
+        () = serve::serve(listener, agent.clone()) => Ok(()),
+        () = agent.crashed() => bail!("asked to crash"),
+    }
+}
+
+/// Everything up to listening. Counts the start first, so that one that fails counts too.
+async fn start(args: &Args) -> anyhow::Result<(TcpListener, serve::Shared)> {
+    let clock = Clock::start();
+    let mut state = StateFile::open(&args.state_file)?;
+    let start = state.update(|state| state.starts += 1)?.starts;
+    if start <= args.fail_starts {
+        bail!("asked to fail: start {start} of the first {}", args.fail_starts);
     }
     tokio::time::sleep(args.start_delay.get()).await;
-    let address = (Ipv4Addr::LOCALHOST, args.port);
-    let listener = TcpListener::bind(address)
-        .await
-        .with_context(|| format!("cannot listen on 127.0.0.1:{}", args.port))?;
-    let demo = Arc::new(Demo::new(name(), store));
-    println!("{}: start {starts}, listening on 127.0.0.1:{}", demo.name(), args.port);
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                tokio::spawn(connection(Arc::clone(&demo), stream));
-            }
-            Err(error) => {
-                eprintln!("cannot accept a connection: {error}");
-                tokio::time::sleep(ACCEPT_RETRY).await;
-            }
-        }
-    }
-}
-
-async fn connection(demo: Arc<Demo>, stream: TcpStream) {
-    let _ = stream.set_nodelay(true);
-    let service = service_fn(move |request| Arc::clone(&demo).answer(request));
-    // Callers that leave and `/close` end a connection with an error; neither is news.
-    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
-}
-
-/// What Drowse calls this agent.
-fn name() -> String {
-    let part = |variable| std::env::var(variable).ok();
-    match (part("DROWSE_AGENT_NAMESPACE"), part("DROWSE_AGENT_NAME")) {
-        (Some(namespace), Some(name)) => format!("{namespace}/{name}"),
-        _ => "demo-agent".to_owned(),
-    }
+    let listener = TcpListener::bind((args.host, args.port)).await.with_context(|| {
+        format!("failed to listen on {} port {}; choose another with --port", args.host, args.port)
+    })?;
+    let key = AgentKey::new(args.namespace.as_str(), args.name.as_str());
+    let address = listener.local_addr().context("failed to read the address")?;
+    let agent = Agent::new(key, state, &clock);
+    eprintln!("demo agent {} listens on {address}, start {start}, pid {}", agent.key, agent.pid);
+    Ok((listener, agent))
 }

@@ -2,78 +2,252 @@
 //!
 //! Names are `drowse_<noun>_<verb>_<unit>`, counters end in `_total`. No label names an agent.
 
+mod family;
+mod labels;
+pub mod reference;
+
 use std::time::Duration;
 
+use prometheus::process_collector::ProcessCollector;
+use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder};
+
 use crate::lifecycle::{FailureClass, PhaseName, Refusal};
+use family::{By, Families};
+pub use labels::{Bound, RequestOutcome};
+use labels::{Done, HoldOutcome, Label, Start};
 
-/// How a request that was routed to an agent ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum RequestOutcome {
-    /// The agent answered.
-    Answered,
-    /// We answered in its place with an error after trying (502).
-    Failed,
-    /// We refused it (409, 429, 503, 504).
-    Refused,
-    /// The caller left before an answer.
-    Abandoned,
+/// From the answer of a warm agent on the same node to a long job.
+const REQUEST_SECONDS: [f64; 18] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0,
+    600.0,
+];
+/// From a process that is thawed to `resume_deadline` as built in. Fine between 10 and 60 s, where image pulls
+/// and the hold timeout lie.
+const RESUME_SECONDS: [f64; 17] =
+    [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 45.0, 60.0, 120.0, 300.0];
+/// From the first dial that succeeds to a slow boot of the agent.
+const PROBE_SECONDS: [f64; 14] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
+
+/// How a suspension may end.
+const SUSPEND_OUTCOMES: [&str; 6] = ["suspended", "veto", "demand", "conflict", "refused", "no_answer"];
+
+/// The metrics. All methods are wait-free, but for those that count refusals and suspensions, which look up a
+/// label.
+pub struct Metrics {
+    registry: Registry,
+    requests: By<RequestOutcome, By<Start, IntCounter>>,
+    request_seconds: By<Start, Histogram>,
+    request_refusals: IntCounterVec,
+    holds: By<HoldOutcome, IntCounter>,
+    held_requests: IntGauge,
+    held_body_bytes: IntGauge,
+    hold_seconds: Histogram,
+    resumes: By<Done, IntCounter>,
+    resume_seconds: Histogram,
+    resume_probe_seconds: Histogram,
+    resume_failures: By<FailureClass, IntCounter>,
+    suspends: IntCounterVec,
+    agents: By<PhaseName, IntGauge>,
+    bounds_hit: By<Bound, IntCounter>,
+    connections: IntGauge,
+    connections_accepted: IntCounter,
+    config_reloads: By<Done, IntCounter>,
+    config_last_reload_successful: IntGauge,
 }
-
-/// A bound that was hit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Bound {
-    /// `max_held` of one agent.
-    HeldPerAgent,
-    /// `limits.held`.
-    Held,
-    /// `limits.held_body_total`: read-ahead stopped early.
-    HeldBytes,
-    /// `front_door.max_connections`.
-    Connections,
-    /// `front_door.max_head`.
-    Head,
-    /// A start had to wait for its turn.
-    Starts,
-}
-
-/// The metrics.
-pub struct Metrics {}
 
 impl Metrics {
     /// Registers everything.
     pub fn new() -> Self {
-        Self {}
+        let registry = Registry::new();
+        let to = Families { registry: &registry };
+        let refusals: Vec<_> = HoldOutcome::REFUSALS.iter().map(|outcome| outcome.as_str()).collect();
+        to.info(
+            "drowse_build_info",
+            "Always 1; the label says which Drowse this is.",
+            "version",
+            env!("CARGO_PKG_VERSION"),
+        );
+        let metrics = Self {
+            requests: to.counter_by_two(
+                "drowse_requests_total",
+                "Requests routed to an agent, by how they ended and whether the agent had to be started.",
+                ["outcome", "start"],
+            ),
+            request_seconds: to.histogram_by(
+                "drowse_request_duration_seconds",
+                "From a request's arrival to the last byte of its answer, any wait included.",
+                "start",
+                &REQUEST_SECONDS,
+            ),
+            request_refusals: to.counter_by_text(
+                "drowse_request_refusals_total",
+                "Requests that Drowse answered itself, by reason.",
+                "reason",
+                &refusals,
+            ),
+            holds: to.counter_by(
+                "drowse_holds_total",
+                "Callers that waited for an agent, by how their wait ended.",
+                "outcome",
+            ),
+            held_requests: to.gauge("drowse_held_requests", "Callers that wait for an agent now."),
+            held_body_bytes: to.gauge(
+                "drowse_held_body_bytes",
+                "Bytes of request bodies that were read ahead for held callers.",
+            ),
+            hold_seconds: to.histogram(
+                "drowse_hold_duration_seconds",
+                "How long callers waited for an agent.",
+                &RESUME_SECONDS,
+            ),
+            resumes: to.counter_by(
+                "drowse_resumes_total",
+                "Starts of agents that ended, by outcome.",
+                "outcome",
+            ),
+            resume_seconds: to.histogram(
+                "drowse_resume_duration_seconds",
+                "From the decision to start an agent to its first answer, or to the failure.",
+                &RESUME_SECONDS,
+            ),
+            resume_probe_seconds: to.histogram(
+                "drowse_resume_probe_duration_seconds",
+                "The part of a start from the pod's address to the agent's first answer.",
+                &PROBE_SECONDS,
+            ),
+            resume_failures: to.counter_by(
+                "drowse_resume_failures_total",
+                "Starts that failed, by class.",
+                "class",
+            ),
+            suspends: to.counter_by_text(
+                "drowse_suspends_total",
+                "Suspensions that were written, and those that were begun and given up, by outcome.",
+                "outcome",
+                &SUSPEND_OUTCOMES,
+            ),
+            agents: to.gauge_by("drowse_agents", "Agents known, by phase.", "phase"),
+            bounds_hit: to.counter_by("drowse_bounds_hit_total", "How often a limit was hit.", "bound"),
+            connections: to.gauge("drowse_connections", "Connections of callers that are open now."),
+            connections_accepted: to
+                .counter("drowse_connections_total", "Connections of callers that were accepted."),
+            config_reloads: to.counter_by(
+                "drowse_config_reloads_total",
+                "Changes of the configuration file that were seen, by whether they were applied.",
+                "outcome",
+            ),
+            config_last_reload_successful: to.gauge(
+                "drowse_config_last_reload_successful",
+                "1 while the file in force is the file on disk, 0 while the file on disk is refused.",
+            ),
+            registry,
+        };
+        metrics.config_last_reload_successful.set(1);
+        metrics.watch_process();
+        metrics
     }
+
     /// The text exposition format, for `/metrics`.
     pub fn render(&self) -> String {
-        String::new()
+        TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_else(|error| {
+            tracing::error!(%error, "failed to render the metrics");
+            String::new()
+        })
     }
+
     /// A request ended. `cold`: the agent had to be resumed for it.
-    pub fn request_finished(&self, _outcome: RequestOutcome, _cold: bool, _took: Duration) {}
+    pub fn request_finished(&self, outcome: RequestOutcome, cold: bool, took: Duration) {
+        let start = if cold { Start::Cold } else { Start::Warm };
+        self.requests.get(outcome).get(start).inc();
+        self.request_seconds.get(start).observe(took.as_secs_f64());
+    }
+
     /// The front door answered with one of its own refusals (`reason` is [`Refusal::as_str`] or a routing error).
-    pub fn request_refused(&self, _reason: &'static str) {}
+    pub fn request_refused(&self, reason: &'static str) {
+        self.request_refusals.with_label_values(&[reason]).inc();
+    }
+
     /// A caller began to wait.
-    pub fn hold_started(&self) {}
+    pub fn hold_started(&self) {
+        self.held_requests.inc();
+    }
+
     /// A caller stopped waiting: served (`None`), or refused, or left (`Err(())`).
-    pub fn hold_finished(&self, _refusal: Result<Option<&Refusal>, ()>, _took: Duration) {}
+    pub fn hold_finished(&self, refusal: Result<Option<&Refusal>, ()>, took: Duration) {
+        let outcome = match refusal {
+            Ok(None) => HoldOutcome::Served,
+            Ok(Some(refusal)) => HoldOutcome::refused(refusal),
+            Err(()) => HoldOutcome::Abandoned,
+        };
+        self.held_requests.dec();
+        self.holds.get(outcome).inc();
+        self.hold_seconds.observe(took.as_secs_f64());
+    }
+
     /// A start ended: the agent answers, or it failed.
-    pub fn resume_finished(&self, _result: Result<(), FailureClass>, _took: Duration) {}
+    pub fn resume_finished(&self, result: Result<(), FailureClass>, took: Duration) {
+        self.resumes.get(Done::of(&result)).inc();
+        self.resume_seconds.observe(took.as_secs_f64());
+        if let Err(class) = result {
+            self.resume_failures.get(class).inc();
+        }
+    }
+
     /// The part of a start from the pod's address to its first answer.
-    pub fn probe_finished(&self, _took: Duration) {}
+    pub fn probe_finished(&self, took: Duration) {
+        self.resume_probe_seconds.observe(took.as_secs_f64());
+    }
+
     /// A suspension was written (`Ok`) or given up (`Err` with why: `veto`, `demand`, `conflict`, `refused`, `no_answer`).
-    pub fn suspend_finished(&self, _result: Result<(), &'static str>) {}
+    pub fn suspend_finished(&self, result: Result<(), &'static str>) {
+        self.suspends.with_label_values(&[result.err().unwrap_or("suspended")]).inc();
+    }
+
     /// An agent went from one phase to another (`None`: it is new, or gone).
-    pub fn phase_changed(&self, _from: Option<PhaseName>, _to: Option<PhaseName>) {}
+    pub fn phase_changed(&self, from: Option<PhaseName>, to: Option<PhaseName>) {
+        if let Some(phase) = from {
+            self.agents.get(phase).dec();
+        }
+        if let Some(phase) = to {
+            self.agents.get(phase).inc();
+        }
+    }
+
     /// A bound was hit.
-    pub fn bound_hit(&self, _bound: Bound) {}
+    pub fn bound_hit(&self, bound: Bound) {
+        self.bounds_hit.get(bound).inc();
+    }
+
     /// Bytes of held bodies changed.
-    pub fn held_bytes(&self, _now: u64) {}
+    pub fn held_bytes(&self, now: u64) {
+        self.held_body_bytes.set(i64::try_from(now).unwrap_or(i64::MAX));
+    }
+
     /// A configuration file was applied or refused.
-    pub fn config_reloaded(&self, _applied: bool) {}
+    pub fn config_reloaded(&self, applied: bool) {
+        self.config_reloads.get(if applied { Done::Ok } else { Done::Failed }).inc();
+        self.config_last_reload_successful.set(i64::from(applied));
+    }
+
     /// A connection of a caller was accepted.
-    pub fn connection_opened(&self) {}
+    pub fn connection_opened(&self) {
+        self.connections.inc();
+        self.connections_accepted.inc();
+    }
+
     /// A connection of a caller ended.
-    pub fn connection_closed(&self) {}
+    pub fn connection_closed(&self) {
+        self.connections.dec();
+    }
+
+    /// CPU, memory and file descriptors of this process, as `drowse_process_…`.
+    fn watch_process(&self) {
+        let Ok(pid) = i32::try_from(std::process::id()) else { return };
+        if let Err(error) = self.registry.register(Box::new(ProcessCollector::new(pid, "drowse"))) {
+            tracing::warn!(%error, "failed to register the metrics of the process");
+        }
+    }
 }
 
 impl Default for Metrics {
@@ -81,3 +255,6 @@ impl Default for Metrics {
         Self::new()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,7 +27,7 @@ pub struct Policy {
     pub max_held: u32,
     /// How many requests it gets at once; `None` is no limit.
     pub max_in_flight: Option<NonZeroU32>,
-    /// The port when the request names none and the backend knows none.
+    /// The port of a request that names none; `None` is the one that the agent declares.
     pub port: Option<u16>,
     /// Paths whose requests neither wake it nor keep it up. A trailing `*` matches any rest.
     pub must_not_wake: Vec<String>,

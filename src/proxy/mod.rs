@@ -1,1 +1,109 @@
-//! To come.
+//! The front door: takes callers' HTTP/1.1 requests and passes each to its agent, waking it if need be.
+//!
+//! `listener` accepts, `connection` serves one caller, `request` answers one request: `route` says where it goes,
+//! `activate` gets it in, `forward` sends it.
+
+mod activate;
+mod activity;
+mod body;
+mod connection;
+pub mod error;
+mod forward;
+pub mod headers;
+mod listener;
+mod request;
+pub mod route;
+mod settings;
+mod stage;
+mod timing;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::engine::Engine;
+use crate::metrics::Metrics;
+
+use activity::Activity;
+use stage::{Stage, Stages};
+
+pub use settings::{Settings, Style};
+
+/// The front door, listening but not yet serving.
+pub struct FrontDoor {
+    listener: TcpListener,
+    address: SocketAddr,
+    door: Arc<Door>,
+}
+
+/// What all connections share.
+struct Door {
+    engine: Arc<Engine>,
+    metrics: Arc<Metrics>,
+    settings: Arc<ArcSwap<Settings>>,
+    stages: Stages,
+    connection_ended: Notify,
+}
+
+/// What all requests of one connection share.
+struct Caller {
+    peer: headers::Peer,
+    activity: Arc<Activity>,
+    door: Arc<Door>,
+}
+
+/// Why the front door cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address} (front_door.listen): {source}")]
+pub struct BindError {
+    address: SocketAddr,
+    source: io::Error,
+}
+
+impl FrontDoor {
+    /// Listens on `settings.listen`. Whatever is stored in `settings` later applies as [`Settings`] says.
+    pub fn bind(
+        settings: Arc<ArcSwap<Settings>>,
+        engine: Arc<Engine>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, BindError> {
+        let wanted = settings.load().listen;
+        let failed = |source| BindError { address: wanted, source };
+        let listener = listener::bind(wanted).map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let door =
+            Door { engine, metrics, settings, stages: Stages::default(), connection_ended: Notify::new() };
+        Ok(Self { listener, address, door: Arc::new(door) })
+    }
+
+    /// Where it listens: the port is the real one even where 0 was asked for.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `shutdown`; then takes no more connections, lets the requests that are in flight or held
+    /// end within `drain_timeout`, and cuts the rest.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let Self { listener, door, .. } = self;
+        let connections = TaskTracker::new();
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = listener::accept(&listener, &door, &connections) => {}
+        }
+        drop(listener);
+        door.stages.advance(Stage::Draining);
+        connections.close();
+        let drain_timeout = door.settings.load().drain_timeout;
+        if tokio::time::timeout(drain_timeout, connections.wait()).await.is_err() {
+            tracing::warn!(connections = connections.len(), "cutting connections that did not end in time");
+            door.stages.advance(Stage::Cut);
+            connections.wait().await;
+        }
+    }
+}

@@ -1,8 +1,13 @@
 //! Integration tests: the real program, real processes, real sockets. One binary, so one link step.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests")]
+
+mod cli;
 mod collide;
+mod front_door;
 mod process;
 mod reload;
 mod sleep_and_wake;
 mod storm;
+mod style;
 mod support;

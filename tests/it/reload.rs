@@ -16,7 +16,7 @@ async fn a_broken_edit_changes_nothing_and_is_reported_with_its_line() {
     let drowse = Drowse::start(&[Agent::demo("echo")], "idle_timeout: 1h\nmin_running: 0s").await;
     assert_eq!(drowse.get("echo", "/").await.status, 200);
     drowse.edit_defaults("idle_timeout: soon\nmin_running: 0s");
-    eventually("the refusal is in the log", async || drowse.log().contains("drowse.yaml:9:")).await;
+    eventually("the refusal is in the log", async || drowse.log().contains("drowse.yaml:10:")).await;
     eventually("the refusal is in the metrics", async || {
         drowse.metric("drowse_config_last_reload_successful", "").await == 0.0
     })

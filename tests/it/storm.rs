@@ -30,7 +30,12 @@ async fn starts(drowse: &Drowse) -> Option<u64> {
 async fn two_hundred_callers_of_a_sleeping_agent_cost_one_start() {
     let drowse = Drowse::start(&[Agent::demo("echo").with(&["--start-delay", "500ms"])], LONG).await;
     let answers = all(&drowse, CALLERS).await;
-    assert_eq!(good(&answers), CALLERS, "{:?}", answers.iter().find(|answer| !matches!(answer, Ok(a) if a.status == 200)));
+    assert_eq!(
+        good(&answers),
+        CALLERS,
+        "{:?}",
+        answers.iter().find(|answer| !matches!(answer, Ok(a) if a.status == 200))
+    );
     assert_eq!(starts(&drowse).await, Some(1));
     assert!((drowse.metric("drowse_resumes_total", "outcome=\"ok\"").await - 1.0).abs() < f64::EPSILON);
 }
@@ -48,7 +53,8 @@ async fn callers_that_hang_up_do_not_disturb_those_that_stay() {
     let hang_up = async {
         eventually("the others wait too", async || drowse.agent("echo").await["held"] == CALLERS).await;
         leaving.shutdown().await;
-        eventually("their places are free", async || drowse.agent("echo").await["held"] == CALLERS - 60).await;
+        eventually("their places are free", async || drowse.agent("echo").await["held"] == CALLERS - 60)
+            .await;
     };
     let (answers, ()) = tokio::join!(staying, hang_up);
     assert_eq!(good(&answers), CALLERS - 60);
@@ -59,7 +65,12 @@ async fn callers_that_hang_up_do_not_disturb_those_that_stay() {
 async fn callers_are_held_through_a_first_start_that_fails() {
     let drowse = Drowse::start(&[Agent::demo("echo").with(&["--fail-starts", "1"])], LONG).await;
     let answers = all(&drowse, CALLERS).await;
-    assert_eq!(good(&answers), CALLERS, "{:?}", answers.iter().find(|answer| !matches!(answer, Ok(a) if a.status == 200)));
+    assert_eq!(
+        good(&answers),
+        CALLERS,
+        "{:?}",
+        answers.iter().find(|answer| !matches!(answer, Ok(a) if a.status == 200))
+    );
     assert_eq!(starts(&drowse).await, Some(2), "one that failed, one that serves");
 }
 

@@ -102,7 +102,7 @@ pub struct History {
     pub served: usize,
 }
 
-const CHAOS: Duration = Duration::from_secs(60);
+const CHAOS: Duration = Duration::from_mins(1);
 const CALM: Duration = Duration::from_mins(15);
 
 /// Runs one history. `Err` says which invariant it broke.
@@ -241,7 +241,7 @@ impl History {
                 }
             }
             Happening::Probe(replica, incarnation, number, life) => {
-                self.probe(replica, incarnation, number, life)
+                self.probe(replica, incarnation, number, life);
             }
             Happening::Ask { from, to, revision } => self.asked(from, to, revision),
             Happening::Reply { from, to, revision, yes } => self.replied(from, to, revision, yes),
@@ -517,9 +517,8 @@ impl History {
         self.replicas[replica] = Replica::new(incarnation, self.now);
         self.replicas[replica].up = false;
         for caller in &mut self.callers {
-            let at = match *caller {
-                Caller::Waiting { replica, .. } | Caller::InFlight { replica, .. } => replica,
-                _ => continue,
+            let (Caller::Waiting { replica: at, .. } | Caller::InFlight { replica: at, .. }) = *caller else {
+                continue;
             };
             if at == replica {
                 *caller = Caller::Broken;

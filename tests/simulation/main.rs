@@ -2,7 +2,13 @@
 //!
 //! `SEEDS=n` runs that many (a few thousand by default); `SEED=n` runs one and prints all that happened.
 
-#![allow(missing_docs, unreachable_pub, clippy::cast_possible_truncation, reason = "a test program")]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::expect_used,
+    clippy::cast_possible_truncation,
+    reason = "a test program"
+)]
 
 mod faults;
 mod history;

@@ -54,12 +54,8 @@ impl State {
 impl Agent {
     /// A new agent, asleep.
     pub(super) fn new(spec: AgentSpec, revisions: Arc<Revisions>) -> Arc<Self> {
-        let state = State {
-            object: Object::new(revisions),
-            spec: Arc::new(spec),
-            process: None,
-            stranger: None,
-        };
+        let state =
+            State { object: Object::new(revisions), spec: Arc::new(spec), process: None, stranger: None };
         Arc::new(Self {
             key: state.spec.key.clone(),
             state: Mutex::new(state),

@@ -68,13 +68,22 @@ pub(super) struct Guarded {
 
 impl Guarded {
     /// Starts the guard, which starts the agent.
-    pub(super) fn start(drowse: &Path, spec: &AgentSpec, log: PathBuf, clock: Clock) -> Result<Self, Failure> {
+    pub(super) fn start(
+        drowse: &Path,
+        spec: &AgentSpec,
+        log: PathBuf,
+        clock: Clock,
+    ) -> Result<Self, Failure> {
         let refused = |error: &dyn std::fmt::Display| {
-            Failure::new(FailureClass::Quota, format!("cannot start a guard process ({}): {error}", drowse.display()))
+            Failure::new(
+                FailureClass::Quota,
+                format!("cannot start a guard process ({}): {error}", drowse.display()),
+            )
         };
         let mut guard = guard_command(drowse, spec, &log).spawn().map_err(|error| refused(&error))?;
         let pid = guard.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
-        let (Some(guard_pid), Some(leash), Some(report)) = (pid, guard.stdin.take(), guard.stdout.take()) else {
+        let (Some(guard_pid), Some(leash), Some(report)) = (pid, guard.stdin.take(), guard.stdout.take())
+        else {
             return Err(refused(&"it has no pipes"));
         };
         Ok(Self {
@@ -204,7 +213,9 @@ async fn elapsed(sleep: &mut Option<Pin<Box<Sleep>>>) {
 fn how_it_ended(code: i32) -> String {
     match code {
         // As the standard library prints it: `signal: 9 (SIGKILL)`.
-        129..=192 => format!("was ended by {}", ExitStatus::from_raw(code - 128)).replace("signal: ", "signal "),
+        129..=192 => {
+            format!("was ended by {}", ExitStatus::from_raw(code - 128)).replace("signal: ", "signal ")
+        }
         _ => format!("exited with status {code}"),
     }
 }

@@ -49,13 +49,18 @@ pub(super) fn who_listens(at: SocketAddr, pids: Pids) -> Listener {
         all.iter().map(|process| (process, procfs::sockets_of(process.pid, &sockets))).collect();
     let mut answer = Listener::Agent;
     for socket in sockets {
-        let mut holders = holdings.iter().filter(|(_, held)| held.contains(&socket)).map(|(process, _)| *process);
+        let mut holders =
+            holdings.iter().filter(|(_, held)| held.contains(&socket)).map(|(process, _)| *process);
         let Some(first) = holders.next() else {
             answer = Listener::Unknown;
             continue;
         };
         if !belongs(first, agent, guard, &all) && !holders.any(|other| belongs(other, agent, guard, &all)) {
-            return Listener::Stranger(Stranger { port: at.port(), pid: first.pid, name: first.name.clone() });
+            return Listener::Stranger(Stranger {
+                port: at.port(),
+                pid: first.pid,
+                name: first.name.clone(),
+            });
         }
     }
     answer

@@ -66,7 +66,11 @@ impl Keeper {
 
     /// Until the agent is deleted and nothing of it is left. `first_report` is dropped when the agent was reported.
     /// `predecessor` is an agent of the same name that may still hold the port.
-    pub(super) async fn run(mut self, predecessor: Option<CancellationToken>, first_report: Option<mpsc::Sender<()>>) {
+    pub(super) async fn run(
+        mut self,
+        predecessor: Option<CancellationToken>,
+        first_report: Option<mpsc::Sender<()>>,
+    ) {
         let _gone = self.agent.gone().clone().drop_guard();
         self.report().await;
         drop(first_report);
@@ -172,7 +176,10 @@ impl Keeper {
         }
         if state.object.is_deleted() {
             if !std::mem::replace(&mut self.told_deleted, true) {
-                news.push(BackendEvent::AgentGone { key: key.clone(), uid: state.object.agent().uid.clone() });
+                news.push(BackendEvent::AgentGone {
+                    key: key.clone(),
+                    uid: state.object.agent().uid.clone(),
+                });
             }
             return news;
         }

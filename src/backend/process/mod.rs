@@ -66,8 +66,7 @@ struct Table {
 impl ProcessBackend {
     /// A backend with these agents, all asleep. Logs go to `<state_dir>/<namespace>/<name>/agent.log`. `program` is
     /// this very program, which is started as guard and for agents whose command begins with `drowse`.
-    pub fn new(state_dir: PathBuf, specs: Vec<AgentSpec>, program: PathBuf) -> Self {
-        let clock = Clock::start();
+    pub fn new(state_dir: PathBuf, specs: Vec<AgentSpec>, program: PathBuf, clock: Clock) -> Self {
         let (events, reports) = mpsc::channel(MAX_REPORTS);
         let run = format!("{:x}-{:x}", clock.wall(clock.now()).as_microsecond(), std::process::id());
         let backend = Self {
@@ -80,7 +79,11 @@ impl ProcessBackend {
             }),
             revisions: Revisions::new(run),
             keepers: TaskTracker::new(),
-            table: Mutex::new(Table { agents: HashMap::new(), leaving: HashMap::new(), reports: Some(reports) }),
+            table: Mutex::new(Table {
+                agents: HashMap::new(),
+                leaving: HashMap::new(),
+                reports: Some(reports),
+            }),
         };
         backend.apply(specs);
         backend
@@ -114,7 +117,12 @@ impl ProcessBackend {
         }
     }
 
-    fn keep(&self, agent: &Arc<Agent>, predecessor: Option<CancellationToken>, first: Option<mpsc::Sender<()>>) {
+    fn keep(
+        &self,
+        agent: &Arc<Agent>,
+        predecessor: Option<CancellationToken>,
+        first: Option<mpsc::Sender<()>>,
+    ) {
         let keeper = Keeper::new(Arc::clone(agent), Arc::clone(&self.premises));
         self.keepers.spawn(keeper.run(predecessor, first));
     }
@@ -209,7 +217,10 @@ impl Backend for ProcessBackend {
         let keepers = self.keepers.clone();
         async move {
             if tokio::time::timeout(within, keepers.wait()).await.is_err() {
-                tracing::error!(agents = keepers.len(), "not every agent has ended; their guards go on stopping them");
+                tracing::error!(
+                    agents = keepers.len(),
+                    "not every agent has ended; their guards go on stopping them"
+                );
             }
         }
         .boxed()

@@ -80,7 +80,10 @@ mod tests {
             key: AgentKey::new("default", "echo"),
             command: command.iter().map(ToString::to_string).collect(),
             port: 9101,
-            env: BTreeMap::from([("URL".into(), "http://127.0.0.1:{port}".into()), ("PORT".into(), "1".into())]),
+            env: BTreeMap::from([
+                ("URL".into(), "http://127.0.0.1:{port}".into()),
+                ("PORT".into(), "1".into()),
+            ]),
             working_dir: "/tmp".into(),
             stop_grace: Duration::from_secs(5),
             profile: Arc::new(Profile::default()),

@@ -18,7 +18,8 @@ pub(super) struct Items<'d, 'a, 'p> {
 impl<'d, 'a, 'p> Items<'d, 'a, 'p> {
     pub(super) fn new(list: &Decoder<'d, 'a, 'p>, items: &'a [Node]) -> Self {
         let state = list.state.borrow();
-        let numbered = items.iter().enumerate().map(|(i, item)| list.child(item, format!("{}[{i}]", list.path)));
+        let numbered =
+            items.iter().enumerate().map(|(i, item)| list.child(item, format!("{}[{i}]", list.path)));
         let left: Vec<_> = numbered.filter(|item| !state.spoiled.contains(&item.path)).collect();
         Self { left: left.into_iter() }
     }
@@ -50,16 +51,25 @@ impl<'d, 'a, 'p> Pairs<'d, 'a, 'p> {
         let mut state = group.state.borrow_mut();
         let mut seen: BTreeMap<&str, &Entry> = BTreeMap::new();
         let mut left = Vec::new();
+        let is_absent = |key: &str| entries.iter().all(|entry| entry.key != key);
         for entry in entries {
             let path = join(&group.path, &entry.key);
             if let Some(first) = seen.get(entry.key.as_str()) {
-                let message = format!("{} stands here a second time; write it once (line {})", entry.key, first.at.line);
+                let message = format!(
+                    "{} stands here a second time; write it once (line {})",
+                    entry.key, first.at.line
+                );
                 state.problems.add(entry.at, path, message);
                 continue;
             }
             seen.insert(&entry.key, entry);
-            if let Some(message) = known.and_then(|known| unknown(&entry.key, known)) {
-                state.problems.add(entry.at, group.path.clone(), message);
+            if let Some(known) = known.filter(|known| !known.contains(&entry.key.as_str())) {
+                let meant = nearest(&entry.key, known.iter().copied());
+                state.problems.add(entry.at, group.path.clone(), unknown(&entry.key, meant, known));
+                // The key that was meant is not missing besides.
+                state
+                    .spoiled
+                    .extend(meant.filter(|meant| is_absent(meant)).map(|meant| join(&group.path, meant)));
                 continue;
             }
             let absent = known.is_some() && matches!(entry.value.value, Value::Null);
@@ -71,16 +81,10 @@ impl<'d, 'a, 'p> Pairs<'d, 'a, 'p> {
     }
 }
 
-fn unknown(key: &str, known: &[&'static str]) -> Option<String> {
-    if known.contains(&key) {
-        return None;
-    }
-    let advice = match nearest(key, known.iter().copied()) {
-        Some(meant) => meant.to_owned(),
-        None => format!("one of {}", known.join(", ")),
-    };
+fn unknown(key: &str, meant: Option<&str>, known: &[&str]) -> String {
+    let advice = meant.map_or_else(|| format!("one of {}", known.join(", ")), str::to_owned);
     let key: String = key.chars().take(60).collect();
-    Some(format!("the key {key:?} is not known; write {advice}"))
+    format!("the key {key:?} is not known; write {advice}")
 }
 
 impl<'a> MapAccess<'a> for Pairs<'_, 'a, '_> {

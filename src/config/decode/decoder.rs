@@ -18,7 +18,7 @@ pub(super) struct Decoder<'d, 'a, 'p> {
     pub(super) state: &'d RefCell<State<'a, 'p>>,
 }
 
-impl<'d, 'a, 'p> Decoder<'d, 'a, 'p> {
+impl<'a> Decoder<'_, 'a, '_> {
     pub(super) fn child(&self, node: &'a Node, path: String) -> Self {
         Self { node, path, state: self.state }
     }
@@ -34,7 +34,9 @@ impl<'d, 'a, 'p> Decoder<'d, 'a, 'p> {
             Value::Map(entries) if entries.iter().all(|entry| matches!(entry.value.value, Value::Null)) => {
                 let keys: Vec<_> = entries.iter().map(|entry| entry.key.as_str()).collect();
                 let text = format!("{{{}}}", keys.join(", "));
-                Err(self.fault(format!("{text} is a group of keys in YAML; write \"{text}\" in quotes for a text")))
+                Err(self.fault(format!(
+                    "{text} is a group of keys in YAML; write \"{text}\" in quotes for a text"
+                )))
             }
             Value::Map(_) | Value::List(_) => {
                 Err(self.fault(format!("this is {}; write a single value", self.node.describe())))
@@ -50,7 +52,11 @@ impl<'d, 'a, 'p> Decoder<'d, 'a, 'p> {
         visitor.visit_seq(Items::new(&self, items)).map_err(|fault| fault.or_at(self.node.at, &self.path))
     }
 
-    fn map<V: Visitor<'a>>(self, known: Option<&'static [&'static str]>, visitor: V) -> Result<V::Value, Fault> {
+    fn map<V: Visitor<'a>>(
+        self,
+        known: Option<&'static [&'static str]>,
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
         let Value::Map(entries) = &self.node.value else {
             let example = known.and_then(|keys| keys.first()).copied().unwrap_or("name");
             let found = self.node.describe();
@@ -60,9 +66,8 @@ impl<'d, 'a, 'p> Decoder<'d, 'a, 'p> {
             Ok(value) => return Ok(value),
             Err(fault) => fault,
         };
-        let follows = fault.missing.is_some_and(|key| {
-            self.state.borrow().spoiled.contains(&join(&self.path, key))
-        });
+        let follows =
+            fault.missing.is_some_and(|key| self.state.borrow().spoiled.contains(&join(&self.path, key)));
         Err(Fault { missing: None, follows_from_another: fault.follows_from_another || follows, ..fault }
             .or_at(self.node.at, &self.path))
     }
@@ -104,7 +109,11 @@ impl<'a> Deserializer<'a> for Decoder<'_, 'a, '_> {
         }
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'a>>(self, _: &'static str, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_newtype_struct<V: Visitor<'a>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
         visitor.visit_newtype_struct(self)
     }
 
@@ -141,4 +150,3 @@ impl<'a> Deserializer<'a> for Decoder<'_, 'a, '_> {
         identifier ignored_any
     }
 }
-

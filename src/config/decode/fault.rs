@@ -55,6 +55,9 @@ impl de::Error for Fault {
     }
 
     fn missing_field(field: &'static str) -> Self {
-        Self { missing: Some(field), ..Self::new(format!("the key {field} is missing; write {field}: … here")) }
+        Self {
+            missing: Some(field),
+            ..Self::new(format!("the key {field} is missing; write {field}: … here"))
+        }
     }
 }

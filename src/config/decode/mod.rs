@@ -93,8 +93,8 @@ fn locate(root: &Node, steps: &[Step<'_>], spoiled: &BTreeSet<String>) -> Option
                 entry.map(|entry| (entry.at, &entry.value, join(&path, key)))
             }
             (Step::Index(index), Value::List(items)) => {
-                let left = items.iter().enumerate().map(|(i, item)| (item.at, item, format!("{path}[{i}]")));
-                left.filter(|(_, _, path)| !spoiled.contains(path)).nth(*index)
+                let index = written_index(*index, &path, spoiled);
+                items.get(index).map(|item| (item.at, item, format!("{path}[{index}]")))
             }
             _ => None,
         };
@@ -107,6 +107,13 @@ fn locate(root: &Node, steps: &[Step<'_>], spoiled: &BTreeSet<String>) -> Option
     // A value is shown where it stands, a group of keys where its name stands.
     let is_scalar = matches!(node.value, Value::Text(_) | Value::Bool(..));
     Some((if is_scalar { node.at } else { at }, path))
+}
+
+/// The number of an item in the file, from its number among those of the list that were not left out.
+fn written_index(index: usize, list: &str, spoiled: &BTreeSet<String>) -> usize {
+    let number = |path: &String| path.strip_prefix(list)?.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
+    let left_out: BTreeSet<usize> = spoiled.iter().filter_map(number).collect();
+    left_out.into_iter().fold(index, |index, gone| if gone <= index { index + 1 } else { index })
 }
 
 fn join(path: &str, key: &str) -> String {

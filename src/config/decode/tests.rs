@@ -1,3 +1,5 @@
+//! Reading values out of the tree, and what is said about those that are wrong.
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -41,7 +43,8 @@ fn read(text: &str) -> (Option<Shape>, Vec<String>) {
     let mut problems = Problems::new(text);
     let shape = Document::new(&root, &mut problems).decode();
     let error = problems.into_error(Path::new("x"));
-    let print = |p: &crate::config::Problem| format!("{}:{} {}: {}", p.at.line, p.at.column, p.key, p.message);
+    let print =
+        |p: &crate::config::Problem| format!("{}:{} {}: {}", p.at.line, p.at.column, p.key, p.message);
     (shape, error.problems().iter().map(print).collect())
 }
 
@@ -96,6 +99,11 @@ fn every_mistake_is_reported_at_once_and_the_rest_is_read() {
 fn unknown_words_are_answered_with_the_known_ones() {
     assert_eq!(read("colour: dark_gren\n").1, ["1:9 colour: \"dark_gren\" is not known; write dark_green"]);
     assert_eq!(read("colour: blue\n").1, ["1:9 colour: \"blue\" is not known; write one of red, dark_green"]);
+}
+
+#[test]
+fn a_misspelt_key_is_not_missing_besides() {
+    assert_eq!(read("items:\n- prot: 1\n").1, ["2:3 items[0]: the key \"prot\" is not known; write port"]);
 }
 
 #[test]

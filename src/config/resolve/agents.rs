@@ -23,7 +23,10 @@ pub(super) fn resolve(raw: raw::Process, document: &Document<'_, '_>, folder: &P
         let report = Reporter { document, index };
         let key = AgentKey::new(agent.namespace.0.as_str(), agent.name.0.as_str());
         if let Some(line) = lines.get(&key) {
-            report.at(&[Key("name")], format!("{key} stands here a second time (first in line {line}); write another name"));
+            report.at(
+                &[Key("name")],
+                format!("{key} stands here a second time (first in line {line}); write another name"),
+            );
         }
         lines.entry(key.clone()).or_insert_with(|| report.line());
         agents.push(resolve_agent(key, agent, &report, folder, &state_dir));
@@ -44,7 +47,10 @@ fn resolve_agent(
     let mut words = raw.command.into_iter().map(fill);
     let program = program(words.next().unwrap_or_default(), folder);
     if program == Program::Named(String::new()) {
-        report.at(&[Key("command")], "there is no program; write a list such as [my-agent, --port, \"{port}\"]");
+        report.at(
+            &[Key("command")],
+            "there is no program; write a list such as [my-agent, --port, \"{port}\"]",
+        );
     }
     ProcessAgent {
         program,
@@ -73,7 +79,8 @@ fn program(word: String, folder: &Path) -> Program {
 /// What the operating system would refuse when the agent is started, hours later.
 fn check_texts(raw: &raw::Agent, report: &Reporter<'_, '_, '_>) {
     for (index, word) in raw.command.iter().enumerate().filter(|(_, word)| word.contains('\0')) {
-        report.at(&[Key("command"), Index(index)], format!("{word:?} has a zero character; write it without"));
+        report
+            .at(&[Key("command"), Index(index)], format!("{word:?} has a zero character; write it without"));
     }
     for (name, value) in &raw.env {
         if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
@@ -91,7 +98,9 @@ fn annotations(written: BTreeMap<String, String>, report: &Reporter<'_, '_, '_>)
     for (name, value) in written {
         let path = [Key("annotations"), Key(&name)];
         let Some(key) = name.strip_prefix(ANNOTATION_PREFIX) else {
-            let message = format!("{name:?} is not for Drowse; write drowse.dev/<rule-key>, such as drowse.dev/idle-timeout");
+            let message = format!(
+                "{name:?} is not for Drowse; write drowse.dev/<rule-key>, such as drowse.dev/idle-timeout"
+            );
             report.at(&path, message);
             continue;
         };

@@ -1,3 +1,5 @@
+//! Which layer decides a key, and what is said about annotations.
+
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -103,8 +105,7 @@ fn annotations_win_where_they_are_allowed() {
 fn annotations_without_permission_are_reported_and_ignored() {
     let mut forbidding = rule("rules[0]", "e*", idle(3));
     forbidding.layer.allow_annotations = Some(false);
-    let mut defaults = Layer::default();
-    defaults.allow_annotations = Some(true);
+    let defaults = Layer { allow_annotations: Some(true), ..Layer::default() };
     for rules in [
         RuleSet::new(Policy::default(), Layer::default(), vec![rule("rules[0]", "e*", idle(3))]),
         RuleSet::new(Policy::default(), defaults, vec![forbidding]),

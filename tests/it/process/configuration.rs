@@ -27,7 +27,9 @@ async fn an_agent_that_is_removed_is_stopped_and_gone_and_others_go_on() {
     let life = world.life("one");
     world.apply(std::slice::from_ref(&two));
     assert_eq!(world.backend.read(&key("one")).await, Err(WriteError::Gone));
-    world.until("it is gone", |world| world.deleted.contains(&life.agent) && world.gone.contains(&life.pod)).await;
+    world
+        .until("it is gone", |world| world.deleted.contains(&life.agent) && world.gone.contains(&life.pod))
+        .await;
     assert!(!is_alive(pid(&first)));
     assert_eq!(pid(&greet(&two).await), pid(&second));
 }
@@ -40,7 +42,8 @@ async fn a_change_takes_effect_at_the_next_start_and_its_port_is_told_then() {
     let (old, before) = (spec.clone(), world.agent("echo").clone());
 
     spec.port = free_port();
-    spec.profile = Arc::new(Profile { labels: [("team".into(), "blue".into())].into(), ..Profile::default() });
+    spec.profile =
+        Arc::new(Profile { labels: [("team".into(), "blue".into())].into(), ..Profile::default() });
     world.apply(std::slice::from_ref(&spec));
     world.until("it is told", |world| world.agent("echo").revision > before.revision).await;
     let profile = &world.known[&key("echo")].profile;
@@ -73,10 +76,12 @@ async fn an_agent_that_comes_back_waits_for_its_predecessor_of_the_same_name() {
     let process = world.logged_pid("echo", "self ").await;
     world.apply(&[]);
     world.apply(std::slice::from_ref(&spec));
-    world.until("there is a new one", |world| {
-        world.deleted.contains(&life.agent) && world.known.get(&key("echo")).is_some_and(|k| k.agent.uid != life.agent)
-    })
-    .await;
+    world
+        .until("there is a new one", |world| {
+            world.deleted.contains(&life.agent)
+                && world.known.get(&key("echo")).is_some_and(|k| k.agent.uid != life.agent)
+        })
+        .await;
     world.write_resume("echo").await;
     world.until("it has a pod", |world| world.pod("echo").is_some_and(|pod| pod.uid != life.pod)).await;
     assert!(world.gone.contains(&life.pod) && !is_alive(process));

@@ -32,7 +32,7 @@ async fn a_suspended_agent_leaves_a_free_port_and_its_next_life_remembers() {
     let first = world.resume_and_greet(&spec).await;
     let life = world.life("echo");
     assert_eq!((first["starts"].as_u64(), first["visits"].as_u64()), (Some(1), Some(1)));
-    assert_eq!(first["name"], "default/echo");
+    assert_eq!(first["agent"], "default/echo");
     assert_eq!(world.pod("echo").unwrap().state, PodState::Up([127, 0, 0, 1].into()));
 
     world.suspend("echo").await;
@@ -48,7 +48,8 @@ async fn a_suspended_agent_leaves_a_free_port_and_its_next_life_remembers() {
 
 #[tokio::test]
 async fn an_agent_is_told_its_port_and_name_and_not_our_settings() {
-    let mut spec = shell("echo", "echo $PORT $DROWSE_AGENT_NAMESPACE/$DROWSE_AGENT_NAME $URL; exec sleep 1000");
+    let mut spec =
+        shell("echo", "echo $PORT $DROWSE_AGENT_NAMESPACE/$DROWSE_AGENT_NAME $URL; exec sleep 1000");
     spec.env.insert("URL".into(), "x:{port}".into());
     let mut world = World::new(std::slice::from_ref(&spec)).await;
     world.resume("echo").await;

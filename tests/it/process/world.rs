@@ -9,6 +9,7 @@ use drowse::agent::{AgentKey, AgentUid, Life, PodUid};
 use drowse::backend::process::{AgentSpec, ProcessBackend};
 use drowse::backend::{Backend as _, BackendEvent, Profile};
 use drowse::lifecycle::{AgentSeen, Failure, Mode, PodSeen, PodState, SuspendedBy};
+use drowse::time::Clock;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
@@ -67,7 +68,8 @@ impl World {
     pub(crate) async fn new(specs: &[AgentSpec]) -> Self {
         let dir = TempDir::new().unwrap();
         let specs = specs.iter().map(|spec| placed(spec, &dir)).collect();
-        let backend = Arc::new(ProcessBackend::new(dir.path().join("state"), specs, PROGRAM.into()));
+        let backend =
+            Arc::new(ProcessBackend::new(dir.path().join("state"), specs, PROGRAM.into(), Clock::start()));
         let events = backend.watch();
         let (known, gone, deleted) = (HashMap::new(), Vec::new(), Vec::new());
         let mut world = Self { backend, dir, known, gone, deleted, events, synced: false };
@@ -155,7 +157,8 @@ impl World {
     pub(crate) async fn resume(&mut self, name: &str) {
         let written = self.write_resume(name).await;
         assert_eq!(written.mode, Mode::Running);
-        self.until("it is up", |world| world.is_up(name) && world.agent(name).revision >= written.revision).await;
+        self.until("it is up", |world| world.is_up(name) && world.agent(name).revision >= written.revision)
+            .await;
     }
 
     /// Resumes, and waits until it answers.

@@ -137,7 +137,8 @@ impl Drowse {
             .output()
             .await
             .unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        let text =
+            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         (text, output.status.code().unwrap_or(-1))
     }
 

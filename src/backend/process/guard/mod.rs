@@ -43,7 +43,10 @@ pub struct Args {
 /// ended it; 1 if it could not be started.
 pub fn run(args: &Args) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    match runtime.map_err(|error| Refused::by_system(&error)).and_then(|runtime| runtime.block_on(guard(args))) {
+    match runtime
+        .map_err(|error| Refused::by_system(&error))
+        .and_then(|runtime| runtime.block_on(guard(args)))
+    {
         Ok(end) => ExitCode::from(end.code()),
         Err(refused) => {
             tell(&Report::Refused(refused));

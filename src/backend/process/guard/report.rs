@@ -129,7 +129,17 @@ mod tests {
 
     #[test]
     fn what_is_not_a_guards_line_is_not_believed() {
-        for line in ["", "started", "started x", "started 0", "started 1", "started -5", "failed", "failed x", "failed odd y"] {
+        for line in [
+            "",
+            "started",
+            "started x",
+            "started 0",
+            "started 1",
+            "started -5",
+            "failed",
+            "failed x",
+            "failed odd y",
+        ] {
             assert_eq!(Report::parse(line), None, "{line:?}");
         }
     }

@@ -36,6 +36,7 @@ pub(super) fn start(args: &Args) -> Result<Pid, Refused> {
 }
 
 fn make_dir(path: &Path) -> Result<(), Refused> {
-    fs::create_dir_all(path)
-        .map_err(|error| Refused::new(Kind::Folder, format!("cannot make the folder {}: {error}", path.display())))
+    fs::create_dir_all(path).map_err(|error| {
+        Refused::new(Kind::Folder, format!("cannot make the folder {}: {error}", path.display()))
+    })
 }

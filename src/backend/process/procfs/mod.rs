@@ -116,12 +116,12 @@ mod tests {
     fn members_of_the_group_and_descendants_belong_and_nobody_else() {
         let all = [
             process(1, 0, 1),
-            process(10, 1, 10), // the ancestor
+            process(10, 1, 10),  // the ancestor
             process(20, 10, 20), // leads the group
             process(21, 20, 20),
             process(22, 21, 22), // moved to a group of its own
             process(23, 10, 23), // was adopted by the ancestor
-            process(24, 1, 20), // of the group, though its ancestors are gone
+            process(24, 1, 20),  // of the group, though its ancestors are gone
             process(30, 1, 30),
             process(31, 30, 30),
             process(40, 41, 40),

@@ -1,0 +1,64 @@
+//! What the servers for operators need of the engine, and nothing more, so that they can be tested without agents.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+use crate::agent::AgentKey;
+use crate::engine::snapshot::{AgentDetail, AgentView};
+use crate::engine::{CommandError, Engine};
+
+/// All agents, as operators see and command them.
+pub trait Fleet: Send + Sync + 'static {
+    /// Whether everything that exists is known.
+    fn is_synced(&self) -> bool;
+
+    /// Whether Drowse is about to end.
+    fn is_ending(&self) -> bool;
+
+    /// All agents, by name.
+    fn views(&self) -> Vec<AgentView>;
+
+    /// One agent, explained.
+    fn detail(&self, key: &AgentKey) -> Option<AgentDetail>;
+
+    /// Suspends one that is not in use. With `stay`, traffic does not wake it.
+    fn suspend(&self, key: &AgentKey, stay: bool) -> BoxFuture<'static, Result<(), CommandError>>;
+
+    /// Wants one up. Does not wait for it.
+    fn resume(&self, key: &AgentKey) -> Result<(), CommandError>;
+
+    /// Wants all managed agents up, and says how many there are. Does not wait for them.
+    fn resume_all(&self) -> usize;
+}
+
+impl Fleet for Arc<Engine> {
+    fn is_synced(&self) -> bool {
+        Engine::is_synced(self)
+    }
+
+    fn is_ending(&self) -> bool {
+        Engine::is_ending(self)
+    }
+
+    fn views(&self) -> Vec<AgentView> {
+        Engine::views(self)
+    }
+
+    fn detail(&self, key: &AgentKey) -> Option<AgentDetail> {
+        Engine::detail(self, key)
+    }
+
+    fn suspend(&self, key: &AgentKey, stay: bool) -> BoxFuture<'static, Result<(), CommandError>> {
+        let (engine, key) = (Self::clone(self), key.clone());
+        Box::pin(async move { engine.suspend(&key, stay).await })
+    }
+
+    fn resume(&self, key: &AgentKey) -> Result<(), CommandError> {
+        Engine::resume(self, key)
+    }
+
+    fn resume_all(&self) -> usize {
+        Engine::resume_all(self)
+    }
+}

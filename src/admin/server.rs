@@ -1,0 +1,108 @@
+//! Serves HTTP/1.1 to a few operators: everything that a caller could make us wait for or keep has a bound.
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::problem::Problem;
+
+/// Operators, their dashboards, the kubelet and Prometheus, with room to spare. More wait in the backlog.
+const MAX_CONNECTIONS: usize = 128;
+/// A request line and header fields; ours are a few hundred bytes.
+const MAX_HEAD_BYTES: usize = 16 * 1024;
+/// How long a connection may take to send a head, or be idle.
+const HEAD_WITHIN: Duration = Duration::from_secs(30);
+/// How long we work on one request. The longest is an operator's suspension (20 s).
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// How long one connection is served, so that one that reads slowly frees its place.
+const CONNECTION_LIFE: Duration = Duration::from_mins(15);
+/// How long a request under way may take to end once the connection is asked to close.
+const CLOSE_WITHIN: Duration = Duration::from_secs(5);
+/// After a failed accept (out of file descriptors, mostly): do not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Answers requests.
+pub trait Handler: Send + Sync + 'static {
+    /// The answer. It may be dropped before it is there.
+    fn handle(self: Arc<Self>, request: Request<Incoming>) -> BoxFuture<'static, Response<Full<Bytes>>>;
+}
+
+/// Serves until `stop`, and then until the requests under way are answered, or 5 s have passed.
+pub async fn serve<H: Handler>(listener: TcpListener, handler: Arc<H>, stop: CancellationToken) {
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let connections = TaskTracker::new();
+    let accept = async {
+        loop {
+            // Only this loop takes places, and never closes the semaphore.
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    let (handler, stop) = (Arc::clone(&handler), stop.clone());
+                    connections.spawn(async move {
+                        connection(stream, handler, stop).await;
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "failed to accept a connection of an operator");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        () = accept => {}
+        () = stop.cancelled() => {}
+    }
+    connections.close();
+    connections.wait().await;
+}
+
+pub(super) async fn connection<H: Handler>(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    handler: Arc<H>,
+    stop: CancellationToken,
+) {
+    let service = service_fn(move |request| answer(Arc::clone(&handler), request));
+    let mut serving = pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_WITHIN)
+            .max_buf_size(MAX_HEAD_BYTES)
+            .serve_connection(TokioIo::new(stream), service)
+    );
+    tokio::select! {
+        // An error here is a caller that left or spoke something else; hyper has told it what it could.
+        _ = serving.as_mut() => return,
+        () = stop.cancelled() => {}
+        () = tokio::time::sleep(CONNECTION_LIFE) => {}
+    }
+    serving.as_mut().graceful_shutdown();
+    let _ended_or_dropped = tokio::time::timeout(CLOSE_WITHIN, serving).await;
+}
+
+async fn answer<H: Handler>(
+    handler: Arc<H>,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let answered = tokio::time::timeout(ANSWER_WITHIN, handler.handle(request)).await;
+    Ok(answered.unwrap_or_else(|_| {
+        let detail = format!("no answer within {} s; it may still come about", ANSWER_WITHIN.as_secs());
+        Problem::new(StatusCode::GATEWAY_TIMEOUT, detail).into_response()
+    }))
+}

@@ -1,0 +1,62 @@
+//! `drowse check`: whether a configuration is good, and which policy each agent gets from it.
+
+use std::fmt::Write;
+
+use super::args::Check;
+use super::explain::policy;
+use super::failure::Failure;
+use super::print;
+use crate::admin::{Access, Token};
+use crate::agent::AgentKey;
+use crate::backend::Profile;
+use crate::config::{self, Backend, Config};
+use crate::engine::snapshot::PolicyKeyView;
+
+pub(super) fn check(args: &Check) -> Result<(), Failure> {
+    let path = &args.file.config;
+    let config = config::load(path).map_err(Failure::config)?;
+    access(&config)?;
+    let mut page = format!("{}: good\n", path.display());
+    let wanted = |key: &AgentKey| args.agent.as_ref().is_none_or(|only| only == key);
+    let mut known = agents(&config);
+    known.retain(|(key, _)| wanted(key));
+    for (key, profile) in &known {
+        section(&mut page, &config, key, profile);
+    }
+    if let (Some(key), true) = (&args.agent, known.is_empty()) {
+        page.push_str("\nThe file does not list this agent. One of that name without labels would get:\n");
+        section(&mut page, &config, key, &Profile::default());
+    }
+    print(&page)
+}
+
+/// Who may use the admin API; reads the token.
+pub(super) fn access(config: &Config) -> Result<Access, Failure> {
+    let token = config.admin.token_file.as_deref().map(Token::read).transpose().map_err(Failure::config)?;
+    Access::new(config.admin.listen, token).map_err(Failure::config)
+}
+
+/// The agents that the file lists, and what rules match on.
+fn agents(config: &Config) -> Vec<(AgentKey, Profile)> {
+    let Backend::Process(process) = &config.backend;
+    let profile = |agent: &config::ProcessAgent| Profile {
+        labels: agent.labels.clone(),
+        annotations: agent.annotations.clone(),
+        port: Some(agent.port),
+    };
+    process.agents.iter().map(|agent| (agent.key.clone(), profile(agent))).collect()
+}
+
+fn section(page: &mut String, config: &Config, key: &AgentKey, profile: &Profile) {
+    let resolved = config.rules.resolve(key, profile);
+    let keys: Vec<_> = resolved
+        .provenance
+        .into_iter()
+        .map(|origin| PolicyKeyView { key: origin.key.to_owned(), value: origin.value, from: origin.from })
+        .collect();
+    // Writing to a String cannot fail.
+    let _ = write!(page, "\n{key}\n{}", policy(&keys));
+    for problem in resolved.problems {
+        let _ = writeln!(page, "  warning: {problem}");
+    }
+}

@@ -1,0 +1,240 @@
+//! `drowse explain`: everything about one agent, in the order in which one asks at three in the morning.
+
+use std::fmt::Write;
+
+use jiff::Timestamp;
+
+use super::args::Explain;
+use super::client::Client;
+use super::failure::Failure;
+use super::print;
+use super::status::{refused, wall};
+use super::table::Table;
+use super::text::{lines, moment, plain};
+use crate::engine::snapshot::{AgentDetail, FailureView, PolicyKeyView};
+use crate::lifecycle::PhaseName;
+
+pub(super) async fn explain(args: &Explain) -> Result<(), Failure> {
+    let client = Client::new(&args.server)?;
+    let detail: AgentDetail = client.get(&format!("/api/v1/agents/{}", args.agent)).await?;
+    print(&(render(&detail, wall()) + &refused(&client).await?))
+}
+
+fn render(detail: &AgentDetail, now: Timestamp) -> String {
+    let agent = &detail.agent;
+    let mut page = format!(
+        "{}/{} is {} since {}\n  {}\n",
+        agent.namespace,
+        agent.name,
+        agent.phase.as_str(),
+        moment(now, agent.since),
+        plain(&agent.reason)
+    );
+    for (title, body) in [
+        (String::new(), facts(detail, now)),
+        failure(detail, now),
+        ("What keeps it up\n".to_owned(), signals(detail, now)),
+        ("Its last log lines\n".to_owned(), lines("  | ", detail.log.iter().map(String::as_str))),
+        ("Policy\n".to_owned(), policy(&detail.policy)),
+    ] {
+        if !body.is_empty() {
+            // Writing to a String cannot fail.
+            let _ = write!(page, "\n{title}{body}");
+        }
+    }
+    page
+}
+
+/// What is so, a line each.
+fn facts(detail: &AgentDetail, now: Timestamp) -> String {
+    let agent = &detail.agent;
+    let mut table = Table::new();
+    let mut fact = |name: &str, value: String| table.row([name.to_owned(), value]);
+    fact("in flight", agent.in_flight.to_string());
+    fact("held", agent.held.to_string());
+    fact(
+        "last activity",
+        agent.last_activity.map_or_else(|| "none seen".to_owned(), |then| moment(now, then)),
+    );
+    if let Some(then) = agent.idle_deadline {
+        fact("suspends", format!("{}, if nothing happens", moment(now, then)));
+    }
+    if let Some(address) = &detail.address {
+        fact("address", address.clone());
+    }
+    if let Some(key) = decisive(detail) {
+        fact("decided by", format!("{}: {}, from {}", key.key, key.value, key.from));
+    }
+    table.render("  ")
+}
+
+/// The key that answers "why is it treated like this".
+fn decisive(detail: &AgentDetail) -> Option<&PolicyKeyView> {
+    let agent = &detail.agent;
+    let key = |name| detail.policy.iter().find(|key| key.key == name);
+    let is_on = |name| key(name).filter(|key| key.value == "true");
+    if !agent.managed {
+        return key("manage");
+    }
+    match agent.phase {
+        PhaseName::Running | PhaseName::Draining => is_on("dry_run").or_else(|| key("idle_timeout")),
+        PhaseName::Suspending | PhaseName::Suspended => {
+            is_on("resume_user_suspended").or_else(|| key("idle_timeout"))
+        }
+        PhaseName::Resuming | PhaseName::Failed => key("resume_deadline"),
+        PhaseName::Unknown => None,
+    }
+}
+
+fn failure(detail: &AgentDetail, now: Timestamp) -> (String, String) {
+    let Some(FailureView { class, detail: seen, attempts, retry_at }) = &detail.failure else {
+        return Default::default();
+    };
+    let times = if *attempts == 1 { "once".to_owned() } else { format!("{attempts} times in a row") };
+    let next = match (retry_at, detail.agent.phase) {
+        (Some(then), _) if *then > now => format!("next attempt {}", moment(now, *then)),
+        (_, PhaseName::Resuming) => "the next attempt is under way".to_owned(),
+        (_, PhaseName::Running) => "it is up again".to_owned(),
+        _ => "the next call starts it again".to_owned(),
+    };
+    (format!("It failed {times}: {class}\n"), lines("  ", seen.lines()) + &lines("  ", [next.as_str()]))
+}
+
+fn signals(detail: &AgentDetail, now: Timestamp) -> String {
+    let mut table = Table::new();
+    for signal in &detail.signals {
+        let keeps = match (signal.active, signal.until) {
+            (false, _) => "no".to_owned(),
+            (true, None) => "yes".to_owned(),
+            (true, Some(then)) => format!("yes, until {}", moment(now, then)),
+        };
+        table.row([signal.source.clone(), keeps, signal.says.clone()]);
+    }
+    table.render("  ")
+}
+
+pub(super) fn policy(keys: &[PolicyKeyView]) -> String {
+    if keys.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::with_head(&["KEY", "VALUE", "FROM"]);
+    for key in keys {
+        table.row([key.key.clone(), key.value.clone(), key.from.clone()]);
+    }
+    table.render("  ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::snapshot::{AgentView, SignalView};
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn detail(phase: PhaseName, reason: &str) -> AgentDetail {
+        let key = |key: &str, value: &str, from: &str| PolicyKeyView {
+            key: key.to_owned(),
+            value: value.to_owned(),
+            from: from.to_owned(),
+        };
+        AgentDetail {
+            agent: AgentView {
+                namespace: "default".to_owned(),
+                name: "echo".to_owned(),
+                phase,
+                since: at(800),
+                last_activity: None,
+                in_flight: 0,
+                held: 0,
+                idle_deadline: None,
+                reason: reason.to_owned(),
+                managed: true,
+            },
+            signals: Vec::new(),
+            failure: None,
+            address: None,
+            log: Vec::new(),
+            policy: vec![
+                key("manage", "true", "built in"),
+                key("idle_timeout", "1m", "rules[2] (line 41)"),
+                key("resume_deadline", "5m", "defaults"),
+            ],
+        }
+    }
+
+    #[test]
+    fn a_running_agent_shows_what_keeps_it_up_until_when_and_which_rule_says_so() {
+        let mut detail = detail(PhaseName::Running, "last request 12s ago; idle in 48s");
+        detail.agent.last_activity = Some(at(988));
+        detail.agent.idle_deadline = Some(at(1_048));
+        detail.address = Some("127.0.0.1:9101".to_owned());
+        let signal = |source: &str, says: &str, until, active| SignalView {
+            source: source.to_owned(),
+            says: says.to_owned(),
+            until,
+            active,
+        };
+        detail.signals = vec![
+            signal("requests", "last request 12s ago", Some(at(1_048)), true),
+            signal("min_running", "stays up 1m after a start", None, false),
+        ];
+        let expected = "\
+default/echo is Running since 3m20s ago (1970-01-01 00:13:20Z)
+  last request 12s ago; idle in 48s
+
+  in flight       0
+  held            0
+  last activity   12s ago (1970-01-01 00:16:28Z)
+  suspends        in 48s (1970-01-01 00:17:28Z), if nothing happens
+  address         127.0.0.1:9101
+  decided by      idle_timeout: 1m, from rules[2] (line 41)
+
+What keeps it up
+  requests      yes, until in 48s (1970-01-01 00:17:28Z)   last request 12s ago
+  min_running   no                                         stays up 1m after a start
+
+Policy
+  KEY               VALUE   FROM
+  manage            true    built in
+  idle_timeout      1m      rules[2] (line 41)
+  resume_deadline   5m      defaults
+";
+        assert_eq!(render(&detail, at(1_000)), expected);
+    }
+
+    #[test]
+    fn a_failed_agent_shows_the_failure_the_next_attempt_and_its_last_words_first() {
+        let mut detail = detail(PhaseName::Failed, "crash: exit status 1; the next attempt is made in 12s");
+        detail.failure = Some(FailureView {
+            class: "crash".to_owned(),
+            detail: "exit status 1".to_owned(),
+            attempts: 3,
+            retry_at: Some(at(1_012)),
+        });
+        detail.log = vec!["panic: \u{1b}[31mno database".to_owned()];
+        let page = render(&detail, at(1_000));
+        let expected = "
+It failed 3 times in a row: crash
+  exit status 1
+  next attempt in 12s (1970-01-01 00:16:52Z)
+
+Its last log lines
+  | panic: \\u{1b}[31mno database
+
+Policy
+";
+        assert!(page.contains(expected), "{page}");
+        assert!(page.contains("decided by      resume_deadline: 5m, from defaults"), "{page}");
+    }
+
+    #[test]
+    fn an_agent_that_is_not_managed_shows_the_rule_that_leaves_it_alone() {
+        let mut detail = detail(PhaseName::Suspended, "suspended by a person; calls do not resume it");
+        detail.agent.managed = false;
+        assert_eq!(decisive(&detail).unwrap().key, "manage");
+        detail.agent.managed = true;
+        assert_eq!(decisive(&detail).unwrap().key, "idle_timeout");
+    }
+}

@@ -1,0 +1,29 @@
+//! `drowse run`: everything that can be wrong before the first agent is touched is found here.
+
+use super::args::{Role, Run};
+use super::check::access;
+use super::failure::Failure;
+use crate::config::{self, LogFormat};
+use crate::{app, telemetry};
+
+pub(super) fn run(args: &Run) -> Result<(), Failure> {
+    let config = config::load(&args.file.config).map_err(Failure::config)?;
+    if args.role != Role::All {
+        let message =
+            "--role: the process backend runs as one process; leave --role out, or write --role all";
+        return Err(Failure::Usage(message.to_owned()));
+    }
+    let access = access(&config)?;
+    let format = match config.log.format {
+        LogFormat::Text => telemetry::Format::Text,
+        LogFormat::Json => telemetry::Format::Json,
+    };
+    let log = telemetry::init(format, &config.log.level).map_err(Failure::config)?;
+    serve(app::run(config, access, log))
+}
+
+/// Runs something that stays.
+pub(super) fn serve(work: impl Future<Output = anyhow::Result<()>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(Failure::runtime)?.block_on(work).map_err(Failure::Runtime)
+}

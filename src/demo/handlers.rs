@@ -1,0 +1,153 @@
+//! What the demo agent answers. Any method will do; hyper leaves the body away for HEAD.
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, TRAILER};
+use http::request::Parts;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use serde_json::{Value, json};
+
+use super::bodies::{self, Body, Checksum};
+use super::route::{PATHS, Route, RouteError};
+use super::serve::Agent;
+
+/// Why a request gets no answer. Ends the connection.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unanswered {
+    #[error("asked to close the connection")]
+    Asked,
+    #[error("the body of the request broke off")]
+    Body(#[from] hyper::Error),
+}
+
+/// Answers one request.
+pub(super) async fn answer(agent: &Agent, request: Request<Incoming>) -> Result<Response<Body>, Unanswered> {
+    let (head, mut body) = request.into_parts();
+    let route = Route::of(&head.uri);
+    if route != Ok(Route::Health) {
+        agent.count_request();
+    }
+    if !route.as_ref().is_ok_and(|route| route.takes_body()) {
+        // Left unread, it would cost the connection, and a caller still writing might miss the answer.
+        checksum(&mut body).await?;
+    }
+    Ok(match route {
+        Ok(Route::State) => state(agent, &head.method),
+        Ok(Route::Bytes(length)) => bytes(length),
+        Ok(Route::Close) => return Err(Unanswered::Asked),
+        Ok(Route::Crash) => agent.crash().await,
+        Ok(Route::Echo) => json_answer(StatusCode::OK, &echo(&head)),
+        Ok(Route::EchoBody) => echo_body(&head.headers, body),
+        Ok(Route::Health) => text("ok\n"),
+        Ok(Route::Requests) => json_answer(StatusCode::OK, &json!({"requests": agent.requests()})),
+        Ok(Route::Slow { length, every }) => {
+            with_type("text/plain", bodies::streamed(bodies::slow(length, every)))
+        }
+        Ok(Route::Events { every, count }) => events(bodies::streamed(bodies::events(every, count))),
+        Ok(Route::Status(code)) => status(code),
+        Ok(Route::Upload) => upload(checksum(&mut body).await?),
+        Err(error) => refusal(&error),
+    })
+}
+
+fn state(agent: &Agent, method: &Method) -> Response<Body> {
+    let mut file = agent.state.lock();
+    if method == Method::GET
+        && let Err(error) = file.update(|state| state.visits += 1)
+    {
+        return json_answer(StatusCode::INTERNAL_SERVER_ERROR, &json!({"error": error.to_string()}));
+    }
+    let state = file.state();
+    let answer = json!({
+        "agent": agent.key.to_string(),
+        "pid": agent.pid,
+        "boot": agent.boot,
+        "starts": state.starts,
+        "visits": state.visits,
+        "message": format!("Hello, this is {}: visit {}, start {}.", agent.key, state.visits, state.starts),
+    });
+    json_answer(StatusCode::OK, &answer)
+}
+
+/// The request as it arrived: the target byte for byte, names in lower case, in the order of the first of each.
+fn echo(head: &Parts) -> Value {
+    let field = |(name, value): (&HeaderName, &HeaderValue)| {
+        json!([name.as_str(), String::from_utf8_lossy(value.as_bytes())])
+    };
+    json!({
+        "method": head.method.as_str(),
+        "target": head.uri.to_string(),
+        "headers": head.headers.iter().map(field).collect::<Vec<_>>(),
+    })
+}
+
+/// Keeps `Trailer`, since hyper sends only trailers that were announced, and only to callers with `TE: trailers`.
+fn echo_body(headers: &HeaderMap, body: Incoming) -> Response<Body> {
+    let mut response = Response::new(body.boxed_unsync());
+    for name in [CONTENT_TYPE, TRAILER] {
+        for value in headers.get_all(&name) {
+            response.headers_mut().append(&name, value.clone());
+        }
+    }
+    response
+}
+
+/// Reads a body to its end and keeps nothing of it.
+async fn checksum(body: &mut Incoming) -> hyper::Result<Checksum> {
+    let mut sum = Checksum::EMPTY;
+    while let Some(frame) = body.frame().await {
+        if let Some(data) = frame?.data_ref() {
+            sum.update(data);
+        }
+    }
+    Ok(sum)
+}
+
+fn upload(sum: Checksum) -> Response<Body> {
+    json_answer(StatusCode::OK, &json!({"bytes": sum.bytes, "checksum": format!("{:016x}", sum.hash)}))
+}
+
+fn bytes(length: u64) -> Response<Body> {
+    let mut response = with_type("application/octet-stream", bodies::streamed(bodies::pattern(length)));
+    response.headers_mut().insert(CONTENT_LENGTH, length.into());
+    response
+}
+
+fn events(body: Body) -> Response<Body> {
+    let mut response = with_type("text/event-stream", body);
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn status(code: StatusCode) -> Response<Body> {
+    let empty = matches!(code, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED);
+    let mut response =
+        if empty { Response::new(bodies::full(Bytes::new())) } else { text(format!("{code}\n")) };
+    *response.status_mut() = code;
+    response
+}
+
+fn refusal(error: &RouteError) -> Response<Body> {
+    let message = error.to_string();
+    match error {
+        RouteError::Unknown => json_answer(StatusCode::NOT_FOUND, &json!({"error": message, "paths": PATHS})),
+        RouteError::Invalid(_) => json_answer(StatusCode::BAD_REQUEST, &json!({"error": message})),
+    }
+}
+
+fn json_answer(status: StatusCode, value: &Value) -> Response<Body> {
+    let mut response = with_type("application/json", bodies::full(format!("{value}\n")));
+    *response.status_mut() = status;
+    response
+}
+
+fn text(content: impl Into<Bytes>) -> Response<Body> {
+    with_type("text/plain", bodies::full(content))
+}
+
+fn with_type(content_type: &'static str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}

@@ -1,0 +1,103 @@
+//! The agent as a server: connections, each with its bounds.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, Semaphore};
+
+use super::handlers;
+use super::state::StateFile;
+use crate::agent::AgentKey;
+use crate::time::{Clock, Moment};
+
+/// A caller may take this long for the head of a request, and leave a connection unused for as long.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// More callers wait in the backlog. Far above any test, far below the limit of open files of most machines.
+const MAX_CONNECTIONS: usize = 4_096;
+/// Between tries to accept when there are no file descriptors left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The agent, as all its connections see it.
+pub(super) type Shared = Arc<Agent>;
+
+/// One life of the agent.
+pub(super) struct Agent {
+    pub(super) key: AgentKey,
+    pub(super) pid: u32,
+    /// Differs from life to life.
+    pub(super) boot: String,
+    /// Held while the file is written: a few microseconds.
+    pub(super) state: Mutex<StateFile>,
+    requests: AtomicU64,
+    crash: Notify,
+}
+
+impl Agent {
+    pub(super) fn new(key: AgentKey, state: StateFile, clock: &Clock) -> Shared {
+        let pid = std::process::id();
+        let boot = format!("{pid:x}-{:x}", clock.wall(Moment::START).as_microsecond());
+        let state = Mutex::new(state);
+        Arc::new(Self { key, pid, boot, state, requests: AtomicU64::new(0), crash: Notify::new() })
+    }
+
+    /// Adds a request to the count.
+    pub(super) fn count_request(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Requests since the start.
+    pub(super) fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Ends the agent. Returns never: the process ends meanwhile.
+    pub(super) async fn crash<T>(&self) -> T {
+        self.crash.notify_one();
+        std::future::pending().await
+    }
+
+    /// Waits until somebody asks for a crash.
+    pub(super) async fn crashed(&self) {
+        self.crash.notified().await;
+    }
+}
+
+/// Serves for ever.
+pub(super) async fn serve(listener: TcpListener, agent: Shared) {
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    while let Ok(place) = places.clone().acquire_owned().await {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                eprintln!("failed to accept a connection: {error}");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let agent = agent.clone();
+        tokio::spawn(async move {
+            connection(stream, agent).await;
+            drop(place);
+        });
+    }
+}
+
+async fn connection(stream: TcpStream, agent: Shared) {
+    let service = service_fn(move |request| {
+        let agent = agent.clone();
+        async move { handlers::answer(&agent, request).await }
+    });
+    // Errors mean a caller that left, one that wrote no HTTP, or `/close`: nobody is left to tell.
+    let _ = stream.set_nodelay(true);
+    let _ = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+}

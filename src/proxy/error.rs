@@ -1,0 +1,289 @@
+//! Our own answers: the status, and words that tell a person what to do.
+//!
+//! A request that is routed by `X-Sandbox-ID` gets the form of agent-sandbox's router, `{"detail": …}`, and its
+//! codes where it has one; all others get a problem document (RFC 9457).
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, Response, StatusCode};
+use serde::Serialize;
+
+use crate::agent::AgentKey;
+use crate::lifecycle::Refusal;
+
+use super::route::BadRoute;
+
+/// The form in which a caller is answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Form {
+    /// RFC 9457.
+    Problem,
+    /// As agent-sandbox's router does it.
+    Detail,
+}
+
+/// Why we answer ourselves.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Fault {
+    /// The request is malformed, or names no agent in a way that could be believed.
+    Bad(String),
+    /// The request head did not arrive in time.
+    SlowHead,
+    /// A method that we do not do.
+    Method,
+    /// The request names no agent.
+    NoRoute {
+        /// The host under which agents are found.
+        domain: String,
+    },
+    /// There is no such agent, or no rule routes to it.
+    UnknownAgent,
+    /// The engine did not let it through.
+    Refused(Refusal),
+    /// The agent's port did not take a connection.
+    Unreachable {
+        /// The port.
+        port: u16,
+        /// What was seen.
+        error: String,
+    },
+    /// The agent broke off before it answered.
+    Broken {
+        /// What was seen.
+        error: String,
+    },
+}
+
+/// How an answer to a [`Fault`] looks.
+struct Shape {
+    status: StatusCode,
+    slug: &'static str,
+    title: &'static str,
+    retry_after: Option<Duration>,
+}
+
+#[derive(Serialize)]
+struct Problem<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agent: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Detail<'a> {
+    detail: &'a str,
+}
+
+impl From<BadRoute> for Fault {
+    fn from(bad: BadRoute) -> Self {
+        Self::Bad(bad.detail)
+    }
+}
+
+impl Fault {
+    /// The metric label.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Bad(_) => "bad_request",
+            Self::SlowHead => "slow_head",
+            Self::Method => "method",
+            Self::NoRoute { .. } => "no_route",
+            Self::UnknownAgent => "unknown_agent",
+            Self::Refused(refusal) => refusal.as_str(),
+            Self::Unreachable { .. } => "unreachable",
+            Self::Broken { .. } => "broken",
+        }
+    }
+
+    /// The answer, about this agent if the request named one.
+    pub fn answer(&self, form: Form, agent: Option<&AgentKey>) -> Response<Bytes> {
+        let shape = self.shape(form);
+        let detail = match (form, agent) {
+            (Form::Detail, Some(agent)) => self.detail_of_the_router(agent),
+            _ => self.detail(agent),
+        };
+        let mut response = Response::new(body(form, &shape, &detail, agent));
+        *response.status_mut() = shape.status;
+        let headers = response.headers_mut();
+        let media = match form {
+            Form::Problem => "application/problem+json",
+            Form::Detail => "application/json",
+        };
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(media));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(after) = shape.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(after)));
+        }
+        if matches!(self, Self::Bad(_) | Self::SlowHead) {
+            // Where the next request on this connection would begin cannot be relied on.
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        if matches!(self, Self::Method) {
+            let methods = "GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS, TRACE";
+            headers.insert(ALLOW, HeaderValue::from_static(methods));
+        }
+        response
+    }
+
+    fn shape(&self, form: Form) -> Shape {
+        let shape = |status, slug, title| Shape { status, slug, title, retry_after: None };
+        match self {
+            Self::Bad(_) => shape(StatusCode::BAD_REQUEST, "bad-request", "The request is malformed"),
+            Self::SlowHead => {
+                shape(StatusCode::REQUEST_TIMEOUT, "slow-head", "The request head did not arrive in time")
+            }
+            Self::Method => shape(StatusCode::METHOD_NOT_ALLOWED, "method", "This method is not supported"),
+            Self::NoRoute { .. } => shape(StatusCode::NOT_FOUND, "no-route", "The request names no agent"),
+            Self::UnknownAgent | Self::Refused(Refusal::Gone) => {
+                let status = match form {
+                    Form::Problem => StatusCode::NOT_FOUND,
+                    Form::Detail => StatusCode::BAD_GATEWAY,
+                };
+                shape(status, "unknown-agent", "There is no such agent")
+            }
+            Self::Refused(refusal) => refusal_shape(refusal),
+            Self::Unreachable { .. } => {
+                shape(StatusCode::BAD_GATEWAY, "unreachable", "The agent does not answer on this port")
+            }
+            Self::Broken { .. } => {
+                shape(StatusCode::BAD_GATEWAY, "broken", "The agent broke off before it answered")
+            }
+        }
+    }
+
+    /// The texts that the SDKs of agent-sandbox know, where there is one.
+    fn detail_of_the_router(&self, agent: &AgentKey) -> String {
+        match self {
+            Self::UnknownAgent
+            | Self::Refused(Refusal::Gone)
+            | Self::Unreachable { .. }
+            | Self::Broken { .. } => format!("Could not connect to the backend sandbox: {}", agent.name()),
+            Self::Refused(Refusal::HoldTimedOut { .. }) => {
+                format!("Timed out waiting for the backend sandbox: {}", agent.name())
+            }
+            _ => self.detail(Some(agent)),
+        }
+    }
+
+    fn detail(&self, agent: Option<&AgentKey>) -> String {
+        let name = agent.map_or_else(|| "the agent".to_owned(), ToString::to_string);
+        match self {
+            Self::Bad(detail) => detail.clone(),
+            Self::SlowHead => "send the whole request head at once".to_owned(),
+            Self::Method => "CONNECT is not supported: send the request itself".to_owned(),
+            Self::NoRoute { domain } => format!(
+                "address an agent by Host <agent>.<namespace>.{domain}, or by the header X-Sandbox-ID with \
+                 X-Sandbox-Namespace, as far as front_door.find_by allows"
+            ),
+            Self::UnknownAgent => format!(
+                "{name} does not exist, or no rule has route: true for it; `drowse check {name}` tells which"
+            ),
+            Self::Refused(refusal) => refusal_detail(refusal, &name),
+            Self::Unreachable { port, error } => format!(
+                "{name} is up, but its port {port} does not take connections ({error}); name the port that it \
+                 listens on, or see its log; `drowse explain {name}`"
+            ),
+            Self::Broken { error } => format!(
+                "{name} closed the connection without an answer ({error}); the request may have been acted on, \
+                 so it was not repeated; see the agent's log"
+            ),
+        }
+    }
+}
+
+fn refusal_shape(refusal: &Refusal) -> Shape {
+    let soon = Some(Duration::from_secs(1));
+    let shape = |status, slug, title, retry_after| Shape { status, slug, title, retry_after };
+    match refusal {
+        Refusal::SuspendedByPerson => {
+            shape(StatusCode::CONFLICT, "suspended-by-person", "A person suspended the agent", None)
+        }
+        Refusal::NotManaged => {
+            shape(StatusCode::CONFLICT, "not-managed", "The agent is suspended, and not by Drowse", None)
+        }
+        Refusal::Asleep => shape(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "asleep",
+            "The agent sleeps, and this does not wake it",
+            None,
+        ),
+        Refusal::QueueFull { .. } => {
+            shape(StatusCode::TOO_MANY_REQUESTS, "queue-full", "Too many callers wait for the agent", soon)
+        }
+        Refusal::Overloaded => {
+            shape(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Too many callers wait in all", soon)
+        }
+        Refusal::ResumeFailed { retry_after, .. } => shape(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "resume-failed",
+            "The agent could not be resumed",
+            Some(*retry_after),
+        ),
+        Refusal::HoldTimedOut { .. } => {
+            shape(StatusCode::GATEWAY_TIMEOUT, "hold-timed-out", "The agent was not up in time", soon)
+        }
+        Refusal::Gone => shape(StatusCode::NOT_FOUND, "unknown-agent", "There is no such agent", None),
+        Refusal::ShuttingDown => {
+            shape(StatusCode::SERVICE_UNAVAILABLE, "shutting-down", "Drowse is shutting down", soon)
+        }
+    }
+}
+
+fn refusal_detail(refusal: &Refusal, name: &str) -> String {
+    match refusal {
+        Refusal::SuspendedByPerson => format!(
+            "requests do not resume what a person suspended; run `drowse resume {name}`, or set \
+             resume_user_suspended in its rule"
+        ),
+        Refusal::NotManaged => format!(
+            "no rule has manage: true for it, so requests do not resume it; run `drowse resume {name}`"
+        ),
+        Refusal::Asleep => "its path is listed in must_not_wake".to_owned(),
+        Refusal::QueueFull { max_held } => {
+            format!("{max_held} callers wait for {name} already (max_held); `drowse explain {name}` says why")
+        }
+        Refusal::Overloaded => {
+            "as many callers wait for agents as may in all (limits.held); `drowse status` lists whom for"
+                .to_owned()
+        }
+        Refusal::ResumeFailed { failure, .. } => {
+            format!("{}: {}; `drowse explain {name}` has more", failure.class.as_str(), failure.detail)
+        }
+        Refusal::HoldTimedOut { waiting_for } => {
+            format!(
+                "still {waiting_for} when the time to hold a caller was up; `drowse explain {name}` has more"
+            )
+        }
+        Refusal::Gone => format!("{name} was deleted while the request waited"),
+        Refusal::ShuttingDown => {
+            "send the request again: another replica, or the next one, takes it".to_owned()
+        }
+    }
+}
+
+fn body(form: Form, shape: &Shape, detail: &str, agent: Option<&AgentKey>) -> Bytes {
+    let text = match form {
+        Form::Problem => serde_json::to_string(&Problem {
+            r#type: format!("https://drowse.dev/problems/{}", shape.slug),
+            title: shape.title,
+            status: shape.status.as_u16(),
+            detail,
+            agent: agent.map(ToString::to_string),
+        }),
+        Form::Detail => serde_json::to_string(&Detail { detail }),
+    };
+    // Strings and numbers always make JSON.
+    let mut text = text.unwrap_or_default();
+    text.push('\n');
+    Bytes::from(text)
+}
+
+/// `Retry-After` has no fractions, and 0 would mean "at once".
+fn whole_seconds(after: Duration) -> u64 {
+    after.as_secs() + u64::from(after.subsec_nanos() > 0 || after.is_zero())
+}

@@ -1,0 +1,217 @@
+//! Sending a request to its agent, and making what comes back the caller's answer.
+//!
+//! A request is sent again only when no byte of it was written (RFC 9110 §9.2.2): its connection was refused, or
+//! was closed before. If the agent's gate has moved meanwhile, it queues up again, within the same time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::HOST;
+use http::{HeaderValue, Request, Response, StatusCode};
+use http_body::Body;
+use hyper::body::Incoming;
+
+use crate::engine::{Hold, Outcome, Permit, Slot};
+use crate::time::Moment;
+use crate::upstream::request_body::Progress;
+use crate::upstream::{Connection, RequestBody, SendError, connect};
+
+use super::Door;
+use super::activate::{admit, broken_body, read_ahead_while};
+use super::body::AgentBody;
+use super::error::Fault;
+use super::{headers, timing};
+
+/// An agent may answer on one port before it listens on another: for this long after it came up, a refused port
+/// is tried until the hold deadline.
+const YOUNG: Duration = Duration::from_secs(10);
+/// How long a refused port of an older agent is tried.
+const OLD_PATIENCE: Duration = Duration::from_secs(1);
+/// One dial. A pod whose node is gone does not even refuse.
+const DIAL_LIMIT: Duration = Duration::from_secs(2);
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LAST_PAUSE: Duration = Duration::from_millis(100);
+
+/// The body of a request with `Expect: 100-continue` is sent after this long even if the agent does not ask for
+/// it: it may not know the field (RFC 9110 §10.1.1).
+const CONTINUE_AFTER: Duration = Duration::from_secs(1);
+
+/// A request on its way to an agent, apart from its content.
+pub(super) struct Call {
+    pub(super) slot: Arc<Slot>,
+    /// Where it goes.
+    pub(super) port: u16,
+    /// How it waits, if it has to.
+    pub(super) hold: Hold,
+    /// `Host` is replaced by the agent's address, as agent-sandbox's router does.
+    pub(super) rewrites_host: bool,
+    /// It waits for `100 Continue` before it sends its body.
+    pub(super) expects: bool,
+}
+
+enum Attempt {
+    Answered(Response<AgentBody>),
+    /// Nothing was sent, and the agent is not where it was.
+    Moved(Request<RequestBody>),
+}
+
+/// Gets the request in, sends it, and gives the head of the answer.
+pub(super) async fn forward(
+    door: &Door,
+    call: &Call,
+    mut request: Request<RequestBody>,
+) -> Result<Response<AgentBody>, Fault> {
+    loop {
+        let permit = match call.slot.enter(&door.engine) {
+            Some(permit) => permit,
+            // In a box, so that the future of a warm request stays small.
+            None => Box::pin(admit(door, &call.slot, call.hold, request.body_mut())).await?,
+        };
+        match attempt(door, call, permit, request).await? {
+            Attempt::Answered(response) => return Ok(response),
+            Attempt::Moved(unsent) => request = unsent,
+        }
+    }
+}
+
+async fn attempt(
+    door: &Door,
+    call: &Call,
+    permit: Permit,
+    mut request: Request<RequestBody>,
+) -> Result<Attempt, Fault> {
+    if call.rewrites_host {
+        let authority = std::net::SocketAddr::new(permit.upstream().address, call.port).to_string();
+        if let Ok(authority) = HeaderValue::try_from(authority) {
+            request.headers_mut().insert(HOST, authority);
+        }
+    }
+    let progress = request.body().progress().filter(|_| !request.body().is_end_stream()).cloned();
+    let mut patience = Patience::new(door, call, &permit);
+    loop {
+        let (mut connection, fresh) = match permit.upstream().pool.take(call.port) {
+            Some(connection) => (connection, false),
+            None => match Box::pin(dial(door, call, &permit, &mut patience, request.body_mut())).await? {
+                Some(connection) => (connection, true),
+                None => return Ok(Attempt::Moved(request)),
+            },
+        };
+        match send(call, &mut connection, request, progress.as_ref()).await {
+            Ok(response) => {
+                if progress.is_some_and(|progress| !progress.is_finished()) {
+                    connection.drive_in_background();
+                }
+                return answer(call, response, connection, permit).map(Attempt::Answered);
+            }
+            Err(SendError::Failed(error)) if error.is_user() => return Err(broken_body(&error)),
+            Err(SendError::Failed(error)) => return Err(Fault::Broken { error: error.to_string() }),
+            Err(SendError::Unsent(unsent)) => request = *unsent,
+        }
+        if !permit.is_current() {
+            return Ok(Attempt::Moved(request));
+        }
+        if fresh {
+            patience.wait(door, "it closes connections at once").await?;
+        }
+    }
+}
+
+/// A new connection, or `None` when the agent has moved.
+async fn dial(
+    door: &Door,
+    call: &Call,
+    permit: &Permit,
+    patience: &mut Patience,
+    body: &mut RequestBody,
+) -> Result<Option<Connection>, Fault> {
+    let dialling = async {
+        loop {
+            let dialled = connect::connect(permit.upstream().address, call.port, DIAL_LIMIT).await;
+            let error = match dialled.map(Connection::new) {
+                Ok(Some(connection)) => return Ok(Some(connection)),
+                Ok(None) => "no connection can be made".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            if !permit.is_current() {
+                return Ok(None);
+            }
+            patience.wait(door, &error).await?;
+        }
+    };
+    read_ahead_while(door, body, dialling).await?
+}
+
+/// How long a port that does not take connections is tried. Fails the request, never the agent.
+struct Patience {
+    port: u16,
+    until: Moment,
+    pause: Duration,
+}
+
+impl Patience {
+    fn new(door: &Door, call: &Call, permit: &Permit) -> Self {
+        let now = door.engine.clock().now();
+        let young = now.since(permit.upstream().ready_at) < YOUNG;
+        let until = if young || permit.waited().is_some() { call.hold.deadline } else { now + OLD_PATIENCE };
+        Self { port: call.port, until, pause: FIRST_PAUSE }
+    }
+
+    async fn wait(&mut self, door: &Door, error: &str) -> Result<(), Fault> {
+        if door.engine.clock().now() + self.pause >= self.until {
+            return Err(Fault::Unreachable { port: self.port, error: error.to_owned() });
+        }
+        tokio::time::sleep(self.pause).await;
+        self.pause = (self.pause * 3 / 2).min(LAST_PAUSE);
+        Ok(())
+    }
+}
+
+async fn send(
+    call: &Call,
+    connection: &mut Connection,
+    request: Request<RequestBody>,
+    progress: Option<&Arc<Progress>>,
+) -> Result<Response<Incoming>, SendError> {
+    match progress.filter(|_| call.expects) {
+        Some(progress) => Box::pin(send_expecting(connection, request, progress)).await,
+        None => connection.send(request).await,
+    }
+}
+
+/// Sends the head, and lets the body be read only when the agent asks for it or says nothing for a while: reading
+/// it is what sends the caller its `100 Continue`. A final answer that comes first leaves it unread.
+async fn send_expecting(
+    connection: &mut Connection,
+    mut request: Request<RequestBody>,
+    progress: &Arc<Progress>,
+) -> Result<Response<Incoming>, SendError> {
+    let wanted = Arc::clone(progress);
+    hyper::ext::on_informational(&mut request, move |response| {
+        if response.status() == StatusCode::CONTINUE {
+            wanted.open();
+        }
+    });
+    let mut sent = std::pin::pin!(connection.send(request));
+    tokio::select! {
+        biased;
+        response = &mut sent => return response,
+        () = tokio::time::sleep(CONTINUE_AFTER) => progress.open(),
+    }
+    sent.await
+}
+
+fn answer(
+    call: &Call,
+    mut response: Response<Incoming>,
+    connection: Connection,
+    permit: Permit,
+) -> Result<Response<AgentBody>, Fault> {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(Fault::Broken { error: "it switched protocols, which nobody had asked for".to_owned() });
+    }
+    headers::for_caller(&mut response);
+    timing::tell(response.headers_mut(), permit.waited());
+    let counts = !response.status().is_server_error() && call.hold.wakes;
+    let outcome = if counts { Outcome::Answered } else { Outcome::NoActivity };
+    Ok(response.map(|incoming| AgentBody::new(incoming, connection, call.port, permit, outcome)))
+}

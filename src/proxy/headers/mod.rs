@@ -1,0 +1,188 @@
+//! Pure: which fields pass through, which end here, and which are ours to write.
+//!
+//! Hop-by-hop fields end here (RFC 9110 §7.6.1), and what `Connection` names is removed *before* our own fields
+//! are written, so that a caller cannot make us drop them. What a caller says about where it comes from
+//! (`Forwarded`, `X-Forwarded-*`, `X-Real-IP`) is replaced by what we saw. `Authorization` passes, except in the
+//! style header: agent-sandbox's router never shows an agent the credential of its caller.
+
+use std::net::SocketAddr;
+
+use bytes::BytesMut;
+use http::header::{
+    self, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, HeaderName, HeaderValue, TE,
+    TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
+};
+use http::{HeaderMap, Response};
+use http_body::Body;
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+
+/// Our name in `Via`.
+const OURSELVES: HeaderValue = HeaderValue::from_static("1.1 drowse");
+
+/// Fields that end here whether or not `Connection` names them. `TE` and `Transfer-Encoding` are seen to apart.
+const HOP_BY_HOP: [HeaderName; 7] = [
+    KEEP_ALIVE,
+    PROXY_CONNECTION,
+    UPGRADE,
+    HTTP2_SETTINGS,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    TE,
+];
+
+/// Where a caller comes from, ready to be written into every request of its connection.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    address: HeaderValue,
+    /// `for=…;proto=http`
+    forwarded: HeaderValue,
+    port: HeaderValue,
+}
+
+impl Peer {
+    /// A caller at `remote` whose connection we accepted at `local`.
+    pub fn new(remote: SocketAddr, local: SocketAddr) -> Self {
+        let address = remote.ip().to_canonical();
+        let node = if address.is_ipv6() { format!("\"[{address}]\"") } else { address.to_string() };
+        Self {
+            address: text(&address.to_string()),
+            forwarded: text(&format!("for={node};proto=http")),
+            port: text(&local.port().to_string()),
+        }
+    }
+}
+
+/// The text of an address or a number: always a valid value.
+fn text(value: &str) -> HeaderValue {
+    HeaderValue::from_str(value).unwrap_or(HeaderValue::from_static("unknown"))
+}
+
+/// What a request needs besides what is common to all.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Wants {
+    /// It has a body, so that `Expect` and the framing fields mean something.
+    pub body: bool,
+    /// The credential is not for the agent.
+    pub drop_authorization: bool,
+}
+
+/// Makes the fields of a request those that the agent gets. `Host` is the caller's business.
+pub fn for_agent(headers: &mut HeaderMap, peer: &Peer, wants: Wants) {
+    let trailers = names_token(headers, &TE, "trailers");
+    let chunked = wants.body && headers.contains_key(TRANSFER_ENCODING);
+    strip_hop_by_hop(headers);
+    if trailers {
+        // RFC 9110 §10.1.4: TE is itself hop-by-hop, and has to say so.
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+        headers.insert(CONNECTION, HeaderValue::from_static("te"));
+    }
+    if chunked {
+        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    if !wants.body {
+        headers.remove(EXPECT);
+    }
+    if wants.drop_authorization {
+        headers.remove(AUTHORIZATION);
+    }
+    replace_forwarded(headers, peer);
+    headers.append(VIA, OURSELVES);
+}
+
+fn replace_forwarded(headers: &mut HeaderMap, peer: &Peer) {
+    if let Some(host) = headers.get(HOST).cloned() {
+        let mut forwarded = BytesMut::with_capacity(peer.forwarded.len() + host.len() + 8);
+        for part in [peer.forwarded.as_bytes(), b";host=\"", host.as_bytes(), b"\""] {
+            forwarded.extend_from_slice(part);
+        }
+        // A host has been checked to have no character that would have to be escaped.
+        let forwarded = HeaderValue::from_maybe_shared(forwarded.freeze());
+        headers.insert(FORWARDED, forwarded.unwrap_or_else(|_| peer.forwarded.clone()));
+        headers.insert(X_FORWARDED_HOST, host);
+    } else {
+        headers.insert(FORWARDED, peer.forwarded.clone());
+        headers.remove(X_FORWARDED_HOST);
+    }
+    headers.insert(X_FORWARDED_FOR, peer.address.clone());
+    headers.insert(X_REAL_IP, peer.address.clone());
+    headers.insert(X_FORWARDED_PORT, peer.port.clone());
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+}
+
+/// Makes the fields of an agent's answer those that the caller gets.
+pub fn for_caller<B: Body>(response: &mut Response<B>) {
+    let length = response.body().size_hint().exact();
+    let chunked = response.headers().contains_key(TRANSFER_ENCODING);
+    strip_hop_by_hop(response.headers_mut());
+    if chunked {
+        // RFC 9112 §6.3: Transfer-Encoding wins, and the other must not be passed on.
+        response.headers_mut().remove(CONTENT_LENGTH);
+    } else if let Some(length) = length
+        && has_odd_length(response.headers())
+    {
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+}
+
+/// `Content-Length` may come as a list of equal numbers (RFC 9110 §8.6); it leaves as one.
+fn has_odd_length(headers: &HeaderMap) -> bool {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    lengths.next().is_some_and(|first| !first.as_bytes().iter().all(u8::is_ascii_digit))
+        || lengths.next().is_some()
+}
+
+fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(CONNECTION) {
+        for name in named_by_connection(headers) {
+            headers.remove(name);
+        }
+        headers.remove(CONNECTION);
+    }
+    for name in HOP_BY_HOP {
+        headers.remove(name);
+    }
+    headers.remove(TRANSFER_ENCODING);
+}
+
+/// What `Connection` names, apart from what no caller may make us drop: the framing, which is ours to write, and
+/// `Host`.
+fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    tokens(headers, &CONNECTION)
+        .filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok())
+        .filter(|name| ![HOST, CONTENT_LENGTH, TRANSFER_ENCODING, TRAILER].contains(name))
+        .collect()
+}
+
+fn names_token(headers: &HeaderMap, name: &HeaderName, wanted: &str) -> bool {
+    tokens(headers, name).any(|token| token.eq_ignore_ascii_case(wanted))
+}
+
+/// The members of a list field, without parameters.
+fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+    let members = values.flat_map(|value| value.split(','));
+    members.map(|member| member.split(';').next().unwrap_or_default().trim())
+}
+
+/// Whether the body of a request is framed in a way that everybody reads alike. hyper sees to the rest: several
+/// lengths that differ and `Transfer-Encoding` with HTTP/1.0 get 400 from it, and of `Transfer-Encoding` together
+/// with `Content-Length` it drops the length and closes the connection after the answer (RFC 9112 §6.3).
+pub fn framing_is_plain(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => true,
+        (Some(only), None) => only.as_bytes().eq_ignore_ascii_case(b"chunked"),
+        (Some(_), Some(_)) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,225 @@
+use bytes::Bytes;
+use http_body_util::{Empty, Full};
+use proptest::prelude::*;
+
+use super::*;
+
+const PLAIN: Wants = Wants { body: false, drop_authorization: false };
+const WITH_BODY: Wants = Wants { body: true, drop_authorization: false };
+
+fn peer() -> Peer {
+    Peer::new("10.1.2.3:5555".parse().unwrap(), "10.0.0.1:8080".parse().unwrap())
+}
+
+fn map(fields: &[(&str, &str)]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in fields {
+        let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+        headers.append(name, HeaderValue::from_str(value).unwrap());
+    }
+    headers
+}
+
+fn sent(fields: &[(&str, &str)], wants: Wants) -> HeaderMap {
+    let mut headers = map(fields);
+    for_agent(&mut headers, &peer(), wants);
+    headers
+}
+
+fn values<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a str> {
+    headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect()
+}
+
+#[test]
+fn where_a_caller_comes_from_is_what_we_saw_and_not_what_it_says() {
+    let lies: Vec<_> = [
+        "forwarded",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-port",
+        "x-forwarded-proto",
+        "x-real-ip",
+    ]
+    .into_iter()
+    .flat_map(|name| [(name, "evil"), (name, "evil too")])
+    .chain([("host", "a.example:80")])
+    .collect();
+    let headers = sent(&lies, PLAIN);
+    assert_eq!(values(&headers, "forwarded"), ["for=10.1.2.3;proto=http;host=\"a.example:80\""]);
+    assert_eq!(values(&headers, "x-forwarded-for"), ["10.1.2.3"]);
+    assert_eq!(values(&headers, "x-forwarded-host"), ["a.example:80"]);
+    assert_eq!(values(&headers, "x-forwarded-port"), ["8080"]);
+    assert_eq!(values(&headers, "x-forwarded-proto"), ["http"]);
+    assert_eq!(values(&headers, "x-real-ip"), ["10.1.2.3"]);
+}
+
+#[test]
+fn addresses_of_ip_version_6_are_written_as_rfc_7239_wants_them() {
+    let local = "[::1]:8080".parse().unwrap();
+    let mut headers = HeaderMap::new();
+    for_agent(&mut headers, &Peer::new("[2001:db8::1]:1".parse().unwrap(), local), PLAIN);
+    assert_eq!(headers[FORWARDED], "for=\"[2001:db8::1]\";proto=http");
+    for_agent(&mut headers, &Peer::new("[::ffff:10.1.2.3]:1".parse().unwrap(), local), PLAIN);
+    assert_eq!(headers["x-forwarded-for"], "10.1.2.3", "a version 4 caller of a version 6 socket");
+}
+
+#[test]
+fn connection_cannot_make_us_drop_what_is_ours_to_write() {
+    let headers = sent(
+        &[
+            ("connection", "x-forwarded-for, Forwarded, via, host, content-length, transfer-encoding, close"),
+            ("connection", "x-secret"),
+            ("host", "a"),
+            ("content-length", "5"),
+            ("x-secret", "1"),
+        ],
+        WITH_BODY,
+    );
+    assert_eq!(values(&headers, "x-forwarded-for"), ["10.1.2.3"]);
+    assert_eq!(values(&headers, "via"), ["1.1 drowse"]);
+    assert_eq!(values(&headers, "host"), ["a"]);
+    assert_eq!(values(&headers, "content-length"), ["5"]);
+    assert!(!headers.contains_key("x-secret") && !headers.contains_key("connection"));
+}
+
+#[test]
+fn hop_by_hop_fields_end_here() {
+    let headers = sent(
+        &[
+            ("keep-alive", "timeout=5"),
+            ("proxy-connection", "keep-alive"),
+            ("upgrade", "websocket"),
+            ("connection", "Upgrade, HTTP2-Settings"),
+            ("http2-settings", "AAA"),
+            ("proxy-authorization", "Basic x"),
+            ("te", "gzip"),
+            ("transfer-encoding", "chunked"),
+            ("expect", "100-continue"),
+            ("authorization", "Bearer t"),
+            ("trailer", "x-sum"),
+            ("via", "1.0 other"),
+        ],
+        PLAIN,
+    );
+    for gone in ["keep-alive", "proxy-connection", "upgrade", "connection", "http2-settings"] {
+        assert!(!headers.contains_key(gone), "{gone}");
+    }
+    for gone in ["proxy-authorization", "te", "transfer-encoding", "expect"] {
+        assert!(!headers.contains_key(gone), "{gone}");
+    }
+    assert_eq!(values(&headers, "authorization"), ["Bearer t"]);
+    assert_eq!(values(&headers, "trailer"), ["x-sum"]);
+    assert_eq!(values(&headers, "via"), ["1.0 other", "1.1 drowse"]);
+}
+
+#[test]
+fn a_body_keeps_its_framing_and_its_expectation() {
+    let headers = sent(&[("transfer-encoding", "Chunked"), ("expect", "100-continue")], WITH_BODY);
+    assert_eq!(values(&headers, "transfer-encoding"), ["chunked"]);
+    assert_eq!(values(&headers, "expect"), ["100-continue"]);
+}
+
+#[test]
+fn a_caller_that_takes_trailers_says_so_to_the_agent() {
+    for te in ["trailers", "gzip;q=0.5, Trailers", "trailers;q=1"] {
+        let headers = sent(&[("te", te), ("connection", "te")], PLAIN);
+        assert_eq!((values(&headers, "te"), values(&headers, "connection")), (vec!["trailers"], vec!["te"]));
+    }
+}
+
+#[test]
+fn the_credential_of_a_header_routed_caller_is_not_shown_to_the_agent() {
+    let wants = Wants { drop_authorization: true, ..PLAIN };
+    assert!(!sent(&[("authorization", "Bearer t")], wants).contains_key("authorization"));
+}
+
+fn answered<B: Body>(body: B, fields: &[(&str, &str)]) -> HeaderMap {
+    let mut response = Response::new(body);
+    *response.headers_mut() = map(fields);
+    for_caller(&mut response);
+    std::mem::take(response.headers_mut())
+}
+
+#[test]
+fn an_answer_loses_its_hop_by_hop_fields_and_keeps_the_rest() {
+    let headers = answered(
+        Empty::<Bytes>::new(),
+        &[
+            ("connection", "close, x-hop"),
+            ("x-hop", "1"),
+            ("keep-alive", "timeout=5"),
+            ("upgrade", "h2c"),
+            ("proxy-authenticate", "Basic"),
+            ("trailer", "grpc-status"),
+            ("set-cookie", "a=1"),
+            ("set-cookie", "b=2"),
+        ],
+    );
+    assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["trailer", "set-cookie"]);
+    assert_eq!(values(&headers, "set-cookie"), ["a=1", "b=2"]);
+}
+
+#[test]
+fn of_a_length_and_a_transfer_coding_only_the_coding_counts() {
+    let both = [("content-length", "3"), ("transfer-encoding", "chunked")];
+    let headers = answered(Full::new(Bytes::from_static(b"more than three")), &both);
+    assert!(!headers.contains_key("content-length") && !headers.contains_key("transfer-encoding"));
+}
+
+#[test]
+fn a_length_that_is_told_twice_leaves_once() {
+    for fields in [vec![("content-length", "5, 5")], vec![("content-length", "5"), ("content-length", "5")]] {
+        let headers = answered(Full::new(Bytes::from_static(b"12345")), &fields);
+        assert_eq!(values(&headers, "content-length"), ["5"]);
+    }
+}
+
+#[test]
+fn the_length_that_an_answer_to_head_tells_is_kept() {
+    assert_eq!(
+        values(&answered(Empty::<Bytes>::new(), &[("content-length", "123")]), "content-length"),
+        ["123"]
+    );
+}
+
+#[test]
+fn only_chunked_given_once_is_a_plain_framing() {
+    for (codings, plain) in [
+        (vec![], true),
+        (vec!["chunked"], true),
+        (vec!["Chunked"], true),
+        (vec!["gzip, chunked"], false),
+        (vec!["chunked, chunked"], false),
+        (vec!["xchunked"], false),
+        (vec!["chunked;a=b"], false),
+        (vec!["chunked", "chunked"], false),
+        (vec!["identity"], false),
+        (vec![""], false),
+    ] {
+        let fields: Vec<_> = codings.iter().map(|coding| ("transfer-encoding", *coding)).collect();
+        assert_eq!(framing_is_plain(&map(&fields)), plain, "{codings:?}");
+    }
+}
+
+proptest! {
+    /// Whatever a caller lists in `Connection`, what we say of it reaches the agent once, and nothing that is
+    /// hop-by-hop does.
+    #[test]
+    fn no_connection_field_changes_what_we_say(
+        listed in proptest::collection::vec("[a-zA-Z-]{1,20}|x-forwarded-for|host|via|x-real-ip|forwarded", 0..8),
+    ) {
+        let listed = listed.join(",");
+        let headers = sent(&[("connection", &listed), ("host", "a"), ("upgrade", "x"), ("via", "1.1 b")], PLAIN);
+        prop_assert_eq!(values(&headers, "host"), ["a"]);
+        prop_assert_eq!(values(&headers, "x-forwarded-for"), ["10.1.2.3"]);
+        prop_assert_eq!(values(&headers, "x-real-ip"), ["10.1.2.3"]);
+        prop_assert_eq!(values(&headers, "via").last().copied(), Some("1.1 drowse"));
+        prop_assert!(!headers.contains_key("upgrade") && !headers.contains_key("connection"));
+    }
+
+    #[test]
+    fn a_field_that_connection_lists_does_not_pass(name in "x-[a-z]{1,12}") {
+        let headers = sent(&[("connection", &name), (&name, "1")], PLAIN);
+        prop_assert!(!headers.contains_key(&name) || name.starts_with("x-forwarded") || name == "x-real-ip");
+    }
+}

@@ -1,0 +1,90 @@
+//! Accepts callers' connections, as many as may be.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio_util::task::TaskTracker;
+
+use crate::metrics::Bound;
+use crate::upstream::connect::set_options;
+
+use super::{Door, connection};
+
+/// Connections that the system holds for us while we are at another.
+const BACKLOG: u32 = 4096;
+
+/// The wait after the system had no file or no memory for a connection.
+const BREATH: Duration = Duration::from_millis(50);
+
+/// Opens the socket.
+pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A restart must not wait for connections that the last run has closed.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Accepts for ever.
+pub(super) async fn accept(listener: &TcpListener, door: &Arc<Door>, connections: &TaskTracker) {
+    loop {
+        has_room(door, connections).await;
+        match listener.accept().await {
+            Ok((stream, remote)) => spawn(stream, remote, door, connections),
+            // That one caller has left already.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection; trying again soon");
+                tokio::time::sleep(BREATH).await;
+            }
+        }
+    }
+}
+
+/// Waits while as many connections are open as may be.
+async fn has_room(door: &Door, connections: &TaskTracker) {
+    if connections.len() < door.settings.load().max_connections {
+        return;
+    }
+    door.metrics.bound_hit(Bound::Connections);
+    loop {
+        let ended = door.connection_ended.notified();
+        if connections.len() < door.settings.load().max_connections {
+            return;
+        }
+        ended.await;
+    }
+}
+
+fn spawn(stream: TcpStream, remote: SocketAddr, door: &Arc<Door>, connections: &TaskTracker) {
+    if let Err(error) = set_options(&stream) {
+        tracing::debug!(%error, "a caller has left already");
+        return;
+    }
+    let open = Open::new(Arc::clone(door));
+    connections.spawn(async move {
+        connection::serve(stream, remote, Arc::clone(&open.door)).await;
+    });
+}
+
+/// An open connection, for the count.
+struct Open {
+    door: Arc<Door>,
+}
+
+impl Open {
+    fn new(door: Arc<Door>) -> Self {
+        door.metrics.connection_opened();
+        Self { door }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.door.metrics.connection_closed();
+        self.door.connection_ended.notify_one();
+    }
+}

@@ -1,0 +1,190 @@
+//! One request, from its head to its answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_TYPE, EXPECT, HOST};
+use http::uri::Uri;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Version, request};
+use http_body::Body;
+use hyper::body::Incoming;
+
+use crate::agent::AgentKey;
+use crate::engine::{Hold, Slot};
+use crate::metrics::RequestOutcome;
+use crate::policy::Policy;
+use crate::upstream::RequestBody;
+
+use super::body::{AnswerBody, Content, InFlight, Record};
+use super::error::{Fault, Form};
+use super::forward::{Call, forward};
+use super::headers::{self, Wants};
+use super::route::{self, Head, Route};
+use super::settings::Style;
+use super::{Caller, timing};
+
+/// Answers one request. Dropping the future is the caller leaving.
+pub(super) async fn serve(caller: Arc<Caller>, request: Request<Incoming>) -> Response<AnswerBody> {
+    let mut in_flight = InFlight::begin(caller);
+    let has_body = !request.body().is_end_stream();
+    let response = match answer(&mut in_flight, request).await {
+        Ok(response) => response,
+        Err(failure) => failure.answer(&in_flight, has_body).map(ours),
+    };
+    response.map(|content| AnswerBody::new(content, in_flight))
+}
+
+/// A request that we answer ourselves.
+struct Failure {
+    fault: Fault,
+    form: Form,
+    agent: Option<AgentKey>,
+    waited: Option<Duration>,
+}
+
+impl Failure {
+    fn new(fault: Fault, form: Form, agent: Option<AgentKey>) -> Self {
+        Self { fault, form, agent, waited: None }
+    }
+
+    fn answer(self, in_flight: &InFlight, has_body: bool) -> Response<Bytes> {
+        in_flight.caller().door.metrics.request_refused(self.fault.as_str());
+        let mut response = self.fault.answer(self.form, self.agent.as_ref());
+        if let Some(waited) = self.waited {
+            timing::tell_hold(response.headers_mut(), waited);
+        }
+        if has_body {
+            // The rest of the body is not read, so nothing else can follow on this connection.
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+async fn answer(in_flight: &mut InFlight, request: Request<Incoming>) -> Result<Response<Content>, Failure> {
+    let caller = Arc::clone(in_flight.caller());
+    let (parts, incoming) = request.into_parts();
+    let Some(route) = find(&caller, &parts)? else { return Ok(healthy().map(ours)) };
+    let form = if route.style == Style::Header { Form::Detail } else { Form::Problem };
+    let fail = |fault| Failure::new(fault, form, Some(route.agent.clone()));
+
+    let slot = caller.door.engine.slot(&route.agent).ok_or_else(|| fail(Fault::UnknownAgent))?;
+    let policy = slot.policy();
+    if !policy.route {
+        return Err(fail(Fault::UnknownAgent));
+    }
+    in_flight.record = Some(Record { outcome: RequestOutcome::Abandoned, cold: false });
+    let expects = expects_continue(&parts, &incoming);
+    let call = call(in_flight, slot, &policy, &route, expects);
+    let request = outgoing(&caller, parts, RequestBody::new(incoming, expects), &route);
+
+    match forward(&caller.door, &call, request).await {
+        Ok(response) => {
+            let cold = response.headers().get("drowse-start").is_some_and(|start| start == "cold");
+            in_flight.record = Some(Record { outcome: RequestOutcome::Answered, cold });
+            Ok(response.map(Content::Agent))
+        }
+        Err(fault) => {
+            let (outcome, waited) = match &fault {
+                Fault::Refused(_) => (RequestOutcome::Refused, true),
+                _ => (RequestOutcome::Failed, false),
+            };
+            in_flight.record = Some(Record { outcome, cold: false });
+            let now = caller.door.engine.clock().now();
+            let waited = waited.then(|| now.since(in_flight.arrived));
+            Err(Failure { waited, ..fail(fault) })
+        }
+    }
+}
+
+/// Where the request goes; `None` for our own health check.
+fn find(caller: &Caller, parts: &request::Parts) -> Result<Option<Route>, Failure> {
+    let settings = caller.door.settings.load();
+    let head =
+        Head { method: &parts.method, uri: &parts.uri, version: parts.version, headers: &parts.headers };
+    if parts.method == Method::CONNECT {
+        return Err(Failure::new(Fault::Method, Form::Problem, None));
+    }
+    if !headers::framing_is_plain(&parts.headers) {
+        let detail = "the only Transfer-Encoding that is understood is chunked, given once";
+        return Err(Failure::new(Fault::Bad(detail.to_owned()), Form::Problem, None));
+    }
+    let found = route::find(&settings, head).map_err(|bad| {
+        let form = if bad.by_header { Form::Detail } else { Form::Problem };
+        Failure::new(bad.into(), form, None)
+    })?;
+    match found {
+        Some(route) => Ok(Some(route)),
+        None if parts.method == Method::GET && parts.uri.path() == "/healthz" => Ok(None),
+        None => {
+            let fault = Fault::NoRoute { domain: settings.domain.clone() };
+            Err(Failure::new(fault, Form::Problem, None))
+        }
+    }
+}
+
+fn call(in_flight: &InFlight, slot: Arc<Slot>, policy: &Policy, route: &Route, expects: bool) -> Call {
+    let own = policy.port.or_else(|| slot.profile().port);
+    let patience = route.patience.unwrap_or(Duration::MAX).min(policy.hold_timeout);
+    Call {
+        slot,
+        port: route.port_or(own),
+        hold: Hold {
+            port: route.port_to_probe(own),
+            wakes: !policy.must_not_wake(route.target.path()),
+            deadline: in_flight.arrived + patience,
+        },
+        rewrites_host: route.style == Style::Header,
+        expects,
+    }
+}
+
+/// The request as the agent gets it.
+fn outgoing(
+    caller: &Caller,
+    parts: request::Parts,
+    body: RequestBody,
+    route: &Route,
+) -> Request<RequestBody> {
+    let mut request = Request::new(body);
+    *request.method_mut() = parts.method;
+    *request.version_mut() = Version::HTTP_11;
+    let mut headers = parts.headers;
+    if !headers.contains_key(HOST) {
+        // HTTP/1.0 may leave it out; to the agent we speak 1.1.
+        insert_host(&mut headers, &parts.uri, route);
+    }
+    let wants =
+        Wants { body: !request.body().is_end_stream(), drop_authorization: route.style == Style::Header };
+    headers::for_agent(&mut headers, &caller.peer, wants);
+    *request.headers_mut() = headers;
+    *request.uri_mut() = Uri::from(route.target.clone());
+    request
+}
+
+fn insert_host(headers: &mut HeaderMap, uri: &Uri, route: &Route) {
+    let named = uri.authority().map(ToString::to_string);
+    let host = named.unwrap_or_else(|| format!("{}.{}", route.agent.name(), route.agent.namespace()));
+    if let Ok(host) = HeaderValue::try_from(host) {
+        headers.insert(HOST, host);
+    }
+}
+
+/// Only then does hyper wait with the body, too.
+fn expects_continue(parts: &request::Parts, incoming: &Incoming) -> bool {
+    let expect = parts.headers.get(EXPECT);
+    parts.version >= Version::HTTP_11
+        && !incoming.is_end_stream()
+        && expect.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}
+
+fn healthy() -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from_static(b"{\"status\":\"ok\"}\n"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn ours(text: Bytes) -> Content {
+    Content::Ours(Some(text))
+}

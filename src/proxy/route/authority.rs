@@ -1,0 +1,95 @@
+//! The one host that a request is for.
+
+use std::borrow::Cow;
+
+use http::header::HOST;
+use http::{HeaderValue, Version};
+
+use super::{Head, port};
+
+/// The host in lower case, without its port and without the dot that may end it. `None` if the request names
+/// none (HTTP/1.0, or an empty `Host`).
+pub(super) fn of(head: Head<'_>) -> Result<Option<Cow<'_, str>>, String> {
+    let mut hosts = head.headers.get_all(HOST).iter();
+    let header = hosts.next();
+    if hosts.next().is_some() {
+        return Err("the request has more than one Host field".to_owned());
+    }
+    if header.is_none() && head.version >= Version::HTTP_11 {
+        return Err("the request has no Host field".to_owned());
+    }
+    let header = header.map(parse).transpose()?;
+    let Some(authority) = head.uri.authority() else {
+        return Ok(header.flatten().map(|authority| authority.host));
+    };
+
+    if !head.uri.scheme_str().is_some_and(|scheme| scheme == "http" || scheme == "https") {
+        return Err("the request target must be a path or an http URL".to_owned());
+    }
+    let target = parse_text(authority.as_str())?;
+    match (header, target) {
+        (None, target) => Ok(target.map(|authority| authority.host)),
+        (Some(header), Some(target)) if header.as_ref().is_some_and(|header| header.same_as(&target)) => {
+            Ok(Some(target.host))
+        }
+        _ => Err("the host of the request target and the Host field differ".to_owned()),
+    }
+}
+
+#[derive(Debug)]
+struct Authority<'a> {
+    host: Cow<'a, str>,
+    port: Option<u16>,
+}
+
+impl Authority<'_> {
+    fn same_as(&self, other: &Self) -> bool {
+        self.host == other.host && self.port.unwrap_or(80) == other.port.unwrap_or(80)
+    }
+}
+
+fn parse(value: &HeaderValue) -> Result<Option<Authority<'_>>, String> {
+    let text = value.to_str().map_err(|_| "the Host field has characters that no host has".to_owned())?;
+    parse_text(text)
+}
+
+fn parse_text(text: &str) -> Result<Option<Authority<'_>>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let malformed = || format!("{text:?} is not a host");
+    // The colons of an IPv6 address are inside brackets.
+    let host_end = match text.strip_prefix('[') {
+        Some(rest) => rest.find(']').ok_or_else(malformed)? + 2,
+        None => text.find(':').unwrap_or(text.len()),
+    };
+    let (host, rest) = text.split_at(host_end);
+    let port = match rest.strip_prefix(':') {
+        None if rest.is_empty() => None,
+        Some("") => None,
+        Some(digits) => Some(port(digits).ok_or_else(malformed)?),
+        None => return Err(malformed()),
+    };
+    let host = host.strip_suffix('.').unwrap_or(host);
+    if !is_host(host) {
+        return Err(malformed());
+    }
+    Ok(Some(Authority { host: lower(host), port }))
+}
+
+fn is_host(host: &str) -> bool {
+    if let Some(address) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        return address.parse::<std::net::Ipv6Addr>().is_ok();
+    }
+    host.split('.').all(|label| {
+        !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    })
+}
+
+fn lower(host: &str) -> Cow<'_, str> {
+    if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(host.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(host)
+    }
+}

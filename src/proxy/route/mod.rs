@@ -1,0 +1,194 @@
+//! Pure: which agent a request is for.
+//!
+//! The styles, in order of precedence; each only where it is turned on:
+//!
+//! | style | names an agent when | port | default port |
+//! |---|---|---|---|
+//! | header | `X-Sandbox-ID` is there | `X-Sandbox-Port` | the agent's own, else 8888 |
+//! | host | the host is `[<port>--]<agent>.<namespace>.<domain>` | `<port>--` | the agent's own, else 8080 |
+//! | path | the path is below the prefix | always named | – |
+//! | service | the host is `<agent>.<namespace>.svc[.<cluster domain>]` | – | the agent's own, else 8080 |
+//!
+//! "The agent's own" is the port of its policy, else the one that the backend knows. (agent-sandbox's router does
+//! not know an agent's own port, so to it 8888 is the only default.)
+//!
+//! What is given twice, or disagrees, is refused with 400, because believing the first one found is how
+//! requests reach the wrong tenant:
+//!
+//! | what | rule |
+//! |---|---|
+//! | `Host` | exactly one with HTTP/1.1, at most one with HTTP/1.0 |
+//! | absolute target and `Host` | the same host and port |
+//! | `X-Sandbox-ID`, `-Namespace`, `-Port` | at most one of each, even when equal |
+//! | `X-Sandbox-Pod-IP` | any number, each must be an address; never dialled |
+//! | `X-Sandbox-UID` | any number, passed on, not used |
+//! | `X-Sandbox-Timeout` | the first that is a number of seconds counts |
+//! | two styles | the same agent, and the same port if both name one |
+//!
+//! An empty `X-Sandbox-*` value counts as absent, and an agent named by the path only is not looked for when
+//! the path is outside the prefix.
+
+mod authority;
+mod host;
+mod path;
+mod sandbox;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use http::HeaderMap;
+use http::uri::{PathAndQuery, Uri};
+use http::{Method, Version};
+
+use super::settings::{Settings, Style};
+use crate::agent::AgentKey;
+
+pub use sandbox::NAMES as SANDBOX_HEADERS;
+
+/// Where a request goes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Route {
+    /// The agent.
+    pub agent: AgentKey,
+    /// The style that won.
+    pub style: Style,
+    /// The port that the request names.
+    pub port: Option<u16>,
+    /// What the agent gets as target, byte for byte.
+    pub target: PathAndQuery,
+    /// How long the caller wants to be held at most (`X-Sandbox-Timeout`).
+    pub patience: Option<Duration>,
+}
+
+impl Route {
+    /// The port to use, for an agent whose own port is this.
+    pub fn port_or(&self, own: Option<u16>) -> u16 {
+        let default = if self.style == Style::Header { 8888 } else { 8080 };
+        self.port.or(own).unwrap_or(default)
+    }
+
+    /// The port to have probed: none when the agent's own is meant.
+    pub fn port_to_probe(&self, own: Option<u16>) -> Option<u16> {
+        match self.port {
+            None if own.is_none() && self.style == Style::Header => Some(8888),
+            named => named,
+        }
+    }
+}
+
+/// A request that names no agent in a way that could be believed: 400.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{detail}")]
+pub struct BadRoute {
+    /// The request speaks the language of agent-sandbox's router, and gets its answers.
+    pub by_header: bool,
+    /// What is wrong, and what to write instead.
+    pub detail: String,
+}
+
+/// What of a request decides where it goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Head<'a> {
+    /// Its method.
+    pub method: &'a Method,
+    /// Its target.
+    pub uri: &'a Uri,
+    /// Its version.
+    pub version: Version,
+    /// Its fields.
+    pub headers: &'a HeaderMap,
+}
+
+/// An agent as one style names it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Named<'a> {
+    style: Style,
+    namespace: &'a str,
+    agent: &'a str,
+    port: Option<u16>,
+}
+
+/// Finds the agent that a request is for. `None` when it names none.
+pub fn find(settings: &Settings, head: Head<'_>) -> Result<Option<Route>, BadRoute> {
+    let by_header = settings.find_by.contains(&Style::Header) && sandbox::is_meant(head.headers);
+    find_any(settings, head, by_header).map_err(|detail| BadRoute { by_header, detail })
+}
+
+fn find_any(settings: &Settings, head: Head<'_>, by_header: bool) -> Result<Option<Route>, String> {
+    let host = authority::of(head)?;
+    let target = target_of(head)?;
+
+    let header = if by_header { Some(sandbox::parse(head.headers)?) } else { None };
+    let host = match &host {
+        Some(host) => host::parse(settings, host)?,
+        None => None,
+    };
+    let path = path::parse(settings, &target)?;
+
+    let named = [header, host, path.as_ref().map(|path| path.named)];
+    let Some(first) = named.into_iter().flatten().min_by_key(|named| named.style) else {
+        return if sandbox::is_attempted(settings, head.headers) {
+            Err("X-Sandbox-ID header is required.".to_owned())
+        } else {
+            Ok(None)
+        };
+    };
+    let port = agree(first, named.into_iter().flatten())?;
+    let agent = AgentKey::new(first.namespace, first.agent);
+    let rest = match &path {
+        Some(path) => path.rest()?,
+        None => None,
+    };
+    let patience = if by_header { sandbox::patience(head.headers) } else { None };
+    Ok(Some(Route { agent, style: first.style, port, target: rest.unwrap_or(target), patience }))
+}
+
+/// The port that all agree on; an error if they do not mean the same agent and port.
+fn agree<'a>(first: Named<'_>, all: impl Iterator<Item = Named<'a>>) -> Result<Option<u16>, String> {
+    let mut port = first.port;
+    for other in all {
+        if (first.namespace, first.agent) != (other.namespace, other.agent) {
+            return Err(format!(
+                "the request names two agents: {}/{} by its {} and {}/{} by its {}; name one",
+                first.namespace,
+                first.agent,
+                what(first.style),
+                other.namespace,
+                other.agent,
+                what(other.style),
+            ));
+        }
+        match (port, other.port) {
+            (Some(one), Some(two)) if one != two => {
+                return Err(format!("the request names two ports of one agent, {one} and {two}; name one"));
+            }
+            (named, other) => port = named.or(other),
+        }
+    }
+    Ok(port)
+}
+
+const fn what(style: Style) -> &'static str {
+    match style {
+        Style::Header => "X-Sandbox headers",
+        Style::Host | Style::Service => "host",
+        Style::Path => "path",
+    }
+}
+
+fn target_of(head: Head<'_>) -> Result<PathAndQuery, String> {
+    match head.uri.path_and_query() {
+        Some(target) if target.path().starts_with('/') => Ok(target.clone()),
+        _ if head.method == Method::OPTIONS => {
+            Err("OPTIONS * is about the server, not about an agent; ask for a path".to_owned())
+        }
+        _ => Err("the request target must be a path that begins with /".to_owned()),
+    }
+}
+
+/// A port from 1 to 65535, in decimal digits without a leading zero.
+fn port(text: &str) -> Option<u16> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
+    if plain { text.parse().ok() } else { None }
+}

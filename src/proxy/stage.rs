@@ -1,0 +1,44 @@
+//! How far the front door is on its way out, for every connection to see.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
+
+/// The stages, in order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Stage {
+    Serving,
+    /// Connections end when the request that they serve is over.
+    Draining,
+    /// Connections end now.
+    Cut,
+}
+
+/// The current stage. Reading it is one atomic load.
+#[derive(Debug, Default)]
+pub(super) struct Stages {
+    now: AtomicU8,
+    changed: Notify,
+}
+
+impl Stages {
+    pub(super) fn now(&self) -> Stage {
+        match self.now.load(Ordering::Acquire) {
+            0 => Stage::Serving,
+            1 => Stage::Draining,
+            _ => Stage::Cut,
+        }
+    }
+
+    /// Goes on to a later stage, and wakes everybody.
+    pub(super) fn advance(&self, to: Stage) {
+        self.now.fetch_max(to as u8, Ordering::AcqRel);
+        self.changed.notify_waiters();
+    }
+
+    /// Ends at the next change. Make it, poll it, then look at [`Stages::now`], and no change is missed.
+    pub(super) fn change(&self) -> Notified<'_> {
+        self.changed.notified()
+    }
+}

@@ -1,0 +1,178 @@
+//! Logs: text for people or JSON for machines, on standard error, with a filter that changes while Drowse runs.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
+
+/// What a log line looks like.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Format {
+    /// A line to read.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Why logging could not be set up or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The filter is not one.
+    #[error(
+        "{filter:?} is not a log filter: {detail}; write a level (error, warn, info, debug, trace, off) or \
+         levels by module, for example info,drowse::proxy=debug"
+    )]
+    Filter {
+        /// What was given.
+        filter: String,
+        /// What the parser says.
+        detail: String,
+    },
+    /// Somebody else has set up logging in this process, or has torn it down.
+    #[error("the log of this process is not ours to change: {0}")]
+    NotOurs(String),
+}
+
+/// Changes the filter. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct LogControl {
+    filter: reload::Handle<EnvFilter, Registry>,
+}
+
+impl LogControl {
+    /// The filter in force.
+    pub fn filter(&self) -> Result<String, LogError> {
+        self.filter.with_current(ToString::to_string).map_err(|error| LogError::NotOurs(error.to_string()))
+    }
+
+    /// Puts another filter in force, at once and for all threads.
+    pub fn set_filter(&self, filter: &str) -> Result<(), LogError> {
+        let parsed = parse(filter)?;
+        self.filter.reload(parsed).map_err(|error| LogError::NotOurs(error.to_string()))
+    }
+}
+
+/// Sends the logs of this process to standard error. Once a process.
+pub fn init(format: Format, filter: &str) -> Result<LogControl, LogError> {
+    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let (subscriber, control) = build(format, filter, colour, std::io::stderr)?;
+    subscriber.try_init().map_err(|error| LogError::NotOurs(error.to_string()))?;
+    Ok(control)
+}
+
+/// The same with another destination, and without making it the log of the process.
+pub fn build<W>(
+    format: Format,
+    filter: &str,
+    colour: bool,
+    writer: W,
+) -> Result<(impl tracing::Subscriber + Send + Sync + use<W>, LogControl), LogError>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let (filter, handle) = reload::Layer::new(parse(filter)?);
+    let lines = match format {
+        Format::Text => fmt::layer().with_ansi(colour).with_writer(writer).boxed(),
+        Format::Json => fmt::layer().json().flatten_event(true).with_writer(writer).boxed(),
+    };
+    Ok((tracing_subscriber::registry().with(filter).with(lines), LogControl { filter: handle }))
+}
+
+/// Whether a text is a filter; for the configuration, which says so with a line number.
+pub fn check_filter(filter: &str) -> Result<(), LogError> {
+    parse(filter).map(drop)
+}
+
+fn parse(filter: &str) -> Result<EnvFilter, LogError> {
+    let refused = |detail: String| LogError::Filter { filter: filter.to_owned(), detail };
+    if filter.trim().is_empty() {
+        return Err(refused("it is empty".to_owned()));
+    }
+    EnvFilter::builder().parse(filter).map_err(|error| refused(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+
+    use super::*;
+
+    /// A log that a test can read.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Lines {
+        fn take(&self) -> String {
+            String::from_utf8(std::mem::take(&mut *self.0.lock())).unwrap()
+        }
+    }
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logging(format: Format, filter: &str) -> (impl tracing::Subscriber + Send + Sync, LogControl, Lines) {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let (subscriber, control) = build(format, filter, false, move || writer.clone()).unwrap();
+        (subscriber, control, lines)
+    }
+
+    #[test]
+    fn a_new_filter_holds_from_the_next_line() {
+        let (subscriber, control, lines) = logging(Format::Text, "info");
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::debug!("before");
+            assert_eq!(lines.take(), "");
+            control.set_filter("debug").unwrap();
+            tracing::debug!("after");
+            assert!(lines.take().contains("after"));
+        });
+        assert_eq!(
+            control.filter().unwrap_err().to_string().split(':').next(),
+            Some("the log of this process is not ours to change")
+        );
+    }
+
+    #[test]
+    fn the_filter_in_force_can_be_read() {
+        let (_subscriber, control, _) = logging(Format::Text, "info,drowse::proxy=debug");
+        let filter = control.filter().unwrap();
+        assert!(filter.contains("info") && filter.contains("drowse::proxy=debug"), "{filter}");
+    }
+
+    #[test]
+    fn json_lines_are_objects_with_the_fields_of_the_event() {
+        let (subscriber, _control, lines) = logging(Format::Json, "info");
+        tracing::subscriber::with_default(subscriber, || tracing::info!(agent = "default/echo", "resumed"));
+        let line: serde_json::Value = serde_json::from_str(&lines.take()).unwrap();
+        assert_eq!(
+            (line["level"].as_str(), line["agent"].as_str(), line["message"].as_str()),
+            (Some("INFO"), Some("default/echo"), Some("resumed"))
+        );
+    }
+
+    #[test]
+    fn what_is_not_a_filter_is_refused_with_an_example_and_changes_nothing() {
+        let (_subscriber, control, _) = logging(Format::Text, "warn");
+        for bad in ["", "  ", "drowse=loud", "a=b=c"] {
+            let error = control.set_filter(bad).unwrap_err().to_string();
+            assert!(error.contains("info,drowse::proxy=debug"), "{bad}: {error}");
+            assert!(check_filter(bad).is_err());
+        }
+        assert_eq!(control.filter().unwrap(), "warn");
+    }
+}

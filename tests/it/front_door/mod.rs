@@ -1,0 +1,6 @@
+//! The front door over real sockets: callers and agents are played byte for byte.
+
+mod hold;
+mod hostile;
+mod http;
+mod world;
