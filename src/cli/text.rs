@@ -37,7 +37,17 @@ pub(super) fn relative(now: Timestamp, then: Timestamp) -> String {
 
 /// The same with the moment itself, for comparing with logs: `in 48s (2026-11-24 02:15:13Z)`.
 pub(super) fn moment(now: Timestamp, then: Timestamp) -> String {
-    format!("{} ({})", relative(now, then), then.strftime("%Y-%m-%d %H:%M:%SZ"))
+    format!("{} ({})", relative(now, then), calendar(then))
+}
+
+/// How long something is so: `3m20s (since 2026-11-24 02:11:05Z)`.
+pub(super) fn lasting(now: Timestamp, since: Timestamp) -> String {
+    format!("{} (since {})", span(now.duration_since(since).unsigned_abs()), calendar(since))
+}
+
+/// To the second, in UTC, as the log has it.
+fn calendar(moment: Timestamp) -> String {
+    moment.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
 }
 
 /// Text that an agent or a file has a say in. What a terminal would act on is written out instead.

@@ -7,6 +7,8 @@ pub mod backoff;
 pub mod effect;
 pub mod event;
 pub mod gate;
+#[cfg(test)]
+mod gate_tests;
 pub mod machine;
 pub mod observation;
 pub mod pacing;

@@ -48,6 +48,8 @@ pub struct Drain {
     pub deadline: Moment,
     /// What is written as the reason.
     pub by: SuspendedBy,
+    /// An operator ordered it: `dry_run` and `suspend: off` are about what Drowse does by itself.
+    pub ordered: bool,
     /// Why it is given up, should the agent turn out to be running.
     pub abandon: Abandoned,
 }

@@ -187,7 +187,7 @@ mod tests {
     use super::*;
 
     const HEAD: Duration = Duration::from_secs(10);
-    const IDLE: Duration = Duration::from_secs(120);
+    const IDLE: Duration = Duration::from_mins(2);
 
     fn settings() -> Settings {
         Settings { head_timeout: HEAD, idle_connection_timeout: IDLE, ..Settings::default() }

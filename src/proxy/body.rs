@@ -76,6 +76,8 @@ pub(super) struct AgentBody {
     incoming: Incoming,
     /// Everything was read, so the connection can be used again.
     complete: bool,
+    /// The agent broke off. Told one poll late, because hyper throws away what it has not yet written when it is.
+    broken: Option<hyper::Error>,
     connection: Option<Connection>,
     port: u16,
     permit: Option<Permit>,
@@ -92,7 +94,15 @@ impl AgentBody {
         outcome: Outcome,
     ) -> Self {
         let complete = incoming.is_end_stream();
-        Self { incoming, complete, connection: Some(connection), port, permit: Some(permit), outcome }
+        Self {
+            incoming,
+            complete,
+            broken: None,
+            connection: Some(connection),
+            port,
+            permit: Some(permit),
+            outcome,
+        }
     }
 }
 
@@ -111,15 +121,31 @@ impl Drop for AgentBody {
 }
 
 impl AgentBody {
+    /// Whether the agent had to be started for it.
+    pub(super) fn was_cold(&self) -> bool {
+        self.permit.as_ref().and_then(Permit::waited).is_some_and(|waited| waited.cold)
+    }
+
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        if let Some(error) = self.broken.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
         let Some(connection) = &mut self.connection else { return Poll::Ready(None) };
-        let frame = std::task::ready!(connection.poll_frame(&mut self.incoming, cx));
-        self.complete = match &frame {
-            None => true,
-            Some(Ok(frame)) => frame.is_trailers() || self.incoming.is_end_stream(),
-            Some(Err(_)) => false,
-        };
-        Poll::Ready(frame)
+        match std::task::ready!(connection.poll_frame(&mut self.incoming, cx)) {
+            Some(Ok(frame)) => {
+                self.complete = frame.is_trailers() || self.incoming.is_end_stream();
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Some(Err(error)) => {
+                self.broken = Some(error);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            None => {
+                self.complete = true;
+                Poll::Ready(None)
+            }
+        }
     }
 }
 

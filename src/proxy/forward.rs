@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::HOST;
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 
@@ -209,6 +209,8 @@ fn answer(
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err(Fault::Broken { error: "it switched protocols, which nobody had asked for".to_owned() });
     }
+    // The version is the hop's, not the answer's.
+    *response.version_mut() = Version::HTTP_11;
     headers::for_caller(&mut response);
     timing::tell(response.headers_mut(), permit.waited());
     let counts = !response.status().is_server_error() && call.hold.wakes;

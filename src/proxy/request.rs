@@ -81,18 +81,20 @@ async fn answer(in_flight: &mut InFlight, request: Request<Incoming>) -> Result<
 
     match forward(&caller.door, &call, request).await {
         Ok(response) => {
-            let cold = response.headers().get("drowse-start").is_some_and(|start| start == "cold");
+            let cold = response.body().was_cold();
             in_flight.record = Some(Record { outcome: RequestOutcome::Answered, cold });
             Ok(response.map(Content::Agent))
         }
         Err(fault) => {
-            let (outcome, waited) = match &fault {
-                Fault::Refused(_) => (RequestOutcome::Refused, true),
-                _ => (RequestOutcome::Failed, false),
+            let outcome = match &fault {
+                Fault::Refused(_) => RequestOutcome::Refused,
+                Fault::Bad(_) => RequestOutcome::Abandoned,
+                _ => RequestOutcome::Failed,
             };
             in_flight.record = Some(Record { outcome, cold: false });
-            let now = caller.door.engine.clock().now();
-            let waited = waited.then(|| now.since(in_flight.arrived));
+            // Only who was refused has waited for the agent, and not for its answer.
+            let waited = matches!(fault, Fault::Refused(_))
+                .then(|| caller.door.engine.clock().now().since(in_flight.arrived));
             Err(Failure { waited, ..fail(fault) })
         }
     }

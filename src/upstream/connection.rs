@@ -136,3 +136,129 @@ impl std::fmt::Debug for Connection {
         f.debug_struct("Connection").field("idle", &self.is_idle()).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::upstream::testing::{answer, connection, get, until};
+
+    const NOTHING: &str = "HTTP/1.1 200 OK\nContent-Length: 0\n\n";
+
+    async fn body(connection: &mut Connection, mut incoming: Incoming) -> Vec<u8> {
+        let mut all = Vec::new();
+        while let Some(frame) = std::future::poll_fn(|cx| connection.poll_frame(&mut incoming, cx)).await {
+            all.extend_from_slice(frame.unwrap().data_ref().unwrap());
+        }
+        all
+    }
+
+    #[tokio::test]
+    async fn it_carries_one_request_after_another() {
+        let (mut connection, mut agent) = connection().await;
+        for _ in 0..3 {
+            assert!(connection.is_usable());
+            let (response, ()) = tokio::join!(connection.send(get()), answer(&mut agent, NOTHING));
+            assert!(response.unwrap().body().is_end_stream());
+        }
+        assert!(connection.is_idle());
+    }
+
+    #[tokio::test]
+    async fn it_is_driven_by_the_body_of_the_answer() {
+        let (mut connection, mut agent) = connection().await;
+        let head = "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n";
+        let (response, ()) = tokio::join!(connection.send(get()), answer(&mut agent, head));
+        let incoming = response.unwrap().into_body();
+        let writing = async {
+            for chunk in ["3\r\nabc\r\n", "2\r\nde\r\n", "0\r\n\r\n"] {
+                agent.write_all(chunk.as_bytes()).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+        };
+        let (all, ()) = tokio::join!(body(&mut connection, incoming), writing);
+        assert_eq!(all, b"abcde");
+        assert!(connection.is_usable());
+    }
+
+    #[tokio::test]
+    async fn a_request_for_a_closed_connection_comes_back_unsent() {
+        let (mut connection, agent) = connection().await;
+        drop(agent);
+        // As if it had been found usable the moment before.
+        until(|| !connection.is_usable()).await;
+        match connection.send(get()).await {
+            Err(SendError::Unsent(request)) => assert_eq!(request.headers()["host"], "agent"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_that_may_have_arrived_does_not_come_back() {
+        let (mut connection, mut agent) = connection().await;
+        let breaking = async {
+            agent.read_u8().await.unwrap();
+            drop(agent);
+        };
+        let (response, ()) = tokio::join!(connection.send(get()), breaking);
+        assert!(matches!(response, Err(SendError::Failed(_))));
+        assert!(!connection.is_usable());
+    }
+
+    #[tokio::test]
+    async fn dropping_it_closes_the_socket() {
+        let (mut connection, mut agent) = connection().await;
+        {
+            let mut sending = pin!(connection.send(get()));
+            assert!(sending.as_mut().now_or_never().is_none());
+            agent.read_u8().await.unwrap();
+        }
+        drop(connection);
+        let mut rest = Vec::new();
+        agent.read_to_end(&mut rest).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn in_the_background_it_is_driven_without_being_asked_and_ends_when_dropped() {
+        let (mut connection, mut agent) = connection().await;
+        let head = "HTTP/1.1 200 OK\nContent-Length: 3\n\n";
+        let (response, ()) = tokio::join!(connection.send(get()), answer(&mut agent, head));
+        connection.drive_in_background();
+        assert!(!connection.is_idle() && !connection.is_usable());
+        agent.write_all(b"abc").await.unwrap();
+        assert_eq!(body(&mut connection, response.unwrap().into_body()).await, b"abc");
+        drop(connection);
+        assert_eq!(agent.read(&mut [0]).await.unwrap(), 0);
+    }
+
+    /// tokio makes a task that has done a lot wait; what it then wakes must be us.
+    #[tokio::test]
+    async fn an_answer_is_not_missed_when_the_tasks_budget_is_used_up() {
+        // What tokio gives a task each time; with nothing left at all a task gets nowhere.
+        const BUDGET: usize = 128;
+        let (mut connection, mut agent) = connection().await;
+        tokio::spawn(async move {
+            for _ in 0..BUDGET {
+                answer(&mut agent, "HTTP/1.1 200 OK\nContent-Length: 2\n\nok").await;
+            }
+        });
+        let asking = tokio::spawn(async move {
+            for spent in 0..BUDGET {
+                let mut sending = pin!(connection.send(get()));
+                let sent = std::future::poll_fn(|cx| {
+                    for _ in 0..spent {
+                        let _yields = pin!(tokio::task::coop::consume_budget()).poll(cx);
+                    }
+                    sending.as_mut().poll(cx)
+                });
+                let mut incoming = sent.await.unwrap().into_body();
+                assert_eq!(incoming.frame().await.unwrap().unwrap().data_ref().unwrap(), "ok");
+            }
+        });
+        // In a task of its own, because a timeout would itself wake a task that waits for nothing.
+        let asked = tokio::time::timeout(std::time::Duration::from_secs(20), asking).await;
+        asked.expect("nobody was woken").unwrap();
+    }
+}

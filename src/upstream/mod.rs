@@ -5,6 +5,8 @@ pub mod connection;
 pub mod pool;
 pub mod probe;
 pub mod request_body;
+#[cfg(test)]
+mod testing;
 
 use std::net::IpAddr;
 

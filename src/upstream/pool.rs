@@ -122,3 +122,111 @@ impl Stock {
         (stale, !self.sweeping)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+    use crate::upstream::testing::{connection, get, streams, until};
+
+    /// A connection that a request may be sent on, and the agent's end.
+    async fn usable() -> (Connection, TcpStream) {
+        let (mut connection, agent) = connection().await;
+        assert!(connection.is_usable());
+        (connection, agent)
+    }
+
+    async fn is_closed(mut agent: TcpStream) -> bool {
+        matches!(agent.read(&mut [0]).await, Ok(0))
+    }
+
+    #[tokio::test]
+    async fn the_connection_used_last_is_taken_first_and_only_for_its_port() {
+        let (stream, _first) = streams().await;
+        let pool = Pool::with_first(80, stream);
+        let (second, mut agent) = usable().await;
+        pool.put(80, second);
+        assert!(pool.take(81).is_none());
+        let mut taken = pool.take(80).unwrap();
+        let (_sent, byte) =
+            tokio::join!(tokio::time::timeout(Duration::from_millis(50), taken.send(get())), agent.read_u8());
+        assert_eq!(byte.unwrap(), b'G');
+        assert!(pool.take(80).is_some());
+        assert!(pool.take(80).is_none());
+    }
+
+    #[tokio::test]
+    async fn connections_that_the_agent_has_closed_are_skipped() {
+        let pool = Pool::default();
+        let (good, _agent) = usable().await;
+        let (closed, agent) = usable().await;
+        pool.put(80, good);
+        pool.put(80, closed);
+        drop(agent);
+        until(|| {
+            // The one on top is taken and put back until its end has seen the close.
+            if pool.idle() == 2
+                && let Some(connection) = pool.take(80)
+            {
+                pool.put(80, connection);
+            }
+            pool.idle() == 1
+        })
+        .await;
+        assert!(pool.take(80).is_some());
+    }
+
+    #[tokio::test]
+    async fn a_closed_pool_closes_what_is_idle_and_what_comes_back() {
+        let pool = Pool::default();
+        let (idle, idle_agent) = usable().await;
+        let (busy, busy_agent) = usable().await;
+        pool.put(80, idle);
+        pool.close();
+        assert!(is_closed(idle_agent).await);
+        pool.put(80, busy);
+        assert!(is_closed(busy_agent).await);
+        assert_eq!(pool.idle(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_connection_in_the_middle_of_an_exchange_is_not_kept() {
+        let pool = Pool::default();
+        let (mut connection, mut agent) = usable().await;
+        let _cut = tokio::time::timeout(Duration::ZERO, connection.send(get())).await;
+        pool.put(80, connection);
+        assert_eq!(pool.idle(), 0);
+        let mut sent = Vec::new();
+        agent.read_to_end(&mut sent).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_pool_has_a_bound() {
+        let pool = Pool::default();
+        let mut agents = Vec::new();
+        for _ in 0..MAX_IDLE + 3 {
+            let (connection, agent) = usable().await;
+            pool.put(80, connection);
+            agents.push(agent);
+        }
+        assert!(pool.idle() <= MAX_IDLE);
+        assert!(is_closed(agents.pop().unwrap()).await);
+    }
+
+    #[tokio::test]
+    async fn what_was_idle_for_a_whole_round_is_swept_and_what_was_used_is_not() {
+        let (old, _old) = usable().await;
+        let (new, _new) = usable().await;
+        let mut stock = Stock { sweeping: true, ..Stock::default() };
+        let idle = |connection| Idle { port: 80, seen_by_sweep: false, connection };
+        stock.idle.push(idle(old));
+        let (stale, done) = stock.sweep();
+        assert!(stale.is_empty() && !done);
+        stock.idle.push(idle(new));
+        let (stale, done) = stock.sweep();
+        assert_eq!((stale.len(), stock.idle.len(), done), (1, 1, false));
+        let (stale, done) = stock.sweep();
+        assert_eq!((stale.len(), done, stock.sweeping), (1, true, false));
+    }
+}

@@ -51,3 +51,54 @@ async fn dial(address: IpAddr, port: u16) -> (u16, TcpStream) {
         pause = (pause * 5 / 4).min(LAST_PAUSE);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use parking_lot::Mutex;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::upstream::testing::LOCAL;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    async fn free_port() -> u16 {
+        let listener = TcpListener::bind((LOCAL, 0)).await.unwrap();
+        listener.local_addr().unwrap().port()
+    }
+
+    #[tokio::test]
+    async fn the_connection_that_was_answered_is_handed_over() {
+        let listener = TcpListener::bind((LOCAL, 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let refused = free_port().await;
+        let (found, mut stream) =
+            tokio::time::timeout(PATIENCE, until_answers(LOCAL, || vec![refused, port])).await.unwrap();
+        assert_eq!(found, port);
+        stream.write_all(b"x").await.unwrap();
+        let (mut accepted, _) = listener.accept().await.unwrap();
+        assert_eq!(accepted.read_u8().await.unwrap(), b'x');
+    }
+
+    #[tokio::test]
+    async fn a_port_that_opens_later_is_found() {
+        let port = free_port().await;
+        let mut probe = Box::pin(until_answers(LOCAL, || vec![port]));
+        // It was refused at least once.
+        assert!(tokio::time::timeout(FIRST_PAUSE, &mut probe).await.is_err());
+        let _listener = TcpListener::bind((LOCAL, port)).await.unwrap();
+        assert_eq!(tokio::time::timeout(PATIENCE, probe).await.unwrap().0, port);
+    }
+
+    #[tokio::test]
+    async fn a_port_that_is_named_later_is_tried() {
+        let listener = TcpListener::bind((LOCAL, 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let ports = Mutex::new(vec![free_port().await]);
+        let mut probe = Box::pin(until_answers(LOCAL, || ports.lock().clone()));
+        assert!(tokio::time::timeout(FIRST_PAUSE, &mut probe).await.is_err());
+        ports.lock().push(port);
+        assert_eq!(tokio::time::timeout(PATIENCE, probe).await.unwrap().0, port);
+    }
+}

@@ -11,3 +11,4 @@ mod sleep_and_wake;
 mod storm;
 mod style;
 mod support;
+mod tooling;

@@ -8,7 +8,7 @@ use crate::lifecycle::observation::{Mode, SuspendedBy};
 use crate::lifecycle::phase::{Phase, ResumeStep};
 use crate::lifecycle::refusal::Refusal;
 
-use super::{Context, Machine, RECHECK};
+use super::{Context, Machine};
 
 impl<W> Machine<W> {
     pub(super) fn arrive(&mut self, arrival: Arrival<W>, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
@@ -71,6 +71,11 @@ impl<W> Machine<W> {
         }
     }
 
+    /// Why it must not be started, if so: an operator's demand goes past a person's suspension.
+    pub(super) fn start_refusal(&self, ctx: Context<'_>) -> Option<Refusal> {
+        self.wake_refusal(ctx).filter(|why| !self.demanded || *why != Refusal::SuspendedByPerson)
+    }
+
     /// Lets callers in, in order of arrival, as far as there are places.
     pub(super) fn release(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
         self.release_after(Start::default(), ctx, fx);
@@ -119,10 +124,7 @@ impl<W> Machine<W> {
         }
         match (self.mode(), self.last_failure.clone()) {
             // It was about to be recovered.
-            (Some(Mode::Running), Some(failure)) => {
-                self.enter(Phase::Failed { failure, retry_at: ctx.now }, ctx, fx);
-                self.check_at = ctx.now + RECHECK;
-            }
+            (Some(Mode::Running), Some(failure)) => self.await_recovery(failure, ctx, fx),
             _ => self.settle(ctx, fx),
         }
     }

@@ -22,7 +22,7 @@ use super::backoff::Backoff;
 use super::effect::{Effect, Transition};
 use super::event::{CallId, Event};
 use super::gate::Gate;
-use super::observation::{AgentSeen, Failure, Mode, PodSeen};
+use super::observation::{AgentSeen, Failure, Mode, PodSeen, WriteError};
 use super::phase::{DrainStep, Phase, PhaseName, ResumeStep};
 use super::waitlist::Waitlist;
 
@@ -57,7 +57,7 @@ pub struct Machine<W> {
     demanded: bool,
     turn: Turn,
     /// The call to the backend whose answer is awaited.
-    call: Option<CallId>,
+    call: Option<Call>,
     calls: u64,
     backoff: Backoff,
     last_failure: Option<Failure>,
@@ -71,6 +71,13 @@ pub struct Machine<W> {
     no_suspend_before: Moment,
     would_suspend_told: bool,
     gone: bool,
+}
+
+/// A call to the backend, and which object it is about.
+#[derive(Debug)]
+struct Call {
+    id: CallId,
+    uid: Option<AgentUid>,
 }
 
 /// This agent's turn to start, see `pacing`.
@@ -188,23 +195,25 @@ impl<W> Machine<W> {
     fn call_done(
         &mut self,
         id: CallId,
-        result: Result<AgentSeen, super::WriteError>,
+        result: Result<AgentSeen, WriteError>,
         ctx: Context<'_>,
         fx: &mut Vec<Effect<W>>,
     ) {
-        if self.call != Some(id) {
-            if let Ok(seen) = result {
+        let Some(call) = self.call.take_if(|call| call.id == id) else {
+            // What was written before the object was deleted does not bring it back.
+            if let (Ok(seen), false) = (result, self.gone) {
                 self.handle(Event::Agent(seen), ctx, fx);
             }
             return;
-        }
-        self.call = None;
-        if result == Err(super::WriteError::Gone) {
-            if let Some(uid) = self.agent.as_ref().map(|agent| agent.uid.clone()) {
-                self.agent_gone(&uid, ctx, fx);
+        };
+        let result = match (result, call.uid) {
+            (Err(WriteError::Gone), Some(uid)) if Some(&uid) == self.uid() => {
+                return self.agent_gone(&uid, ctx, fx);
             }
-            return;
-        }
+            // It was about a predecessor of the same name.
+            (Err(WriteError::Gone), _) => Err(WriteError::Conflict),
+            (result, _) => result,
+        };
         match self.phase {
             Phase::Draining(_) => self.drain_call_done(result, ctx, fx),
             Phase::Resuming(_) => self.resume_call_done(result, ctx, fx),
@@ -222,13 +231,14 @@ impl<W> Machine<W> {
         if serves(from) && !serves(to) {
             fx.push(Effect::Retire);
         }
+        if from == PhaseName::Running && to != PhaseName::Failed {
+            self.note_good_run(ctx);
+        }
         if let Phase::Resuming(resume) = &self.phase {
             if matches!(resume.step, ResumeStep::Probing(_)) && to != PhaseName::Running {
                 fx.push(Effect::StopProbe);
             }
-            if to != PhaseName::Resuming {
-                self.end_turn(fx);
-            }
+            self.end_turn(fx);
         }
         self.call = None;
         self.phase = next;
@@ -249,7 +259,7 @@ impl<W> Machine<W> {
     fn next_call(&mut self) -> CallId {
         self.calls += 1;
         let id = CallId(self.calls);
-        self.call = Some(id);
+        self.call = Some(Call { id, uid: self.uid().cloned() });
         id
     }
 

@@ -11,6 +11,7 @@ use crate::lifecycle::observation::{
 use crate::lifecycle::phase::{Phase, Resume, ResumeStep};
 use crate::lifecycle::refusal::Refusal;
 
+use super::suspend::may_write;
 use super::{Context, Machine, RECHECK, Turn};
 
 /// The first retry of a write that was not confirmed; it doubles.
@@ -25,7 +26,7 @@ const STABLE_AFTER: Duration = Duration::from_secs(10);
 impl<W> Machine<W> {
     /// An operator or a schedule wants it up. Goes past a person's suspension.
     pub(super) fn demand(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
-        if self.gone {
+        if self.gone || !ctx.policy.manage {
             return;
         }
         self.last_demand = Some(ctx.now);
@@ -49,11 +50,10 @@ impl<W> Machine<W> {
 
     // Suspending | Suspended → Resuming, at once: never dropped because it is stopping.
     pub(super) fn serve_demand(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
-        if self.demanded {
-            self.begin_resume(ctx, fx);
-        } else if let Some(refusal) = self.wake_refusal(ctx) {
+        if let Some(refusal) = self.start_refusal(ctx) {
+            self.demanded = false;
             self.refuse_all(&refusal, fx);
-        } else if self.waiters.wants_wake() {
+        } else if self.is_wanted() {
             self.begin_resume(ctx, fx);
         } else {
             self.refuse_all(&Refusal::Asleep, fx);
@@ -98,13 +98,15 @@ impl<W> Machine<W> {
         let (uid, revision, mode) = (agent.uid.clone(), agent.revision, agent.mode);
         match mode {
             // It became a person's suspension since the start was wanted.
-            Mode::Suspended if !self.demanded && self.wake_refusal(ctx).is_some() => self.settle(ctx, fx),
+            Mode::Suspended if self.start_refusal(ctx).is_some() => self.settle(ctx, fx),
+            // Resumed now, the controller might never see that it was suspended, and would keep the dead pod.
+            Mode::Suspended if self.dead_pod_remains() => self.step(ResumeStep::ClearingFailedPod),
             Mode::Suspended => {
                 let id = self.next_call();
                 self.step(ResumeStep::Writing);
                 fx.push(Effect::Resume { id, uid, from: Mode::Suspended });
             }
-            Mode::Running if self.needs_clearing() && ctx.may_suspend => {
+            Mode::Running if self.needs_clearing() && may_write(ctx) => {
                 if ctx.alone {
                     self.clear_failed_pod(fx);
                 } else {
@@ -122,10 +124,19 @@ impl<W> Machine<W> {
     /// Upstream never replaces a failed pod; a suspend and a resume do. A pod that is up but did not answer gets a
     /// second chance first.
     fn needs_clearing(&self) -> bool {
-        let Some(pod) = &self.pod else { return false };
+        let Some(pod) = self.pod.as_ref().filter(|pod| self.uid() == Some(&pod.owner)) else { return false };
         let failed = matches!(pod.state, PodState::Failed(_)) && !pod.terminating;
         let wedged = self.failed_pod.as_ref() == Some(&pod.uid) && self.backoff.failures() > 1;
         failed || wedged
+    }
+
+    /// Whether a pod that failed is there, and not even on its way out.
+    fn dead_pod_remains(&self) -> bool {
+        self.pod.as_ref().is_some_and(|pod| {
+            let failed =
+                matches!(pod.state, PodState::Failed(_)) || self.failed_pod.as_ref() == Some(&pod.uid);
+            failed && !pod.terminating && self.uid() == Some(&pod.owner)
+        })
     }
 
     pub(super) fn clears_at(&self, revision: Revision) -> bool {
@@ -153,10 +164,7 @@ impl<W> Machine<W> {
                 self.note_agent(seen);
                 self.resume_world_changed(ctx, fx);
                 // A read that showed nothing to go on with: the call is over and none has begun.
-                let waits = matches!(
-                    &self.phase,
-                    Phase::Resuming(r) if matches!(r.step, ResumeStep::Writing | ResumeStep::ClearingFailedPod)
-                );
+                let waits = matches!(&self.phase, Phase::Resuming(r) if r.step == ResumeStep::Writing);
                 if waits && self.call.is_none() {
                     self.retry_resume_write(ctx);
                 }
@@ -195,15 +203,24 @@ impl<W> Machine<W> {
                 self.follow_pod(ctx, fx);
             }
             (ResumeStep::AwaitingPod | ResumeStep::Probing(_), Mode::Running) => self.follow_pod(ctx, fx),
-            // The dead pod is being cleared away: go on.
+            // The dead pod is being cleared away: go on as soon as it goes.
             (ResumeStep::ClearingFailedPod, Mode::Suspended) => self.write_next(ctx, fx),
             // The peers were asked about a revision that is history.
             (ResumeStep::AskingPeers, _) => self.retry_resume_write(ctx),
+            // It was not suspended, or not for long: decide anew.
+            (ResumeStep::ClearingFailedPod, Mode::Running) if self.call.is_none() => {
+                self.retry_resume_write(ctx);
+            }
             (ResumeStep::ClearingFailedPod, Mode::Running) | (ResumeStep::Writing, Mode::Suspended) => {}
             // Somebody suspended it again, or made it a person's suspension.
-            (ResumeStep::AwaitingPod | ResumeStep::Probing(_), Mode::Suspended) => self.settle(ctx, fx),
+            (ResumeStep::AwaitingPod | ResumeStep::Probing(_), Mode::Suspended) => {
+                // Newer than the demand, which has made it run before.
+                let by_person = self.agent.as_ref().is_some_and(|a| a.suspended_by == SuspendedBy::Person);
+                self.demanded &= !by_person;
+                self.settle(ctx, fx);
+            }
             (ResumeStep::Paced | ResumeStep::RetryingAt(_), Mode::Suspended) => {
-                if !self.demanded && self.wake_refusal(ctx).is_some() {
+                if self.start_refusal(ctx).is_some() {
                     self.settle(ctx, fx);
                 }
             }
@@ -270,9 +287,8 @@ impl<W> Machine<W> {
         let Phase::Resuming(resume) = &self.phase else { return };
         if resume.deadline.is_some_and(|deadline| deadline <= ctx.now) {
             let class = match resume.step {
-                ResumeStep::Writing | ResumeStep::RetryingAt(_) | ResumeStep::ClearingFailedPod => {
-                    FailureClass::Unreachable
-                }
+                ResumeStep::Writing | ResumeStep::RetryingAt(_) => FailureClass::Unreachable,
+                ResumeStep::ClearingFailedPod if self.call.is_some() => FailureClass::Unreachable,
                 _ => FailureClass::Deadline,
             };
             let detail =
@@ -289,8 +305,8 @@ impl<W> Machine<W> {
             Phase::Resuming(resume) => Some(ctx.now.since(resume.began)),
             _ => None,
         };
-        if took.is_none() && self.up_since.is_some_and(|up| ctx.now.since(up) >= STABLE_AFTER) {
-            self.backoff.succeeded();
+        if took.is_none() {
+            self.note_good_run(ctx);
         }
         let retry_in = self.backoff.failed();
         let retry_at = ctx.now + retry_in;
@@ -310,6 +326,13 @@ impl<W> Machine<W> {
         }
     }
 
+    /// It ran until now. If that was long enough, the failures before it do not count any more.
+    pub(super) fn note_good_run(&mut self, ctx: Context<'_>) {
+        if self.up_since.is_some_and(|up| ctx.now.since(up) >= STABLE_AFTER) {
+            self.backoff.succeeded();
+        }
+    }
+
     /// Whether callers are kept waiting for the attempt after this failure.
     pub(super) fn is_held_through(&self, failure: &Failure) -> bool {
         failure.class.is_transient() && self.backoff.failures() <= HELD_THROUGH_FAILURES
@@ -317,12 +340,24 @@ impl<W> Machine<W> {
 
     // Failed → Resuming if it is wanted; else → Draining (what is left is cleared away) or → Suspended.
     pub(super) fn retry_due(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
-        if self.demanded || (self.waiters.wants_wake() && self.wake_refusal(ctx).is_none()) {
+        if self.is_wanted() && self.start_refusal(ctx).is_none() {
             self.begin_resume(ctx, fx);
         } else if self.mode() == Some(Mode::Suspended) {
             self.settle(ctx, fx);
+        } else if !ctx.policy.manage && self.candidate().is_some() {
+            // Nothing may be done about it, but it may have come up by itself.
+            self.look(ctx, fx);
         } else if !self.waiters.is_empty() || !self.clear_away(ctx, fx) {
             self.check_at = ctx.now + RECHECK;
+        }
+    }
+
+    // Draining | Resuming → Failed: as before, and whoever wants it may begin at once.
+    pub(super) fn await_recovery(&mut self, failure: Failure, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
+        self.enter(Phase::Failed { failure, retry_at: ctx.now }, ctx, fx);
+        self.check_at = ctx.now + RECHECK;
+        if self.is_wanted() {
+            self.retry_due(ctx, fx);
         }
     }
 

@@ -49,7 +49,7 @@ impl<W> Machine<W> {
             }
             Verdict::Idle if may_suspend(ctx) => {
                 if self.close_if_still_idle(ctx) {
-                    self.begin_drain(SuspendedBy::Idle, ctx, fx);
+                    self.begin_drain(SuspendedBy::Idle, false, ctx, fx);
                 } else {
                     self.check_at = ctx.now + idle_timeout;
                 }
@@ -72,10 +72,11 @@ impl<W> Machine<W> {
     }
 
     /// The gate is closed. Ask the peers, or with none, write.
-    fn begin_drain(&mut self, by: SuspendedBy, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
+    fn begin_drain(&mut self, by: SuspendedBy, ordered: bool, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
         let Some(agent) = &self.agent else { return };
         let revision = agent.revision;
-        let drain = self.drain(agent, DrainStep::AskingPeers, by, ctx.now + PEERS_TIMEOUT);
+        let deadline = ctx.now + PEERS_TIMEOUT;
+        let drain = Drain { ordered, ..self.drain(agent, DrainStep::AskingPeers, by, deadline) };
         self.enter(Phase::Draining(drain), ctx, fx);
         if ctx.alone {
             self.peers_acknowledged(revision, ctx, fx);
@@ -102,6 +103,7 @@ impl<W> Machine<W> {
             step,
             deadline,
             by,
+            ordered: false,
             abandon: Abandoned::NoAnswer,
         }
     }
@@ -114,13 +116,20 @@ impl<W> Machine<W> {
         fx: &mut Vec<Effect<W>>,
     ) {
         if self.clears_at(revision) {
-            self.clear_failed_pod(fx);
+            if may_write(ctx) {
+                self.clear_failed_pod(fx);
+            } else {
+                self.retry_resume_write(ctx);
+            }
             return;
         }
         if !self.drains_at(DrainStep::AskingPeers, revision) {
             return;
         }
-        if !ctx.may_suspend {
+        let ordered = matches!(&self.phase, Phase::Draining(drain) if drain.ordered);
+        let may = if ordered { may_write(ctx) } else { may_suspend(ctx) && !ctx.policy.dry_run };
+        // The leadership or the policy may have changed since the peers were asked.
+        if !may {
             self.change_mind(Abandoned::Veto, ctx, fx);
             return;
         }
@@ -214,6 +223,9 @@ impl<W> Machine<W> {
                 let news = seen.revision > drain.revision;
                 if self.note_agent(seen) {
                     self.world_changed(ctx, fx);
+                } else if !news && self.mode() == Some(Mode::Suspended) {
+                    // It slept before, and at most the mark on it was lost.
+                    self.settle(ctx, fx);
                 } else if !news {
                     // A read past the caches that shows nothing new: then let a write show something.
                     self.settle_by_write(ctx, fx);
@@ -265,6 +277,7 @@ impl<W> Machine<W> {
         match drain.life.clone() {
             Some(life) if unchanged && self.serves(&life) => {
                 self.enter(Phase::Running { life }, ctx, fx);
+                self.demanded = false;
                 self.check_at = ctx.now + RETRY_SUSPEND;
                 self.gate.open(!self.waiters.is_empty());
                 self.release(ctx, fx);
@@ -282,7 +295,9 @@ impl<W> Machine<W> {
         fx: &mut Vec<Effect<W>>,
     ) {
         let same = self.agent.as_ref().is_some_and(|agent| agent.uid == *uid && agent.revision == revision);
-        let agreed = same && (self.drains_at(DrainStep::Fenced, revision) || self.close_for_leader(ctx, fx));
+        let agreed = same
+            && ctx.policy.manage
+            && (self.drains_at(DrainStep::Fenced, revision) || self.close_for_leader(ctx, fx));
         fx.push(if agreed { Effect::Acknowledge(revision) } else { Effect::Veto(revision) });
     }
 
@@ -314,14 +329,15 @@ impl<W> Machine<W> {
             Phase::Running { .. } => self.gate.close_if_idle(),
             // For a person's mark on an agent that sleeps, the same write serves.
             Phase::Suspended => by == SuspendedBy::Person,
-            Phase::Failed { .. } => true,
+            Phase::Failed { .. } => self.gate.in_flight() == 0,
             _ => false,
         };
-        if idle && ctx.may_suspend && ctx.policy.manage && self.waiters.is_empty() {
+        if idle && may_write(ctx) && self.waiters.is_empty() {
             self.demanded = false;
-            self.begin_drain(by, ctx, fx);
+            self.begin_drain(by, true, ctx, fx);
         } else if let (true, Phase::Running { .. }) = (idle, &self.phase) {
-            self.gate.open(false);
+            // Somebody may wait for a place that has just become free.
+            self.gate.open(!self.waiters.is_empty());
         }
     }
 
@@ -329,13 +345,18 @@ impl<W> Machine<W> {
     pub(super) fn clear_away(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) -> bool {
         let may = may_suspend(ctx) && !ctx.policy.dry_run && self.gate.in_flight() == 0;
         if may {
-            self.begin_drain(SuspendedBy::Idle, ctx, fx);
+            self.begin_drain(SuspendedBy::Idle, false, ctx, fx);
         }
         may
     }
 }
 
-/// Whether Drowse may suspend this agent at all.
+/// Whether Drowse may suspend this agent by itself.
 fn may_suspend(ctx: Context<'_>) -> bool {
-    ctx.may_suspend && ctx.policy.manage && ctx.policy.suspend
+    may_write(ctx) && ctx.policy.suspend
+}
+
+/// Whether a suspension may be written at all.
+pub(super) fn may_write(ctx: Context<'_>) -> bool {
+    ctx.may_suspend && ctx.policy.manage
 }

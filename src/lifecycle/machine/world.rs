@@ -45,12 +45,18 @@ impl<W> Machine<W> {
         self.pod = None;
         self.demanded = false;
         self.last_failure = None;
+        self.failed_pod = None;
+        self.backoff.succeeded();
         self.gone = true;
         self.refuse_all(&Refusal::Gone, fx);
     }
 
     /// Compares the phase with what is known now.
     pub(super) fn world_changed(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
+        if self.gone {
+            // The pods of a deleted agent go after it.
+            return;
+        }
         match &self.phase {
             // Unknown → any.
             Phase::Unknown => self.settle(ctx, fx),
@@ -86,7 +92,11 @@ impl<W> Machine<W> {
     pub(super) fn settle(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
         match self.mode() {
             None => {}
-            Some(Mode::Running) => self.look(ctx, fx),
+            // Its pod is known to be dead: there is nothing to wait for.
+            Some(Mode::Running) => match self.known_failure() {
+                Some(failure) => self.await_recovery(failure, ctx, fx),
+                None => self.look(ctx, fx),
+            },
             Some(Mode::Suspended) => {
                 let phase = if self.pod.is_some() { Phase::Suspending } else { Phase::Suspended };
                 if self.phase != phase {
@@ -138,6 +148,13 @@ impl<W> Machine<W> {
             && pod.owner == agent.uid
             && !pod.terminating;
         believable.then(|| (Life { agent: agent.uid.clone(), pod: pod.uid.clone() }, address))
+    }
+
+    /// Why the current pod failed, if that was dealt with and the pod is still there.
+    fn known_failure(&self) -> Option<Failure> {
+        let pod = self.pod.as_ref()?;
+        let dead = matches!(pod.state, PodState::Failed(_)) && !pod.terminating;
+        if dead && self.failed_pod.as_ref() == Some(&pod.uid) { self.last_failure.clone() } else { None }
     }
 
     /// Why the current pod failed, unless that was dealt with.

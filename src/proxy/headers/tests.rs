@@ -1,3 +1,5 @@
+//! Which fields reach the agent, which reach the caller, and which never leave.
+
 use bytes::Bytes;
 use http_body_util::{Empty, Full};
 use proptest::prelude::*;

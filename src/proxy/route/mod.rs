@@ -111,7 +111,7 @@ struct Named<'a> {
 
 /// Finds the agent that a request is for. `None` when it names none.
 pub fn find(settings: &Settings, head: Head<'_>) -> Result<Option<Route>, BadRoute> {
-    let by_header = settings.find_by.contains(&Style::Header) && sandbox::is_meant(head.headers);
+    let by_header = settings.find_by.contains(&Style::Header) && sandbox::is_attempted(head.headers);
     find_any(settings, head, by_header).map_err(|detail| BadRoute { by_header, detail })
 }
 
@@ -119,7 +119,7 @@ fn find_any(settings: &Settings, head: Head<'_>, by_header: bool) -> Result<Opti
     let host = authority::of(head)?;
     let target = target_of(head)?;
 
-    let header = if by_header { Some(sandbox::parse(head.headers)?) } else { None };
+    let header = if by_header { sandbox::parse(head.headers)? } else { None };
     let host = match &host {
         Some(host) => host::parse(settings, host)?,
         None => None,
@@ -128,11 +128,7 @@ fn find_any(settings: &Settings, head: Head<'_>, by_header: bool) -> Result<Opti
 
     let named = [header, host, path.as_ref().map(|path| path.named)];
     let Some(first) = named.into_iter().flatten().min_by_key(|named| named.style) else {
-        return if sandbox::is_attempted(settings, head.headers) {
-            Err("X-Sandbox-ID header is required.".to_owned())
-        } else {
-            Ok(None)
-        };
+        return if by_header { Err("X-Sandbox-ID header is required.".to_owned()) } else { Ok(None) };
     };
     let port = agree(first, named.into_iter().flatten())?;
     let agent = AgentKey::new(first.namespace, first.agent);
@@ -140,7 +136,7 @@ fn find_any(settings: &Settings, head: Head<'_>, by_header: bool) -> Result<Opti
         Some(path) => path.rest()?,
         None => None,
     };
-    let patience = if by_header { sandbox::patience(head.headers) } else { None };
+    let patience = header.and_then(|_| sandbox::patience(head.headers));
     Ok(Some(Route { agent, style: first.style, port, target: rest.unwrap_or(target), patience }))
 }
 

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName};
 
 use super::Named;
 use crate::agent::is_dns_label;
-use crate::proxy::settings::{Settings, Style};
+use crate::proxy::settings::Style;
 
 const ID: HeaderName = HeaderName::from_static("x-sandbox-id");
 const NAMESPACE: HeaderName = HeaderName::from_static("x-sandbox-namespace");
@@ -19,19 +19,15 @@ const TIMEOUT: HeaderName = HeaderName::from_static("x-sandbox-timeout");
 /// The fields of this style that route.
 pub const NAMES: [HeaderName; 3] = [ID, NAMESPACE, PORT];
 
-/// Whether the request names an agent in this style.
-pub(super) fn is_meant(headers: &HeaderMap) -> bool {
-    headers.get_all(ID).iter().any(|value| !value.is_empty())
+/// Whether somebody uses this style, if only to forget the one field that it needs.
+pub(super) fn is_attempted(headers: &HeaderMap) -> bool {
+    NAMES.iter().any(|name| headers.contains_key(name))
 }
 
-/// Whether somebody tried to use this style and forgot the one field that it needs.
-pub(super) fn is_attempted(settings: &Settings, headers: &HeaderMap) -> bool {
-    settings.find_by.contains(&Style::Header) && NAMES.iter().any(|name| headers.contains_key(name))
-}
-
-/// The agent that the fields name.
-pub(super) fn parse(headers: &HeaderMap) -> Result<Named<'_>, String> {
-    let agent = single(headers, &ID, "X-Sandbox-ID", "Invalid sandbox ID format.")?.unwrap_or_default();
+/// The agent that the fields name; `None` without an id.
+pub(super) fn parse(headers: &HeaderMap) -> Result<Option<Named<'_>>, String> {
+    let agent = single(headers, &ID, "X-Sandbox-ID", "Invalid sandbox ID format.")?;
+    let Some(agent) = agent else { return Ok(None) };
     if !is_dns_label(agent) {
         return Err("Invalid sandbox ID format.".to_owned());
     }
@@ -47,7 +43,7 @@ pub(super) fn parse(headers: &HeaderMap) -> Result<Named<'_>, String> {
     if headers.get_all(POD_IP).iter().any(|value| !value.is_empty() && !is_pod_ip(value.to_str().ok())) {
         return Err("Invalid target IP address.".to_owned());
     }
-    Ok(Named { style: Style::Header, namespace, agent, port })
+    Ok(Some(Named { style: Style::Header, namespace, agent, port }))
 }
 
 /// How long the caller waits for an answer, if it says so.

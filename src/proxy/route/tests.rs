@@ -1,3 +1,5 @@
+//! The rules of routing, case by case, and properties over names that nobody would think of.
+
 use std::collections::BTreeSet;
 
 use http::header::HOST;

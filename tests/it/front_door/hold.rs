@@ -6,7 +6,7 @@ use drowse::lifecycle::PhaseName;
 use drowse::policy::Policy;
 use tokio::net::TcpListener;
 
-use super::world::{Caller, LOCAL, Start, Toy, World, key, until};
+use super::world::{Caller, LOCAL, Start, Toy, World, key, pattern, until};
 
 const HOST: &str = "Host: echo.default.agents.localhost";
 const OK: &str = "HTTP/1.1 200 OK\nContent-Length: 2\n\nok";
@@ -88,14 +88,14 @@ async fn a_held_caller_that_leaves_frees_its_place_at_once() {
 
 #[tokio::test]
 async fn a_held_body_is_read_ahead_within_its_bound_and_arrives_whole() {
+    const SIZE: usize = 5 << 20;
     let mut toy = Toy::new().await;
     let mut start = asleep();
     start.settings.held_body_bytes = 1000;
     let world = World::start(toy.port, start).await;
     let start = world.backend.hold_next_start();
-    const SIZE: usize = 5 << 20;
     let mut caller = send(&world, &format!("POST / HTTP/1.1\n{HOST}\nContent-Length: {SIZE}\n\n")).await;
-    let body: Vec<u8> = (0..SIZE).map(|index| (index % 253) as u8).collect();
+    let body = pattern(SIZE);
     let sent = body.clone();
     let sending = tokio::spawn(async move {
         tokio::io::AsyncWriteExt::write_all(&mut caller.stream, &sent).await.unwrap();
@@ -172,7 +172,7 @@ async fn a_hold_that_takes_too_long_is_504_in_the_form_of_the_caller() {
     let head = caller.head().await;
     assert!(head.starts_with("http/1.1 504 gateway timeout\n"), "{head}");
     assert!(head.contains("\nretry-after: ") && head.contains("\nserver-timing: hold;dur="), "{head}");
-    let body = caller.read_until("}\n").await;
+    let body = caller.read_until("}").await;
     assert!(body.contains("drowse explain default/echo") && body.contains("\"status\":504"), "{body}");
 
     let request = "GET / HTTP/1.1\nHost: r\nX-Sandbox-ID: echo\nConnection: close\n\n";

@@ -1,10 +1,11 @@
 //! Requests that are wrong, slow or meant to deceive get an answer of ours, and wake and reach nobody.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use drowse::proxy::Settings;
 
-use super::world::{Start, Toy, World, until};
+use super::world::{PATIENCE, Start, Toy, World, until};
 
 const HOST: &str = "Host: echo.default.agents.localhost";
 
@@ -245,4 +246,39 @@ async fn connections_beyond_the_limit_wait_for_their_turn() {
     assert!(three.stream.try_read(&mut [0]).is_err(), "nothing yet");
     drop(one);
     three.head().await;
+}
+
+#[tokio::test]
+async fn a_caller_that_never_takes_its_answer_is_cut_off() {
+    let mut toy = Toy::new().await;
+    let mut start = Start::default();
+    start.settings.idle_connection_timeout = Duration::from_millis(100);
+    let world = World::start(toy.port, start).await;
+    world.until_running().await;
+    let mut caller = world.caller().await;
+    caller.send(&format!("GET / HTTP/1.1\n{HOST}\n\n")).await;
+    let mut agent = toy.accept().await;
+    agent.head().await;
+    agent.caller.send("HTTP/1.1 200 OK\nContent-Length: 1000000000\n\n").await;
+    let chunk = vec![0; 1 << 20];
+    let endless = async {
+        while tokio::io::AsyncWriteExt::write_all(&mut agent.caller.stream, &chunk).await.is_ok() {}
+    };
+    tokio::time::timeout(PATIENCE, endless).await.expect("the agent writes for ever");
+    until(|| world.in_flight() == 0).await;
+}
+
+#[tokio::test]
+async fn new_settings_apply_to_connections_that_are_open() {
+    let port = Toy::answering("HTTP/1.1 200 OK\nContent-Length: 2\n\nok").await;
+    let world = World::awake(port).await;
+    let mut caller = world.caller().await;
+    caller.send(&format!("GET / HTTP/1.1\n{HOST}\n\n")).await;
+    caller.read_until("ok").await;
+    let settings = Settings { domain: "example.com".to_owned(), ..Settings::clone(&world.settings.load()) };
+    world.settings.store(Arc::new(settings));
+    caller.send("GET / HTTP/1.1\nHost: echo.default.example.com\n\n").await;
+    caller.read_until("ok").await;
+    caller.send(&format!("GET / HTTP/1.1\n{HOST}\n\n")).await;
+    assert!(caller.head().await.starts_with("http/1.1 404 not found\n"));
 }

@@ -132,6 +132,11 @@ pub(super) fn key() -> AgentKey {
     AgentKey::new("default", "echo")
 }
 
+/// A body in which a byte that is lost, doubled or moved shows.
+pub(super) fn pattern(size: usize) -> Vec<u8> {
+    (0..=250).cycle().take(size).collect()
+}
+
 /// Waits until something is so.
 pub(super) async fn until(condition: impl Fn() -> bool) {
     let waiting = async {

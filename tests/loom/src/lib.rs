@@ -61,7 +61,9 @@ fn a_gate_that_closed_as_idle_has_nobody_in_flight_and_lets_nobody_in() {
         if gate.close_if_idle() {
             pod_is_up.store(false, Ordering::SeqCst);
         }
-        callers.into_iter().for_each(|caller| caller.join().unwrap());
+        for caller in callers {
+            caller.join().unwrap();
+        }
     });
 }
 
@@ -145,7 +147,9 @@ fn no_more_are_in_flight_than_may_be() {
                 })
             })
             .collect();
-        callers.into_iter().for_each(|caller| caller.join().unwrap());
+        for caller in callers {
+            caller.join().unwrap();
+        }
         assert_eq!(gate.in_flight(), 0);
     });
 }

@@ -287,3 +287,6 @@ fn body(form: Form, shape: &Shape, detail: &str, agent: Option<&AgentKey>) -> By
 fn whole_seconds(after: Duration) -> u64 {
     after.as_secs() + u64::from(after.subsec_nanos() > 0 || after.is_zero())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,31 @@
+# `make run` to try Drowse, `make test` before you hand in a change. Both install what is missing.
+
+SEEDS  ?= 1000000
+CONFIG ?= config/local.yaml
+
+.PHONY: help run test check simulate references
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+run: ## Build, and start Drowse with two demo agents; Ctrl-C ends all
+	@scripts/run $(CONFIG)
+
+test: ## Run every check and test
+	@scripts/test
+
+check: ## The quick inner loop: format, lints, unit tests
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo test --locked --lib
+
+simulate: ## Simulate SEEDS histories (a million by default)
+	SEEDS=$(SEEDS) cargo test --locked --release --test simulation -- --nocapture no_history
+
+references: ## Write the generated references anew
+	mkdir -p docs
+	cargo run --locked --quiet -- schema > config/schema.json.new
+	cargo run --locked --quiet -- schema --reference > config/reference.md.new
+	cargo run --locked --quiet -- reference metrics > METRICS.md.new
+	cargo run --locked --quiet -- reference cli > docs/cli.md.new
+	for file in config/schema.json config/reference.md METRICS.md docs/cli.md; do mv $$file.new $$file; done

@@ -1,0 +1,50 @@
+# To be sourced. Installs what is missing, and says so; installs nothing that is there.
+
+# A directory for each version, so that a new version is installed and an old checkout still finds its own.
+cache="${XDG_CACHE_HOME:-$HOME/.cache}/drowse"
+
+die() {
+  printf '%s\n' "$*" >&2
+  exit 1
+}
+
+# need COMMAND PACKAGE: the Debian package, if the command is not there.
+need() {
+  command -v "$1" >/dev/null && return
+  command -v apt-get >/dev/null || die "$1 is missing; install it (Debian calls the package $2)"
+  local as_root=()
+  if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null || die "$1 is missing; as root: apt-get install $2"
+    as_root=(sudo)
+  fi
+  printf 'Installing %s ...\n' "$2" >&2
+  "${as_root[@]}" apt-get update -qq >&2
+  "${as_root[@]}" apt-get install -y -qq --no-install-recommends "$2" >&2 || die "failed to install $2"
+}
+
+# need_rust: cargo, and the components that the checks use.
+need_rust() {
+  command -v cargo >/dev/null || die "cargo is missing; install Rust first (rustup.rs says how)"
+  need cc gcc
+  local part
+  for part in fmt clippy; do
+    cargo "$part" --version >/dev/null 2>&1 && continue
+    command -v rustup >/dev/null || die "cargo $part is missing; install it as you have installed Rust"
+    rustup component add "${part/#fmt/rustfmt}" >&2 || die "failed to install cargo $part"
+  done
+}
+
+# cargo_tool NAME VERSION: leaves its path in $tool.
+cargo_tool() {
+  local root="$cache/$1-$2"
+  tool="$root/bin/$1"
+  [ -x "$tool" ] && return
+  printf 'Installing %s %s; this takes some minutes, once ...\n' "$1" "$2" >&2
+  # With a target directory of its own: nothing of the project's is rebuilt for it, and it is not kept.
+  local target
+  target=$(mktemp -d)
+  CARGO_TARGET_DIR="$target" cargo install --quiet --locked --root "$root" "$1@$2" >&2
+  local status=$?
+  rm -rf "$target"
+  return "$status"
+}

@@ -1,0 +1,144 @@
+//! When an agent counts as idle: lazy timers, and what keeps it up.
+
+use std::time::Duration;
+
+use crate::lifecycle::Entry;
+use crate::policy::idle::{Says, Source};
+use crate::time::Moment;
+
+use super::bench::{Bench, IDLE, LONG};
+use super::station::Station;
+
+#[test]
+fn the_idle_timeout_runs_from_the_start_if_nobody_calls() {
+    let mut bench = Bench::at(Station::Running);
+    let up = bench.now;
+    bench.at_deadline();
+    while bench.gate.is_open() {
+        bench.at_deadline();
+    }
+    assert_eq!(bench.now.since(up), IDLE);
+}
+
+#[test]
+fn a_request_sets_no_timer_but_the_timer_looks_at_it() {
+    let mut bench = Bench::at(Station::Running);
+    bench.at_deadline().is("Running p1", "");
+    let armed = bench.machine.next_deadline();
+    bench.now = bench.now + IDLE / 2;
+    assert_eq!(bench.enter(), Entry::Admitted);
+    assert!(!bench.leave_gate());
+    let touched = bench.now;
+    assert_eq!(bench.machine.next_deadline(), armed, "nothing was armed");
+    bench.at_deadline().is("Running p1", "");
+    bench.at_deadline().is("Draining Writing", "suspend");
+    assert_eq!(bench.now.since(touched), IDLE);
+}
+
+#[test]
+fn a_request_in_flight_keeps_it_up_however_long_it_takes() {
+    let mut bench = Bench::at(Station::Running);
+    assert_eq!(bench.enter(), Entry::Admitted);
+    for _ in 0..20 {
+        bench.at_deadline().is("Running p1", "");
+    }
+    assert!(!bench.leave_gate());
+    let ended = bench.now;
+    while bench.gate.is_open() {
+        bench.at_deadline();
+    }
+    assert!(bench.now.since(ended) >= IDLE && bench.now.since(ended) <= IDLE * 2);
+}
+
+#[test]
+fn what_does_not_count_as_activity_does_not_keep_it_up() {
+    let mut bench = Bench::at(Station::Running);
+    bench.now = bench.now + IDLE;
+    assert_eq!(bench.enter(), Entry::Admitted);
+    assert!(!bench.gate.leave(None));
+    bench.tick().is("Draining Writing", "suspend");
+}
+
+#[test]
+fn it_stays_up_for_min_running_after_a_start() {
+    let mut bench = Bench::at(Station::Probing);
+    bench.policy.min_running = LONG;
+    bench.answers("p1");
+    let up = bench.now;
+    while bench.gate.is_open() {
+        bench.at_deadline();
+    }
+    assert_eq!(bench.now.since(up), LONG);
+}
+
+#[test]
+fn an_operators_demand_counts_as_activity() {
+    let mut bench = Bench::at(Station::Running);
+    bench.now = bench.now + IDLE - Duration::from_secs(1);
+    bench.demand().is("Running p1", "");
+    bench.after(Duration::from_secs(1)).is("Running p1", "");
+    bench.after(IDLE).is("Draining Writing", "suspend");
+}
+
+#[test]
+fn a_tick_that_comes_early_or_late_decides_nothing_wrong() {
+    let mut bench = Bench::at(Station::Running);
+    for _ in 0..59 {
+        bench.after(Duration::from_secs(1)).is("Running p1", "");
+    }
+    let mut bench = Bench::at(Station::Running);
+    bench.gate.touch(bench.now + LONG);
+    bench.after(LONG).is("Running p1", "");
+}
+
+#[test]
+fn the_signals_say_what_keeps_it_up() {
+    let says = |bench: &Bench| -> Vec<(Source, Says)> {
+        bench.machine.signals(&bench.policy).into_iter().map(|signal| (signal.source, signal.says)).collect()
+    };
+    let mut bench = Bench::new();
+    assert_eq!(says(&bench), []);
+    bench.call(1);
+    assert_eq!(says(&bench), [(Source::Requests, Says::Busy)]);
+    bench.leaves(1);
+    let mut bench = Bench::at(Station::Running);
+    let up = bench.now;
+    bench.policy.min_running = IDLE;
+    let started = [(Source::MinRunning, Says::BusyUntil(up + IDLE)), (Source::Start, Says::LastActive(up))];
+    assert_eq!(says(&bench), started);
+    bench.gate.touch(up + IDLE);
+    assert_eq!(says(&bench)[0], (Source::Requests, Says::LastActive(up + IDLE)));
+    assert_eq!(bench.enter(), Entry::Admitted);
+    assert_eq!(says(&bench)[0], (Source::Requests, Says::Busy));
+    assert!(bench.gate.last_activity() > Moment::START);
+}
+
+#[test]
+fn activity_that_came_and_went_while_the_decision_was_taken_stops_it() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    // Warm requests hammer the gate while a thread of its own takes the decision over and over.
+    let mut bench = Bench::at(Station::Running);
+    let gate = Arc::clone(&bench.gate);
+    let (moment, stop) = (bench.now + IDLE, Arc::new(AtomicBool::new(false)));
+    let stopped = Arc::clone(&stop);
+    let caller = std::thread::spawn(move || {
+        let mut served = 0_u32;
+        while !stopped.load(Ordering::Relaxed) {
+            if gate.enter(u32::MAX) == Entry::Admitted {
+                served += 1;
+                let _nobody_waits = gate.leave(Some(moment));
+            }
+        }
+        served
+    });
+    while bench.gate.last_activity() < moment {
+        std::thread::yield_now();
+    }
+    bench.now = moment;
+    for _ in 0..10_000 {
+        bench.tick().is("Running p1", "");
+    }
+    stop.store(true, Ordering::Relaxed);
+    assert!(caller.join().unwrap() > 0);
+}

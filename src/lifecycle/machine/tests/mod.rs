@@ -1,0 +1,18 @@
+//! What the machine does, step by step: each file has the transitions of one part of an agent's life, and
+//! `properties` lets anything happen in any order.
+
+mod bench;
+mod callers;
+mod demand;
+mod failure;
+mod idle;
+mod observe;
+mod oracle;
+mod people;
+mod properties;
+mod resume;
+mod station;
+mod suspend;
+
+use bench::{Bench, Call};
+use station::Station;

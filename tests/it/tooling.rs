@@ -1,0 +1,94 @@
+//! `make test` itself: it must never call a run good that is not. The script runs with a cargo that only pretends.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+/// What a good run of cargo test prints, shortened.
+const GOOD: &str = "\
+   Compiling drowse v0.1.0
+     Running unittests src/lib.rs (target/debug/deps/drowse-0123)
+running 2 tests
+test a ... ok
+test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s
+     Running tests/it/main.rs (target/debug/deps/it-0123)
+test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s
+";
+
+/// Runs `scripts/test`; `cargo` is a shell script that gets the name of the command as `$1`. Gives the last line, and
+/// whether it ended well.
+fn make_test(cargo: &str) -> (String, bool) {
+    let dir = TempDir::new().unwrap();
+    let bin = dir.path().join("bin");
+    fs::create_dir(&bin).unwrap();
+    fs::write(dir.path().join("good"), GOOD).unwrap();
+    // `cargo install --root R …` leaves a cargo-deny that is content.
+    let install = "if [ $1 = install ]; then\n\
+        while [ $1 != --root ]; do shift; done\n\
+        mkdir -p $2/bin && printf '#!/bin/sh\\n' > $2/bin/cargo-deny && chmod +x $2/bin/cargo-deny; exit\nfi\n";
+    fs::write(bin.join("cargo"), format!("#!/bin/sh\n[ \"$2\" = --version ] && exit\n{install}{cargo}\n"))
+        .unwrap();
+    fs::set_permissions(bin.join("cargo"), fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let output = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/test"))
+        .env("PATH", path)
+        .env("XDG_CACHE_HOME", dir.path())
+        .env("CARGO_HOME", dir.path())
+        .env("GOOD", dir.path().join("good"))
+        .output()
+        .unwrap();
+    let out = String::from_utf8(output.stdout).unwrap();
+    (out.lines().last().unwrap_or_default().to_owned(), output.status.success())
+}
+
+#[test]
+fn a_good_run_sums_all_tests_and_checks() {
+    let (last, good) = make_test("[ $1 = test ] && cat $GOOD; exit 0");
+    assert_eq!(
+        (last.as_str(), good),
+        ("8 passed, 0 failed", true),
+        "5 tests, and format, lints and licences"
+    );
+}
+
+#[test]
+fn failed_tests_are_counted_and_fail_the_run() {
+    let (last, good) =
+        make_test("[ $1 = test ] && sed 's/ok. 3 passed; 0/FAILED. 1 passed; 2/' $GOOD && exit 101; exit 0");
+    assert_eq!((last.as_str(), good), ("6 passed, 2 failed", false));
+}
+
+#[test]
+fn a_test_program_that_dies_is_a_failure() {
+    let (last, good) = make_test("[ $1 = test ] && sed '$d' $GOOD && exit 101; exit 0");
+    assert_eq!((last.as_str(), good), ("5 passed, 1 failed", false));
+}
+
+#[test]
+fn tests_that_do_not_build_are_a_failure() {
+    let (last, good) = make_test("[ $1 = test ] && echo 'error: could not compile' && exit 101; exit 0");
+    assert_eq!((last.as_str(), good), ("3 passed, 1 failed", false));
+}
+
+#[test]
+fn a_test_program_without_tests_is_a_failure() {
+    let (last, good) = make_test("[ $1 = test ] && sed 's/3 passed/0 passed/' $GOOD; exit 0");
+    assert_eq!((last.as_str(), good), ("5 passed, 1 failed", false));
+    let (last, good) = make_test("exit 0");
+    assert_eq!((last.as_str(), good), ("3 passed, 1 failed", false), "no test program at all");
+}
+
+#[test]
+fn a_run_that_fails_without_a_failed_test_is_a_failure() {
+    let (last, good) = make_test("[ $1 = test ] && cat $GOOD && exit 1; exit 0");
+    assert_eq!((last.as_str(), good), ("8 passed, 1 failed", false));
+}
+
+#[test]
+fn a_check_that_finds_something_is_a_failure() {
+    let (last, good) = make_test("[ $1 = clippy ] && exit 101; [ $1 = test ] && cat $GOOD; exit 0");
+    assert_eq!((last.as_str(), good), ("7 passed, 1 failed", false));
+}
