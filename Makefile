@@ -3,7 +3,7 @@
 SEEDS  ?= 1000000
 CONFIG ?= config/local.yaml
 
-.PHONY: help run test check simulate references
+.PHONY: help run test check simulate bench references
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -21,6 +21,10 @@ check: ## The quick inner loop: format, lints, unit tests
 
 simulate: ## Simulate SEEDS histories (a million by default)
 	SEEDS=$(SEEDS) cargo test --locked --release --test simulation -- --nocapture no_history
+
+bench: ## Measure Drowse on this machine: warm, waking, and in a storm
+	cargo build --locked --release --package drowse --package drowse-loadtest
+	cargo run --locked --release --quiet --package drowse-loadtest -- all
 
 references: ## Write the generated references anew
 	mkdir -p docs

@@ -81,15 +81,18 @@ where
     Ok((tracing_subscriber::registry().with(filter).with(lines), LogControl { filter: handle }))
 }
 
-/// Whether a text is a filter; for the configuration, which says so with a line number.
+/// Whether a text is a filter.
 pub fn check_filter(filter: &str) -> Result<(), LogError> {
     parse(filter).map(drop)
 }
 
 fn parse(filter: &str) -> Result<EnvFilter, LogError> {
     let refused = |detail: String| LogError::Filter { filter: filter.to_owned(), detail };
-    if filter.trim().is_empty() {
-        return Err(refused("it is empty".to_owned()));
+    let is_level = |word: &str| ["off", "error", "warn", "info", "debug", "trace"].contains(&word);
+    // A lone word that is no level would be taken for the name of a module, and log nothing else.
+    let lone = filter.split(',').map(str::trim).find(|part| !part.contains(['=', '[']) && !is_level(part));
+    if let Some(word) = lone {
+        return Err(refused(format!("{word:?} is not a level")));
     }
     EnvFilter::builder().parse(filter).map_err(|error| refused(error.to_string()))
 }
@@ -168,7 +171,7 @@ mod tests {
     #[test]
     fn what_is_not_a_filter_is_refused_with_an_example_and_changes_nothing() {
         let (_subscriber, control, _) = logging(Format::Text, "warn");
-        for bad in ["", "  ", "drowse=loud", "a=b=c"] {
+        for bad in ["", "  ", "debgu", "info,drowse", "drowse=loud", "a=b=c"] {
             let error = control.set_filter(bad).unwrap_err().to_string();
             assert!(error.contains("info,drowse::proxy=debug"), "{bad}: {error}");
             assert!(check_filter(bad).is_err());

@@ -16,6 +16,9 @@ pub trait Fleet: Send + Sync + 'static {
     /// Whether Drowse is about to end.
     fn is_ending(&self) -> bool;
 
+    /// Bytes of held request bodies.
+    fn held_body_bytes(&self) -> u64;
+
     /// All agents, by name.
     fn views(&self) -> Vec<AgentView>;
 
@@ -39,6 +42,10 @@ impl Fleet for Arc<Engine> {
 
     fn is_ending(&self) -> bool {
         Engine::is_ending(self)
+    }
+
+    fn held_body_bytes(&self) -> u64 {
+        Engine::held_bytes(self).used()
     }
 
     fn views(&self) -> Vec<AgentView> {

@@ -40,7 +40,10 @@ impl Health {
         match path {
             "/healthz" => with_body(StatusCode::OK, TEXT, "ok\n"),
             "/readyz" => self.ready(),
-            _ => with_body(StatusCode::OK, EXPOSITION, self.metrics.render()),
+            _ => {
+                self.metrics.held_bytes(self.fleet.held_body_bytes());
+                with_body(StatusCode::OK, EXPOSITION, self.metrics.render())
+            }
         }
     }
 

@@ -67,6 +67,10 @@ impl Fleet for Table {
         self.ending.load(Ordering::SeqCst)
     }
 
+    fn held_body_bytes(&self) -> u64 {
+        17
+    }
+
     fn views(&self) -> Vec<AgentView> {
         vec![view("default", "echo", PhaseName::Running), view("team-a", "notes", PhaseName::Suspended)]
     }
@@ -409,6 +413,7 @@ async fn metrics_are_served_in_the_exposition_format_and_nothing_else_is() {
     let metrics = server.get("/metrics").await;
     assert_eq!(metrics.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
     assert!(metrics.body.contains("\ndrowse_connections 1\n"), "{}", metrics.body);
+    assert!(metrics.body.contains("\ndrowse_held_body_bytes 17\n"), "as it is now: {}", metrics.body);
     assert_eq!(server.call("HEAD", "/metrics", "").await.body, "");
     assert_eq!(server.call("POST", "/metrics", "").await.status, 405);
     assert_eq!(server.get("/api/v1/agents").await.status, 404);

@@ -39,9 +39,11 @@ mod tests {
     #[test]
     fn every_command_that_is_for_people_has_a_section() {
         let page = markdown();
-        for name in ["run", "check", "status", "explain", "suspend", "resume", "schema", "completions"] {
+        for name in
+            ["run", "check", "status", "explain", "suspend", "resume", "schema", "completions", "demo-agent"]
+        {
             assert!(page.contains(&format!("\n## `drowse {name}`\n")), "{name} in {page}");
         }
-        assert!(!page.contains("drowse reference"));
+        assert!(!page.contains("drowse reference") && !page.contains("process-guard"));
     }
 }

@@ -96,11 +96,7 @@ impl Written for PathPrefix {
 
 impl Written for LogFilter {
     fn read(text: &str) -> Result<Self, String> {
-        let level = |word: &str| matches!(word, "off" | "error" | "warn" | "info" | "debug" | "trace");
-        // A lone word that is no level would be taken for the name of a module, and log nothing else.
-        let lone = text.split(',').map(str::trim).find(|part| !part.contains(['=', '[']) && !level(part));
-        let filter = tracing_subscriber::EnvFilter::try_new(text);
-        if lone.is_some() || filter.is_err() {
+        if crate::telemetry::check_filter(text).is_err() {
             let levels = "write error, warn, info, debug or trace, or for parts such as warn,drowse=debug";
             return Err(format!("{text:?} does not say what to log; {levels}"));
         }

@@ -35,9 +35,8 @@ pub(super) async fn read_ahead_while<F: Future>(
     let budget = door.engine.held_bytes();
     let mut reserve = |bytes| {
         let reserved = budget.reserve(bytes);
-        match reserved {
-            Some(_) => door.metrics.held_bytes(budget.used()),
-            None => door.metrics.bound_hit(Bound::HeldBytes),
+        if reserved.is_none() {
+            door.metrics.bound_hit(Bound::HeldBytes);
         }
         reserved
     };

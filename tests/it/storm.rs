@@ -79,7 +79,7 @@ async fn two_hundred_large_uploads_to_a_sleeping_agent_arrive_whole() {
     const SIZE: usize = 10 * 1024 * 1024;
     let drowse = Drowse::start(&[Agent::demo("echo").with(&["--start-delay", "500ms"])], LONG).await;
     let front = drowse.front;
-    let body = Bytes::from((0..SIZE).map(|n| (n % 251) as u8).collect::<Vec<_>>());
+    let body = Bytes::from((0..=250).cycle().take(SIZE).collect::<Vec<u8>>());
     let mut uploads = JoinSet::new();
     for _ in 0..CALLERS {
         let body = body.clone();

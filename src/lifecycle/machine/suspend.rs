@@ -59,7 +59,7 @@ impl<W> Machine<W> {
     }
 
     /// Closes the gate, and proves both that nothing is in flight and that nothing came and went meanwhile.
-    fn close_if_still_idle(&self, ctx: Context<'_>) -> bool {
+    pub(super) fn close_if_still_idle(&self, ctx: Context<'_>) -> bool {
         if !self.gate.close_if_idle() {
             return false;
         }

@@ -185,7 +185,8 @@ fn spawn(dir: &Path) -> Child {
 }
 
 fn config(front: SocketAddr, admin: SocketAddr, health: SocketAddr, agents: &str, defaults: &str) -> String {
-    let defaults: String = defaults.lines().map(|line| format!("  {}\n", line.trim())).collect();
+    let defaults: Vec<_> = defaults.lines().map(|line| format!("  {}\n", line.trim())).collect();
+    let defaults = defaults.concat();
     format!(
         "backend:\n  process:\n    state_dir: state\n    agents:\n{agents}\
          front_door: {{listen: \"{front}\"}}\nadmin: {{listen: \"{admin}\"}}\nhealth: {{listen: \"{health}\"}}\n\

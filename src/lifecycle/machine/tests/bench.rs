@@ -6,15 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::agent::{AgentUid, Generation, Life, PodUid, Revision};
-use crate::lifecycle::phase::{Phase, ResumeStep};
 use crate::lifecycle::{
-    AgentSeen, Arrival, CallId, Class, Context, Effect, Entry, Event, Failure, FailureClass, Gate, Machine,
-    Mode, PodSeen, PodState, SuspendedBy, Transition, WaiterId, WriteError,
+    AgentSeen, Arrival, CallId, Context, Effect, Entry, Event, Failure, FailureClass, Gate, Machine, Mode,
+    PodSeen, PodState, SuspendedBy, Transition, WaiterId, WriteError,
 };
 use crate::policy::Policy;
 use crate::time::Moment;
 
 use super::oracle::Oracle;
+use super::show::{show, shown};
 
 pub(super) const IDLE: Duration = Duration::from_mins(1);
 pub(super) const HOLD: Duration = Duration::from_secs(50);
@@ -114,10 +114,14 @@ impl Bench {
         }
     }
 
+    pub(super) fn context(&self) -> Context<'_> {
+        Context { now: self.now, policy: &self.policy, may_suspend: self.may_suspend, alone: self.alone }
+    }
+
     pub(super) fn feed(&mut self, event: Event<u32>) -> Did {
-        let ctx =
-            Context { now: self.now, policy: &self.policy, may_suspend: self.may_suspend, alone: self.alone };
+        let policy = self.policy.clone();
         let mut effects = Vec::new();
+        let ctx = Context { policy: &policy, ..self.context() };
         self.machine.handle(event, ctx, &mut effects);
         self.judge(&effects);
         let shown: Vec<_> = effects.iter().filter_map(shown).collect();
@@ -408,43 +412,4 @@ pub(super) fn up() -> PodState {
 
 pub(super) fn refused() -> WriteError {
     WriteError::Refused(Failure::new(FailureClass::Admission, "not allowed"))
-}
-
-/// A phase in a few words, with its step, and the pod where there is one.
-pub(super) fn show(phase: &Phase) -> String {
-    match phase {
-        Phase::Running { life } => format!("Running {}", life.pod.0),
-        Phase::Draining(drain) => format!("Draining {:?}", drain.step),
-        Phase::Resuming(resume) => match &resume.step {
-            ResumeStep::Probing(life) => format!("Resuming Probing {}", life.pod.0),
-            ResumeStep::RetryingAt(_) => "Resuming Retrying".into(),
-            step => format!("Resuming {step:?}"),
-        },
-        Phase::Failed { failure, .. } => format!("Failed {}", failure.class.as_str()),
-        other => other.name().as_str().into(),
-    }
-}
-
-fn shown(effect: &Effect<u32>) -> Option<String> {
-    Some(match effect {
-        Effect::Suspend { by: SuspendedBy::Idle, .. } => "suspend".into(),
-        Effect::Suspend { by: SuspendedBy::Person, .. } => "suspend and stay".into(),
-        Effect::Resume { from: Mode::Suspended, .. } => "resume".into(),
-        Effect::Resume { from: Mode::Running, .. } => "mark wanted".into(),
-        Effect::Read { .. } => "read".into(),
-        Effect::RequestStart(Class::Interactive) => "ask for a turn".into(),
-        Effect::RequestStart(Class::Background) => "ask for a late turn".into(),
-        Effect::CancelStart => "cancel turn".into(),
-        Effect::StartDone => "end turn".into(),
-        Effect::Probe { life, .. } => format!("probe {}", life.pod.0),
-        Effect::StopProbe => "stop probe".into(),
-        Effect::Retire => "retire".into(),
-        Effect::Release { waiter, .. } => format!("release {waiter}"),
-        Effect::Refuse { waiter, refusal } => format!("refuse {waiter} {}", refusal.as_str()),
-        Effect::AskPeers(_) => "ask peers".into(),
-        Effect::Acknowledge(_) => "acknowledge".into(),
-        Effect::Veto(_) => "veto".into(),
-        Effect::Record(Transition::WouldSuspend) => "would suspend".into(),
-        Effect::Record(_) => return None,
-    })
 }

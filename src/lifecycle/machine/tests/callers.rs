@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::lifecycle::{Entry, Event};
 
-use super::bench::{Bench, HOLD, show};
+use super::bench::{Bench, HOLD};
+use super::show::show;
 use super::station::Station;
 
 fn limited(limit: u32) -> Bench {

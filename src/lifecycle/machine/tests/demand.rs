@@ -2,8 +2,9 @@
 
 use crate::lifecycle::Event;
 
-use super::bench::{Bench, show};
+use super::bench::Bench;
 use super::oracle::Ended;
+use super::show::show;
 use super::station::Station;
 
 #[test]

@@ -114,31 +114,26 @@ fn the_signals_say_what_keeps_it_up() {
 }
 
 #[test]
-fn activity_that_came_and_went_while_the_decision_was_taken_stops_it() {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicBool, Ordering};
-    // Warm requests hammer the gate while a thread of its own takes the decision over and over.
-    let mut bench = Bench::at(Station::Running);
-    let gate = Arc::clone(&bench.gate);
-    let (moment, stop) = (bench.now + IDLE, Arc::new(AtomicBool::new(false)));
-    let stopped = Arc::clone(&stop);
-    let caller = std::thread::spawn(move || {
-        let mut served = 0_u32;
-        while !stopped.load(Ordering::Relaxed) {
-            if gate.enter(u32::MAX) == Entry::Admitted {
-                served += 1;
-                let _nobody_waits = gate.leave(Some(moment));
-            }
-        }
-        served
-    });
-    while bench.gate.last_activity() < moment {
-        std::thread::yield_now();
+fn what_came_between_the_verdict_and_the_closing_of_the_gate_stops_the_suspension() {
+    type Meanwhile = fn(&Bench);
+    let table: [(&str, Meanwhile, bool); 3] = [
+        ("nothing", |_| {}, true),
+        ("a request that is in flight", |b| assert_eq!(b.gate.enter(u32::MAX), Entry::Admitted), false),
+        (
+            "a request that has come and gone",
+            |b| {
+                assert_eq!(b.gate.enter(u32::MAX), Entry::Admitted);
+                assert!(!b.gate.leave(Some(b.now)));
+            },
+            false,
+        ),
+    ];
+    for (name, meanwhile, closes) in table {
+        let mut bench = Bench::at(Station::Running);
+        bench.now = bench.now + IDLE;
+        // The verdict was Idle here.
+        meanwhile(&bench);
+        assert_eq!(bench.machine.close_if_still_idle(bench.context()), closes, "{name}");
+        assert_eq!(bench.gate.is_open(), !closes, "{name}");
     }
-    bench.now = moment;
-    for _ in 0..10_000 {
-        bench.tick().is("Running p1", "");
-    }
-    stop.store(true, Ordering::Relaxed);
-    assert!(caller.join().unwrap() > 0);
 }

@@ -3,14 +3,17 @@
 
 mod bench;
 mod callers;
+mod chance;
 mod demand;
 mod failure;
+mod gone;
 mod idle;
 mod observe;
 mod oracle;
 mod people;
 mod properties;
 mod resume;
+mod show;
 mod station;
 mod suspend;
 

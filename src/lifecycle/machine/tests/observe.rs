@@ -2,7 +2,8 @@
 
 use crate::lifecycle::{Event, FailureClass, Mode};
 
-use super::bench::{Bench, show};
+use super::bench::Bench;
+use super::show::show;
 use super::station::Station;
 
 #[test]

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use crate::lifecycle::phase::{Phase, ResumeStep};
 use crate::lifecycle::{Effect, Mode};
 
-use super::bench::{Bench, show};
+use super::bench::Bench;
+use super::show::show;
 use crate::lifecycle::machine::Turn;
 
 /// How a caller that was held has ended.

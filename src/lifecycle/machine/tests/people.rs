@@ -3,8 +3,9 @@
 use crate::lifecycle::{Entry, Event, FailureClass, Mode, SuspendedBy, Transition};
 use crate::policy::Policy;
 
-use super::bench::{Bench, IDLE, LONG, show};
+use super::bench::{Bench, IDLE, LONG};
 use super::oracle::Ended;
+use super::show::show;
 use super::station::Station;
 
 #[test]

@@ -5,7 +5,8 @@ use std::time::Duration;
 use crate::agent::Revision;
 use crate::lifecycle::{Event, Mode, PodState, Start, SuspendedBy, Transition, WriteError};
 
-use super::bench::{Bench, HOLD, START_WITHIN, show, up};
+use super::bench::{Bench, HOLD, START_WITHIN, up};
+use super::show::show;
 use super::station::Station;
 
 #[test]
@@ -150,8 +151,9 @@ fn the_answer_of_an_older_call_does_not_decide_about_a_newer_one() {
 
 #[test]
 fn a_pod_is_probed_only_if_it_may_be_believed() {
+    type Case = fn(&mut Bench);
     let mut bench = Bench::at(Station::AwaitingPod);
-    let cases: [(&str, fn(&mut Bench)); 4] = [
+    let cases: [(&str, Case); 4] = [
         ("no address", |b| drop(b.pod_starts("p1"))),
         ("terminating", |b| drop(b.pod_terminates("p1"))),
         ("somebody else's", |b| {

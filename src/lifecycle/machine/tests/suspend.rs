@@ -176,7 +176,7 @@ fn a_replica_vetoes_whatever_it_does_not_know_to_be_idle() {
             bench.now = bench.now + IDLE;
             assert_eq!(bench.enter(), crate::lifecycle::Entry::Admitted);
         }
-        let phase = super::bench::show(bench.machine.phase());
+        let phase = super::show::show(bench.machine.phase());
         // One that an operator wants.
         bench.asked().is(&phase, "veto");
     }

@@ -1,0 +1,104 @@
+//! The command line. Every number has a bound, so that no run can go on for ever or flood the machine.
+
+use std::path::PathBuf;
+
+use clap::value_parser;
+
+/// Measure Drowse under load, on this machine alone
+#[derive(Debug, clap::Parser)]
+#[command(version)]
+pub(crate) struct Args {
+    /// The drowse program to measure; if left out, the one beside this program
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) drowse: Option<PathBuf>,
+    /// Also write the figures as JSON
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) scenario: Scenario,
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Scenario {
+    /// All scenarios, one after the other
+    All(All),
+    /// Requests to an agent that is up: straight to it, and through Drowse
+    Warm(Warm),
+    /// One request to a sleeping agent, again and again
+    Wake(Wake),
+    /// Many callers at one sleeping agent, all at once
+    Storm(Storm),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct All {
+    #[command(flatten)]
+    pub(crate) warm: Warm,
+    #[command(flatten)]
+    pub(crate) wake: Wake,
+    #[command(flatten)]
+    pub(crate) storm: Storm,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Warm {
+    /// Keep-alive connections
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = value_parser!(u16).range(1..=1024))]
+    pub(crate) connections: u16,
+    /// How long a round takes
+    #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = value_parser!(u64).range(1..=60))]
+    pub(crate) round_secs: u64,
+    /// Rounds of each kind
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = value_parser!(u16).range(1..=20))]
+    pub(crate) rounds: u16,
+    /// Requests a second in the rounds that measure latency
+    #[arg(long, value_name = "N", default_value_t = 2000, value_parser = value_parser!(u32).range(1..=100_000))]
+    pub(crate) rate: u32,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Wake {
+    /// How often the agent is suspended and called
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = value_parser!(u16).range(1..=1000))]
+    pub(crate) cycles: u16,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Storm {
+    /// Callers, each with a connection of its own
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = value_parser!(u32).range(1..=25_000))]
+    pub(crate) callers: u32,
+    /// How long the agent takes to start
+    #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = value_parser!(u8).range(0..=30))]
+    pub(crate) start_delay_secs: u8,
+    /// Requests that Drowse may give to the agent at once, at most
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = value_parser!(u32).range(1..=25_000))]
+    pub(crate) max_in_flight: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{CommandFactory as _, Parser as _};
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn what_would_flood_the_machine_is_refused() {
+        let refused = [
+            ["warm", "--connections", "1025"],
+            ["warm", "--round-secs", "61"],
+            ["warm", "--rate", "100001"],
+            ["wake", "--cycles", "1001"],
+            ["storm", "--callers", "25001"],
+            ["all", "--callers", "0"],
+        ];
+        for [scenario, option, value] in refused {
+            assert!(Args::try_parse_from(["x", scenario, option, value]).is_err(), "{scenario} {option}");
+        }
+        assert!(Args::try_parse_from(["x", "all", "--callers", "1", "--cycles", "1", "--rate", "1"]).is_ok());
+    }
+}

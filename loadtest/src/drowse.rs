@@ -1,0 +1,221 @@
+//! The program under load: starts the real `drowse run` on a temporary configuration with one demo agent, asks its
+//! admin API, and ends it by its process id.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use ::drowse::time::Clock;
+use anyhow::{Context as _, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+use crate::client::{Answer, Call};
+use crate::loopback::Loopback;
+
+/// Under which the agent is found.
+const HOST: &str = "echo.default.agents.localhost";
+const AGENT: &str = "/api/v1/agents/default/echo";
+const SUSPEND: &str = "/api/v1/agents/default/echo/suspend";
+const LOCAL: &str = "127.0.0.1";
+
+/// How long anything that must happen may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Between two looks at something that must happen.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+
+/// Where the program is.
+#[derive(Debug)]
+pub(crate) struct Program(pub(crate) PathBuf);
+
+impl Program {
+    /// The one that was named, or the one beside this very program.
+    pub(crate) fn find(named: Option<&Path>) -> anyhow::Result<Self> {
+        let path = match named {
+            Some(path) => path.to_owned(),
+            None => std::env::current_exe().context("failed to find this program")?.with_file_name("drowse"),
+        };
+        ensure!(path.is_file(), "{} is no program; build drowse, or name it with --drowse", path.display());
+        Ok(Self(path))
+    }
+}
+
+/// What differs between scenarios.
+#[derive(Debug, Default)]
+pub(crate) struct Setup {
+    /// How long the agent takes to start, in seconds.
+    pub(crate) start_delay_secs: u8,
+    /// Callers at once, if more than Drowse allows by itself.
+    pub(crate) callers: Option<u32>,
+    /// Requests that the agent gets at once.
+    pub(crate) max_in_flight: Option<u32>,
+}
+
+/// A running Drowse. Killed when dropped; its agents notice and end too.
+#[derive(Debug)]
+pub(crate) struct Drowse {
+    pub(crate) pid: u32,
+    /// Its front door.
+    pub(crate) front: Loopback,
+    /// Where its agent listens.
+    pub(crate) agent: Loopback,
+    admin: Loopback,
+    child: Child,
+    dir: TempDir,
+}
+
+impl Drowse {
+    /// Starts it, and waits until it is ready. The agent has never been started then.
+    pub(crate) async fn start(program: &Program, setup: &Setup) -> anyhow::Result<Self> {
+        let dir = TempDir::new().context("failed to make a temporary folder")?;
+        let ports = Ports::free().context("failed to find free ports")?;
+        std::fs::write(dir.path().join("drowse.yaml"), config(&ports, setup))
+            .context("failed to configure")?;
+        let child = spawn(program, dir.path())?;
+        let pid = child.id().context("drowse has ended already")?;
+        let mut drowse = Self { pid, front: ports.front, agent: ports.agent, admin: ports.admin, child, dir };
+        drowse.wait_until_ready(ports.health).await?;
+        Ok(drowse)
+    }
+
+    async fn wait_until_ready(&mut self, health: Loopback) -> anyhow::Result<()> {
+        let ready = Call::get(health, LOCAL, "/readyz");
+        let clock = Clock::start();
+        let deadline = clock.now() + PATIENCE;
+        while !ready.once().await.is_ok_and(|answer| answer.status.is_success()) {
+            let ended = self.child.try_wait().context("failed to look after drowse")?;
+            if ended.is_some() || clock.now() > deadline {
+                let log = std::fs::read_to_string(self.dir.path().join("drowse.log")).unwrap_or_default();
+                bail!("drowse did not get ready. Its log:\n{log}");
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        Ok(())
+    }
+
+    /// A request to the agent through the front door.
+    pub(crate) fn through(&self, path: &'static str) -> Call {
+        Call::get(self.front, HOST, path)
+    }
+
+    /// The same request straight to the agent.
+    pub(crate) fn direct(&self, path: &'static str) -> Call {
+        Call::get(self.agent, HOST, path)
+    }
+
+    /// The agent as the admin API shows it.
+    pub(crate) async fn state(&self) -> anyhow::Result<Value> {
+        let answer =
+            Call::get(self.admin, LOCAL, AGENT).once().await.context("the admin API does not answer")?;
+        Ok(answer.json())
+    }
+
+    /// Suspends the agent, and waits until it is.
+    pub(crate) async fn suspend(&self) -> anyhow::Result<()> {
+        let suspended = async {
+            let answer = self.ask_to_suspend().await?;
+            ensure!(answer.status.is_success(), "the admin API answers {}", answer.status);
+            while self.state().await?["phase"] != "Suspended" {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+            Ok(())
+        };
+        tokio::time::timeout(PATIENCE, suspended).await.context("the agent does not get suspended")?
+    }
+
+    /// Asks until the request before no longer counts as in flight: Drowse may see its end after the caller does.
+    async fn ask_to_suspend(&self) -> anyhow::Result<Answer> {
+        let suspend = Call::post(self.admin, LOCAL, SUSPEND);
+        loop {
+            let answer = suspend.once().await.context("the admin API does not answer")?;
+            if answer.status != http::StatusCode::CONFLICT {
+                return Ok(answer);
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Asks it to end, and kills it if it does not.
+    pub(crate) async fn end(mut self) -> anyhow::Result<()> {
+        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw).context("an odd process id")?;
+        // Not waited for yet, so the id is still its own.
+        kill_process(pid, Signal::TERM).context("failed to end drowse")?;
+        if let Ok(ended) = tokio::time::timeout(PATIENCE, self.child.wait()).await {
+            ended.context("failed to wait for drowse")?;
+            return Ok(());
+        }
+        self.child.kill().await.context("failed to kill drowse")?;
+        bail!("drowse did not end within {PATIENCE:?} and was killed")
+    }
+}
+
+fn spawn(program: &Program, dir: &Path) -> anyhow::Result<Child> {
+    let log = std::fs::File::create(dir.join("drowse.log")).context("failed to make a log")?;
+    let errors = log.try_clone().context("failed to make a log")?;
+    let mut command = Command::new(&program.0);
+    command.args(["run", "--config"]).arg(dir.join("drowse.yaml"));
+    command.stdin(Stdio::null()).stdout(log).stderr(errors).kill_on_drop(true);
+    command.spawn().with_context(|| format!("failed to start {}", program.0.display()))
+}
+
+/// Where everything listens.
+struct Ports {
+    front: Loopback,
+    agent: Loopback,
+    admin: Loopback,
+    health: Loopback,
+}
+
+impl Ports {
+    fn free() -> std::io::Result<Self> {
+        let free = Loopback::free;
+        Ok(Self { front: free()?, agent: free()?, admin: free()?, health: free()? })
+    }
+}
+
+/// All that is not written has the default of Drowse.
+fn config(ports: &Ports, setup: &Setup) -> String {
+    let (port, delay) = (ports.agent.address().port(), setup.start_delay_secs);
+    let max_connections = setup.callers.map(|callers| format!(", max_connections: {}", callers + 100));
+    let limits = setup.callers.map(|callers| format!("limits: {{held: {callers}}}\n"));
+    let max_held = setup.callers.map(|callers| format!(", max_held: {callers}"));
+    let max_in_flight = setup.max_in_flight.map(|number| format!(", max_in_flight: {number}"));
+    format!(
+        "backend:\n  process:\n    state_dir: state\n    agents:\n      - name: echo\n        port: {port}\n        \
+         command: [drowse, demo-agent, --port, \"{{port}}\", --start-delay, {delay}s]\n\
+         front_door: {{listen: \"{}\"{}}}\nadmin: {{listen: \"{}\"}}\nhealth: {{listen: \"{}\"}}\n\
+         {}defaults: {{idle_timeout: 1h, min_running: 0s{}{}}}\n",
+        ports.front.address(),
+        max_connections.unwrap_or_default(),
+        ports.admin.address(),
+        ports.health.address(),
+        limits.unwrap_or_default(),
+        max_held.unwrap_or_default(),
+        max_in_flight.unwrap_or_default(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drowse_understands_the_configuration() {
+        let ports = Ports::free().unwrap();
+        let storm = Setup { start_delay_secs: 2, callers: Some(25_000), max_in_flight: Some(7) };
+        for setup in [Setup::default(), storm] {
+            let text = config(&ports, &setup);
+            if let Err(error) = ::drowse::config::parse(&text, Path::new("drowse.yaml")) {
+                panic!("{error}\n{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_said_so() {
+        let error = Program::find(Some(Path::new("/no/such/drowse"))).unwrap_err();
+        assert!(error.to_string().contains("--drowse"), "{error}");
+    }
+}

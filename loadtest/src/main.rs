@@ -1,0 +1,88 @@
+//! Measures Drowse under load: starts the real program with a demo agent, and calls it over loopback.
+//!
+//! Every run is bounded in requests and time, and ends what it started. README.md says what the figures mean.
+
+mod args;
+mod client;
+mod drowse;
+mod loopback;
+mod open_files;
+mod procfs;
+mod report;
+mod server_timing;
+mod stats;
+mod storm;
+mod tally;
+mod ticker;
+mod wake;
+mod warm;
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use tokio::signal::unix::{SignalKind, signal};
+
+use args::{Args, Scenario};
+use drowse::Program;
+use report::Report;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    // One thread: the generator shares the machine with what it measures, and must not crowd it out.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let done = runtime.context("failed to start").and_then(|runtime| runtime.block_on(run(&args)));
+    match done {
+        Ok(report) if report.is_clean() => ExitCode::SUCCESS,
+        Ok(_) => {
+            eprintln!("some requests failed: do not use these figures");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs what was asked for, unless a signal ends it first. Either way Drowse ends too.
+async fn run(args: &Args) -> anyhow::Result<Report> {
+    let mut terminate = signal(SignalKind::terminate()).context("failed to wait for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("failed to wait for SIGINT")?;
+    tokio::select! {
+        report = measure(args) => report,
+        _ = terminate.recv() => anyhow::bail!("ended by SIGTERM"),
+        _ = interrupt.recv() => anyhow::bail!("ended by SIGINT"),
+    }
+}
+
+async fn measure(args: &Args) -> anyhow::Result<Report> {
+    let program = Program::find(args.drowse.as_deref())?;
+    let mut report = Report::new(&program);
+    print!("{}", report.head());
+    let (warm, wake, storm) = match &args.scenario {
+        Scenario::All(all) => (Some(&all.warm), Some(&all.wake), Some(&all.storm)),
+        Scenario::Warm(warm) => (Some(warm), None, None),
+        Scenario::Wake(wake) => (None, Some(wake), None),
+        Scenario::Storm(storm) => (None, None, Some(storm)),
+    };
+    if let Some(options) = warm {
+        let figures = warm::run(&program, options).await.context("warm")?;
+        println!("{}", figures.table());
+        report.warm = Some(figures);
+    }
+    if let Some(options) = wake {
+        let figures = wake::run(&program, options).await.context("wake")?;
+        println!("{}", figures.table());
+        report.wake = Some(figures);
+    }
+    if let Some(options) = storm {
+        let figures = storm::run(&program, options).await.context("storm")?;
+        println!("{}", figures.table());
+        report.storm = Some(figures);
+    }
+    if let Some(file) = &args.json {
+        report.write(file)?;
+    }
+    Ok(report)
+}

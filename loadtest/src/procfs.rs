@@ -1,0 +1,83 @@
+//! What the system knows of a process: its CPU time and its memory, from `/proc/<pid>/`.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+/// User and system time of all threads of a process so far; not that of its children. Steps of a clock tick, mostly
+/// 10 ms.
+pub(crate) fn cpu_time(pid: u32) -> anyhow::Result<Duration> {
+    let text = read(pid, "stat")?;
+    let ticks = cpu_ticks(&text).with_context(|| format!("/proc/{pid}/stat is not as expected: {text}"))?;
+    Ok(Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64))
+}
+
+/// Memory of a process, in kB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Memory {
+    /// Resident now.
+    pub(crate) now_kb: u64,
+    /// The most that ever was.
+    pub(crate) peak_kb: u64,
+}
+
+/// The resident memory of a process.
+pub(crate) fn memory(pid: u32) -> anyhow::Result<Memory> {
+    parse_memory(&read(pid, "status")?)
+        .with_context(|| format!("/proc/{pid}/status names no VmRSS and VmHWM"))
+}
+
+fn read(pid: u32, file: &str) -> anyhow::Result<String> {
+    let path = format!("/proc/{pid}/{file}");
+    std::fs::read_to_string(&path).with_context(|| format!("failed to read {path}"))
+}
+
+/// Fields 14 and 15 of proc(5) `stat`. The name in field 2 may hold blanks and brackets, so count after its last.
+fn cpu_ticks(stat: &str) -> Option<u64> {
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let mut next = || fields.next()?.parse::<u64>().ok();
+    Some(next()? + next()?)
+}
+
+fn parse_memory(status: &str) -> Option<Memory> {
+    let value = |name: &str| {
+        let rest = status.lines().find_map(|line| line.strip_prefix(name))?;
+        rest.trim().strip_suffix("kB")?.trim().parse().ok()
+    };
+    Some(Memory { now_kb: value("VmRSS:")?, peak_kb: value("VmHWM:")? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn user_and_system_ticks_are_found_behind_any_name() {
+        let rest = "S 1 2 3 4 5 6 7 8 9 10 250 17 9999 9999 20 0 5 0 100";
+        assert_eq!(cpu_ticks(&format!("42 (drowse) {rest}")), Some(267));
+        assert_eq!(cpu_ticks(&format!("42 (a) b) (c 1 2) {rest}")), Some(267));
+    }
+
+    #[test]
+    fn a_stat_that_is_cut_short_is_none() {
+        for bad in ["", "42 (drowse)", "42 (drowse) S 1 2 3 4 5 6 7 8 9 10 250", "42 drowse S 1"] {
+            assert_eq!(cpu_ticks(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn memory_is_read_by_name() {
+        let status = "Name:\tdrowse\nVmPeak:\t  999 kB\nVmHWM:\t   812 kB\nVmRSS:\t   700 kB\n";
+        assert_eq!(parse_memory(status), Some(Memory { now_kb: 700, peak_kb: 812 }));
+        assert_eq!(parse_memory("Name:\tzombie\n"), None);
+        assert_eq!(parse_memory("VmHWM:\t8 MB\nVmRSS:\t7 MB\n"), None);
+    }
+
+    #[test]
+    fn this_very_process_has_used_some() {
+        let pid = std::process::id();
+        assert!(cpu_time(pid).is_ok());
+        assert!(memory(pid).unwrap().now_kb > 0);
+        assert!(cpu_time(u32::MAX).is_err());
+    }
+}
