@@ -45,6 +45,17 @@ pub(super) struct Process {
 }
 
 impl State {
+    /// What to start, if the object wants a pod that is not there.
+    pub(super) fn make_pod_if_wanted(&mut self) -> Option<Arc<AgentSpec>> {
+        if !self.object.wants_pod() {
+            return None;
+        }
+        self.object.make_pod();
+        self.process = Some(Process { port: self.spec.port, pids: None });
+        self.stranger = None;
+        Some(Arc::clone(&self.spec))
+    }
+
     /// What rules match on, as it is true of the process that runs.
     pub(super) fn profile(&self) -> Arc<Profile> {
         self.spec.profile_at(self.process.map_or(self.spec.port, |process| process.port))

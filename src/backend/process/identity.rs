@@ -1,10 +1,11 @@
 //! Whose socket answers at an address (guard IDENT): the agent's, or that of a process that took its port.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 use super::guarded::Pids;
 use super::procfs::{self, Process, belongs};
+use crate::lifecycle::{Failure, FailureClass};
 
 /// Who listens at an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +33,26 @@ impl fmt::Display for Stranger {
     }
 }
 
-/// Reads `/proc`; blocks for a few milliseconds at most.
+/// Makes sure that nobody listens on a port yet. Whoever does so later than this is found by [`who_listens`].
+pub(super) async fn check_free(port: u16) -> Result<(), Failure> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let Err(error) = TcpListener::bind(address) else { return Ok(()) };
+    let holder = tokio::task::spawn_blocking(move || holder_of(address)).await.ok().flatten();
+    let detail = match holder {
+        Some(stranger) => stranger.to_string(),
+        None => format!("port {port} cannot be had: {error}; `ss -ltnp` may show who holds it"),
+    };
+    Err(Failure::new(FailureClass::Scheduling, detail))
+}
+
+fn holder_of(address: SocketAddr) -> Option<Stranger> {
+    let sockets = procfs::sockets::listening_at(address);
+    let holds = |process: &Process| !procfs::sockets_of(process.pid, &sockets).is_empty();
+    let Process { pid, name, .. } = procfs::processes().into_iter().find(holds)?;
+    Some(Stranger { port: address.port(), pid, name })
+}
+
+/// Reads `/proc`: a fraction of a millisecond when it is the agent itself.
 pub(super) fn who_listens(at: SocketAddr, pids: Pids) -> Listener {
     let sockets = procfs::sockets::listening_at(at);
     if sockets.is_empty() {
@@ -68,8 +88,6 @@ pub(super) fn who_listens(at: SocketAddr, pids: Pids) -> Listener {
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
-
     use rustix::process::{Pid, getpid, getppid};
 
     use super::*;
@@ -77,6 +95,18 @@ mod tests {
     /// A process that is neither this one nor one of its ancestors.
     fn unrelated() -> std::process::Child {
         std::process::Command::new("sleep").arg("1000").spawn().unwrap()
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_port_is_free_until_somebody_listens_who_is_then_named() {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = socket.local_addr().unwrap().port();
+        let held = check_free(port).await.unwrap_err();
+        let holder = format!("port {port} is held by process {} (", std::process::id());
+        assert!(held.detail.starts_with(&holder), "{}", held.detail);
+        drop(socket);
+        assert_eq!(check_free(port).await, Ok(()));
     }
 
     #[cfg(target_os = "linux")]

@@ -10,8 +10,10 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::agent::{Agent, Process};
+use super::agent::Agent;
 use super::guarded::{Guarded, News};
+use super::identity;
+use super::spec::AgentSpec;
 use crate::agent::{AgentKey, PodUid, Revision};
 use crate::backend::BackendEvent;
 use crate::lifecycle::Failure;
@@ -78,7 +80,7 @@ impl Keeper {
             predecessor.cancelled().await;
         }
         loop {
-            self.act();
+            self.act().await;
             self.report().await;
             if self.is_over() {
                 return;
@@ -95,34 +97,29 @@ impl Keeper {
     }
 
     /// Brings the process nearer to what the object asks for.
-    fn act(&mut self) {
-        let mut state = self.agent.state();
-        if state.object.condemned() {
-            match &mut self.process {
-                Some(process) => process.stop(),
-                None => self.removed = state.object.remove_pod(),
+    async fn act(&mut self) {
+        let spec = {
+            let mut state = self.agent.state();
+            if state.object.condemned() {
+                match &mut self.process {
+                    Some(process) => process.stop(),
+                    None => self.removed = state.object.remove_pod(),
+                }
             }
-        }
-        let wanted = state.object.wants_pod();
-        drop(state);
-        if wanted {
-            self.start();
+            state.make_pod_if_wanted()
+        };
+        if let Some(spec) = spec {
+            match self.start(&spec).await {
+                Ok(process) => self.process = Some(process),
+                Err(failure) => self.observe(News::Ended(failure)),
+            }
         }
     }
 
-    fn start(&mut self) {
-        let mut state = self.agent.state();
-        let spec = Arc::clone(&state.spec);
-        state.object.make_pod();
-        state.process = Some(Process { port: spec.port, pids: None });
-        state.stranger = None;
-        // Starting a process takes a millisecond; nobody shall wait for the lock that long.
-        drop(state);
+    async fn start(&self, spec: &AgentSpec) -> Result<Guarded, Failure> {
         let Premises { drowse, clock, .. } = &*self.premises;
-        match Guarded::start(drowse, &spec, self.premises.log_of(&spec.key), *clock) {
-            Ok(process) => self.process = Some(process),
-            Err(failure) => self.observe(News::Ended(failure)),
-        }
+        identity::check_free(spec.port).await?;
+        Guarded::start(drowse, spec, self.premises.log_of(&spec.key), *clock)
     }
 
     fn observe(&mut self, news: News) {

@@ -3,8 +3,9 @@
 use std::net::{SocketAddr, TcpListener};
 
 use drowse::backend::Backend as _;
+use drowse::lifecycle::FailureClass;
 
-use super::world::{World, agent, demo, greet, key, shell};
+use super::world::{World, agent, demo, greet, key, pid, shell};
 
 fn at(port: u16) -> SocketAddr {
     ([127, 0, 0, 1], port).into()
@@ -42,12 +43,11 @@ async fn a_process_that_the_agent_started_may_answer_for_it_wherever_it_has_move
 }
 
 #[tokio::test]
-async fn a_stranger_on_the_port_is_not_attested_and_named() {
-    let stranger = TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut spec = agent("echo", &["sleep", "1000"]);
-    spec.port = stranger.local_addr().unwrap().port();
+async fn a_stranger_that_takes_the_port_is_not_attested_and_named() {
+    let spec = agent("echo", &["sleep", "1000"]);
     let mut world = World::new(std::slice::from_ref(&spec)).await;
     world.resume("echo").await;
+    let _stranger = TcpListener::bind(at(spec.port)).unwrap();
     let attested = world.backend.attest(&key("echo"), &world.life("echo"), at(spec.port)).await;
     assert_eq!(attested, Ok(false));
     let named = format!("port {} is held by process {} (", spec.port, std::process::id());
@@ -55,23 +55,25 @@ async fn a_stranger_on_the_port_is_not_attested_and_named() {
 }
 
 #[tokio::test]
-async fn an_agent_of_ours_is_a_stranger_to_another() {
-    let (one, mut two) = (demo("one", &[]), agent("two", &["sleep", "1000"]));
+async fn a_port_that_another_agent_of_ours_holds_is_a_failed_start_that_names_it() {
+    let (one, mut two) = (demo("one", &[]), demo("two", &[]));
     two.port = one.port;
     let mut world = World::new(&[one.clone(), two]).await;
-    world.resume_and_greet(&one).await;
-    world.resume("two").await;
+    let holder = pid(&world.resume_and_greet(&one).await);
+    let failure = world.resume_to_fail("two").await;
+    assert_eq!(failure.class, FailureClass::Scheduling);
+    let expected = format!("port {} is held by process {holder} (drowse), which is not this agent", one.port);
+    assert_eq!(*failure.detail, *expected);
     assert_eq!(world.backend.attest(&key("two"), &world.life("two"), at(one.port)).await, Ok(false));
     greet(&one).await;
 }
 
 #[tokio::test]
 async fn an_agent_that_fails_because_of_a_stranger_says_so() {
-    let stranger = TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut spec = demo("echo", &["--start-delay", "300ms"]);
-    spec.port = stranger.local_addr().unwrap().port();
+    let spec = demo("echo", &["--start-delay", "1s"]);
     let mut world = World::new(std::slice::from_ref(&spec)).await;
     world.resume("echo").await;
+    let _stranger = TcpListener::bind(at(spec.port)).unwrap();
     let life = world.life("echo");
     assert_eq!(world.backend.attest(&key("echo"), &life, at(spec.port)).await, Ok(false));
     world.until("it failed", |world| world.failure("echo").is_some()).await;

@@ -4,6 +4,9 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+/// As long as a row. A larger buffer would have the kernel look for more rows to fill it with, and it goes through
+/// the whole hash table of connections for that: milliseconds, also where there are hardly any.
+const ROW_BYTES: usize = 150;
 /// The state LISTEN as these tables write it.
 const LISTEN: &str = "0A";
 
@@ -29,7 +32,7 @@ pub(in crate::backend::process) fn listening_at(address: SocketAddr) -> Vec<Inod
 }
 
 fn table(path: &str) -> Option<impl BufRead> {
-    Some(BufReader::with_capacity(64 * 1024, File::open(path).ok()?))
+    Some(BufReader::with_capacity(ROW_BYTES, File::open(path).ok()?))
 }
 
 /// One table's sockets for this address: those bound to it, else those bound to any address.
@@ -37,19 +40,14 @@ fn reached(table: impl BufRead, address: SocketAddr) -> Vec<Inode> {
     let (mut exact, mut any) = (Vec::new(), Vec::new());
     for line in table.lines().skip(1).map_while(Result::ok) {
         let Some(row) = Row::parse(&line) else { continue };
-        if row.state != LISTEN {
-            // Linux lists those that listen first, and of the others there may be very many.
-            if exact.is_empty() && any.is_empty() {
-                continue;
-            }
+        let listens = row.state == LISTEN;
+        if listens && row.local == address {
+            exact.push(row.inode);
+        } else if !exact.is_empty() || (!listens && !any.is_empty()) {
+            // Linux lists those that listen first, and sockets that share an address one after another.
             break;
-        }
-        if row.local.port() == address.port() {
-            match row.local.ip() {
-                ip if ip == address.ip() => exact.push(row.inode),
-                ip if ip.is_unspecified() => any.push(row.inode),
-                _ => {}
-            }
+        } else if listens && row.local.port() == address.port() && row.local.ip().is_unspecified() {
+            any.push(row.inode);
         }
     }
     if exact.is_empty() { any } else { exact }
