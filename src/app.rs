@@ -73,7 +73,7 @@ impl App {
         let metrics = Arc::new(Metrics::new());
         let program = std::env::current_exe().context("failed to find the path of this program")?;
         let Backend::Process(process) = &config.backend;
-        let specs = specs(process, &program);
+        let specs = specs(process);
         let backend = Arc::new(ProcessBackend::new(process.state_dir.clone(), specs, program, clock));
         let engine = Engine::new(
             Arc::clone(&backend) as Arc<dyn crate::backend::Backend>,
@@ -107,10 +107,7 @@ impl App {
             tracing::error!(%error, "the log level was not changed");
         }
         let Backend::Process(process) = &config.backend;
-        match std::env::current_exe() {
-            Ok(program) => self.backend.apply(specs(process, &program)),
-            Err(error) => tracing::error!(%error, "the agents were not changed"),
-        }
+        self.backend.apply(specs(process));
         self.settings.store(Arc::new(settings(config)));
         self.engine.reconfigure(config.rules.clone(), &config.limits);
     }
@@ -129,11 +126,12 @@ async fn asked_to_end() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn specs(process: &config::ProcessBackend, program: &std::path::Path) -> Vec<AgentSpec> {
+fn specs(process: &config::ProcessBackend) -> Vec<AgentSpec> {
     let spec = |agent: &config::ProcessAgent| AgentSpec {
         key: agent.key.clone(),
         command: std::iter::once(match &agent.program {
-            Program::ThisProgram => program.to_string_lossy().into_owned(),
+            // The backend knows where this program was when it started.
+            Program::ThisProgram => "drowse".to_owned(),
             Program::Named(name) => name.clone(),
         })
         .chain(agent.args.iter().cloned())

@@ -44,7 +44,7 @@ impl Engine {
             let (port, stream) = probe::until_answers(address, || slot.ports_to_probe()).await;
             match self.backend.attest(slot.key(), life, SocketAddr::new(address, port)).await {
                 Ok(true) => return (port, stream),
-                Ok(false) => tracing::warn!(
+                Ok(false) => tracing::debug!(
                     agent = %slot.key(), pod = %life.pod.0, %address, port,
                     "something answers at the agent's address that is not this agent; not using it"
                 ),

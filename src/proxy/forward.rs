@@ -108,7 +108,11 @@ async fn attempt(
                 }
                 return answer(call, response, connection, permit).map(Attempt::Answered);
             }
-            Err(SendError::Failed(error)) if error.is_user() => return Err(broken_body(&error)),
+            Err(SendError::Failed(error)) if error.is_user() => {
+                // The caller left in the middle of its body, and the agent may be at work on it.
+                permit.expect(if call.hold.wakes { Outcome::Answered } else { Outcome::NoActivity });
+                return Err(broken_body(&error));
+            }
             Err(SendError::Failed(error)) => return Err(Fault::Broken { error: error.to_string() }),
             Err(SendError::Unsent(unsent)) => request = *unsent,
         }
