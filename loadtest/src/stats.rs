@@ -22,6 +22,7 @@ pub(crate) struct Recorder(Histogram<u64>);
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(crate) struct Quantiles {
     pub(crate) count: u64,
+    pub(crate) min_ms: f64,
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
     pub(crate) p999_ms: f64,
@@ -49,6 +50,7 @@ impl Recorder {
         let at = |quantile| self.0.value_at_quantile(quantile) as f64 / 1000.0;
         Quantiles {
             count: self.0.len(),
+            min_ms: self.0.min() as f64 / 1000.0,
             p50_ms: at(0.5),
             p99_ms: at(0.99),
             p999_ms: at(0.999),
@@ -83,6 +85,7 @@ mod tests {
         odd.merge(&even).unwrap();
         let quantiles = odd.quantiles();
         assert_eq!(quantiles.count, 1000);
+        near(quantiles.min_ms, 1.0);
         near(quantiles.p50_ms, 500.0);
         near(quantiles.p99_ms, 990.0);
         near(quantiles.p999_ms, 999.0);

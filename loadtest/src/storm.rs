@@ -165,6 +165,7 @@ impl Figures {
             ("answers", self.answers.text()),
             ("starts of the agent", self.starts.to_string()),
             ("held at once, as seen", self.held_peak.to_string()),
+            ("agent listens -> first answer", format!("{} ms", millis(self.released.min_ms))),
             ("agent listens -> answer, p50", format!("{} ms", millis(self.released.p50_ms))),
             ("agent listens -> last answer", format!("{} ms", millis(self.released.max_ms))),
             ("RSS of Drowse before", mb(self.rss_before_kb)),
