@@ -10,6 +10,7 @@ use parking_lot::MutexGuard;
 use tokio_util::sync::CancellationToken;
 
 use crate::lifecycle::{Context, Effect, Event, Machine, Refusal, Transition, WaiterId};
+use crate::metrics::Bound;
 
 use super::hold::{Caller, Waited};
 use super::permit::{Permit, Place};
@@ -94,7 +95,12 @@ impl Engine {
                 let place = Place::new(Arc::clone(slot), Arc::clone(self));
                 Some(Deed::Answer(waiter, Ok(Permit::new(place, upstream, Some(waited)))))
             }
-            Effect::Refuse { waiter, refusal } => Some(Deed::Answer(waiter, Err(refusal))),
+            Effect::Refuse { waiter, refusal } => {
+                if matches!(refusal, Refusal::QueueFull { .. }) {
+                    self.metrics.bound_hit(Bound::HeldPerAgent);
+                }
+                Some(Deed::Answer(waiter, Err(refusal)))
+            }
             other => Some(Deed::Effect(other)),
         }
     }
