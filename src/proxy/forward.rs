@@ -96,9 +96,9 @@ async fn attempt(
                 None => return Ok(Attempt::Moved(request)),
             },
         };
-        if call.hold.wakes {
-            permit.expect(Outcome::Answered);
-        }
+        // A caller that leaves from here on leaves an agent that may be at work.
+        let left = if call.hold.wakes { Outcome::Answered } else { Outcome::NoActivity };
+        permit.expect(left);
         let sent = send(call, &mut connection, request, progress.as_ref()).await;
         permit.expect(Outcome::NoActivity);
         match sent {
@@ -109,8 +109,8 @@ async fn attempt(
                 return answer(call, response, connection, permit).map(Attempt::Answered);
             }
             Err(SendError::Failed(error)) if error.is_user() => {
-                // The caller left in the middle of its body, and the agent may be at work on it.
-                permit.expect(if call.hold.wakes { Outcome::Answered } else { Outcome::NoActivity });
+                // It left in the middle of its body.
+                permit.expect(left);
                 return Err(broken_body(&error));
             }
             Err(SendError::Failed(error)) => return Err(Fault::Broken { error: error.to_string() }),
@@ -136,8 +136,7 @@ async fn dial(
     let dialling = async {
         loop {
             let upstream = permit.upstream();
-            // Never closed, so there is always a place in the end.
-            let place = upstream.dials.acquire().await;
+            let place = patience.bound(door, upstream.place_to_dial(call.port)).await?;
             let dialled = connect::connect(upstream.address, call.port, DIAL_LIMIT).await;
             drop(place);
             let error = match dialled.map(Connection::new) {
@@ -167,6 +166,15 @@ impl Patience {
         let young = now.since(permit.upstream().ready_at) < YOUNG;
         let until = if young || permit.waited().is_some() { call.hold.deadline } else { now + OLD_PATIENCE };
         Self { port: call.port, until, pause: FIRST_PAUSE }
+    }
+
+    /// Waits for something else than the port, and no longer than for the port itself.
+    async fn bound<T>(&self, door: &Door, wait: impl Future<Output = T>) -> Result<T, Fault> {
+        let until = door.engine.clock().instant(self.until);
+        tokio::time::timeout_at(until, wait).await.map_err(|_| Fault::Unreachable {
+            port: self.port,
+            error: "too many other connections to it are being made".to_owned(),
+        })
     }
 
     async fn wait(&mut self, door: &Door, error: &str) -> Result<(), Fault> {

@@ -10,7 +10,7 @@ mod testing;
 
 use std::net::IpAddr;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::agent::Life;
 use crate::time::Moment;
@@ -32,9 +32,17 @@ pub struct Upstream {
     pub ready_at: Moment,
     /// Idle connections. Closed by the engine when this life ends.
     pub pool: Pool,
-    /// Places for dials at the same time: a usual agent has room for 128 connections that it has not accepted yet,
-    /// and one that finds no room is tried again by the kernel only a second later.
+    /// Places for dials of the ready port at the same time, see [`Upstream::place_to_dial`].
     pub dials: Semaphore,
+}
+
+impl Upstream {
+    /// Waits for a place to dial: a usual agent has room for 128 connections that it has not accepted yet, and one
+    /// that finds no room is tried again by the kernel only a second later. A port that a caller chose needs no
+    /// place, so that one that swallows packets delays nobody else.
+    pub async fn place_to_dial(&self, port: u16) -> Option<SemaphorePermit<'_>> {
+        if port == self.ready_port { self.dials.acquire().await.ok() } else { None }
+    }
 }
 
 /// Dials to one life at the same time at most.
