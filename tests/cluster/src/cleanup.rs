@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use crate::process::Process;
-use crate::{network, spawn, state, wait};
+use crate::{containers, kernel, network, spawn, state, wait};
 
 /// How long a process may take to end by itself. Nothing of a test cluster is worth more.
 const GRACE: Duration = Duration::from_secs(3);
@@ -24,19 +24,17 @@ pub(crate) fn end(dir: &Path) -> Result<()> {
             process.kill();
         }
     }
-    for container in containers(&short) {
-        container.kill();
-    }
+    containers::end(&short);
     end_all(&spawn::marked(&id));
-    // A container may have been born between the look and the end of its shim.
-    for container in containers(&short) {
-        container.kill();
-    }
+    // One may have been born between the look and the end of its shim.
+    containers::end(&short);
     let left = spawn::marked(&id);
     ensure!(left.is_empty(), "failed to end {left:?}; they are waiting for the kernel: try again later");
+    containers::remove_groups(&short);
     unmount(&[dir, &short])?;
     network::remove(&state::namespace(&id))?;
     remove_traces(dir, &id);
+    kernel::restore(&short);
     remove_folder(&short, |_| false)?;
     remove_folder(dir, |name| name == "logs")
 }
@@ -51,21 +49,6 @@ fn end_all(processes: &[Process]) {
     for process in processes {
         process.kill();
     }
-}
-
-/// The first processes of all containers. Each is in a control group named after its container, which tells it from
-/// another process with the same pid.
-fn containers(short: &Path) -> Vec<Process> {
-    let Ok(bundles) = fs::read_dir(short.join("c/io.containerd.runtime.v2.task/k8s.io")) else {
-        return Vec::new();
-    };
-    let first = |bundle: fs::DirEntry| {
-        let pid = fs::read_to_string(bundle.path().join("init.pid")).ok()?.trim().parse().ok()?;
-        let process = Process::of(pid)?;
-        let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
-        groups.contains(bundle.file_name().to_str()?).then_some(process)
-    };
-    bundles.flatten().filter_map(first).collect()
 }
 
 /// Unmounts everything below these folders.

@@ -12,7 +12,9 @@ use crate::kubectl::Kubectl;
 use crate::options::Options;
 use crate::state::State;
 use crate::wait::Stopwatch;
-use crate::{certificates, cleanup, command, components, debian, network, objects, parts, pause, wait};
+use crate::{
+    certificates, cleanup, command, components, debian, kernel, network, objects, parts, pause, wait,
+};
 
 /// How long the controllers may take to make what every pod needs.
 const ACCOUNT_LIMIT: Duration = Duration::from_secs(60);
@@ -81,6 +83,7 @@ impl Cluster {
         certificates::write(&state.file("pki"), &state.server(), &server_names(&state))?;
         if let Some(namespace) = state.namespace() {
             fs::create_dir_all(state.short()).context("failed to make a folder in /run")?;
+            kernel::remember(&state.id)?;
             network::make(&namespace, state.block)?;
             components::write_files(&state)?;
         }
@@ -217,10 +220,13 @@ impl Cluster {
                 ("DROWSE_CLUSTER_DIR", shown(state.dir())),
                 ("NODE_ADDRESS", state.node().to_string()),
                 ("HOST_ADDRESS", state.host().to_string()),
-                ("CONTAINERD_ADDRESS", shown(&state.containerd())),
-                ("CONTAINERD_NAMESPACE", "k8s.io".to_owned()),
                 ("PATH", command::search_path(Some(&state.file("bin")))),
             ]);
+            if state.options.with_node {
+                // What ctr looks for.
+                all.push(("CONTAINERD_ADDRESS", shown(&state.containerd())));
+                all.push(("CONTAINERD_NAMESPACE", "k8s.io".to_owned()));
+            }
         }
         all
     }

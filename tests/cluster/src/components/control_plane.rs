@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use super::{flags, loopback, path};
+use crate::parts;
 use crate::state::State;
 
 /// Large enough for a hundred thousand Sandboxes with their pods.
@@ -87,7 +88,9 @@ pub(super) fn agent_sandbox(state: &State) -> Vec<String> {
 }
 
 pub(super) fn kwok(state: &State) -> Vec<String> {
-    flags([
+    let stages = parts::stages_of_kwok(&state.programs);
+    let stages = stages.into_iter().map(|file| format!("--config={}", path(file)));
+    let args = flags([
         ("kubeconfig", path(state.kubeconfig("kwok"))),
         ("manage-all-nodes", "false".to_owned()),
         ("manage-nodes-with-label-selector", "type=kwok".to_owned()),
@@ -95,5 +98,6 @@ pub(super) fn kwok(state: &State) -> Vec<String> {
         ("node-ip", state.node().to_string()),
         ("node-lease-duration-seconds", "40".to_owned()),
         ("server-address", format!("{}:{}", Ipv4Addr::LOCALHOST, state.ports.kwok)),
-    ])
+    ]);
+    args.into_iter().chain(stages).collect()
 }

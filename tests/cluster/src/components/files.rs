@@ -68,8 +68,10 @@ cni_conf_dir = {cni:?}
 cni_max_conf_num = 1
 [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.{runtime}.options]
 SystemdCgroup = false
+Root = {runc:?}
 "#,
                 cni = state.file("cni").join(network),
+                runc = state.short().join("runc"),
             )
         })
         .concat();

@@ -28,9 +28,7 @@ pub(super) fn build(part: &Part, place: &Path, source: &Path, count: &str) -> Re
     }
     fs::create_dir_all(&unfinished).with_context(|| format!("failed to make {}", unfinished.display()))?;
     go_build(part, source, &version, &unfinished.join(part.name))?;
-    if part.name == "agent-sandbox-controller" {
-        copy_manifests(source, &unfinished.join("k8s"))?;
-    }
+    copy_companions(part, source, &unfinished)?;
     fs::rename(&unfinished, place).with_context(|| format!("failed to make {}", place.display()))?;
     eprintln!("built {} in {:.0} s", part.name, watch.seconds());
     Ok(())
@@ -63,15 +61,30 @@ fn go_build(part: &Part, source: &Path, version: &str, program: &Path) -> Result
     Ok(())
 }
 
-/// Copies the custom resource definitions and the rights that the module of Agent Sandbox brings.
-fn copy_manifests(source: &Path, to: &Path) -> Result<()> {
+/// Copies what the module of a part brings that the program itself does not have.
+fn copy_companions(part: &Part, source: &Path, place: &Path) -> Result<()> {
+    match part.name {
+        // The custom resource definitions and the controller's rights.
+        "agent-sandbox-controller" => {
+            let from = folder_of("sigs.k8s.io/agent-sandbox", source)?.join("k8s");
+            copy_yaml(&from.join("crds"), &place.join("k8s"), |_| true)?;
+            copy_yaml(&from, &place.join("k8s"), |name| name.ends_with("rbac.generated.yaml"))
+        }
+        // How a node and a pod that do not exist behave.
+        "kwok" => {
+            let from = folder_of("sigs.k8s.io/kwok", source)?.join("kustomize/stage");
+            ["node/fast", "node/heartbeat-with-lease", "pod/fast"].into_iter().try_for_each(|stages| {
+                copy_yaml(&from.join(stages), &place.join("stages"), |name| name != "kustomization.yaml")
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn folder_of(module: &str, source: &Path) -> Result<PathBuf> {
     let mut list = Command::new("go");
-    list.args(["list", "-mod=readonly", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/agent-sandbox"])
-        .current_dir(source);
-    let module = command::finish(list)?;
-    let from = Path::new(module.trim()).join("k8s");
-    copy_yaml(&from.join("crds"), to, |_| true)?;
-    copy_yaml(&from, to, |name| name.ends_with("rbac.generated.yaml"))
+    list.args(["list", "-mod=readonly", "-m", "-f", "{{.Dir}}", module]).current_dir(source);
+    Ok(PathBuf::from(command::finish(list)?.trim()))
 }
 
 fn copy_yaml(from: &Path, to: &Path, wanted: impl Fn(&str) -> bool) -> Result<()> {

@@ -125,6 +125,15 @@ fn of_the_machine(part: &Part) -> Result<Option<PathBuf>> {
     Ok(Some(program))
 }
 
+/// The files that tell kwok how nodes and pods behave: beside it, in an order that is always the same.
+pub(crate) fn stages_of_kwok(programs: &Programs) -> Vec<PathBuf> {
+    let folder = programs.get("kwok").and_then(|kwok| Some(kwok.parent()?.join("stages")));
+    let entries = folder.and_then(|folder| std::fs::read_dir(folder).ok()).into_iter().flatten().flatten();
+    let mut files: Vec<_> = entries.map(|entry| entry.path()).collect();
+    files.sort();
+    files
+}
+
 /// Where the definitions and rights that come with the Agent Sandbox controller are: beside it.
 pub(crate) fn manifests_of_agent_sandbox(programs: &Programs) -> Option<PathBuf> {
     Some(programs.get("agent-sandbox-controller")?.parent()?.join("k8s"))
