@@ -1,13 +1,14 @@
 //! Ending a cluster, whatever is left of it: nothing here needs the cluster to work, or its state to be complete.
 
 use std::fs;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
 use crate::process::Process;
-use crate::{containers, kernel, network, spawn, state, wait};
+use crate::{containers, kernel, network, runner, spawn, state, wait};
 
 /// How long a process may take to end by itself. Nothing of a test cluster is worth more.
 const GRACE: Duration = Duration::from_secs(3);
@@ -18,6 +19,10 @@ const UNMOUNT_LIMIT: Duration = Duration::from_secs(10);
 pub(crate) fn end(dir: &Path) -> Result<()> {
     let id = state::id(dir);
     let short = state::short(&id);
+    // A run that was killed left its command.
+    if let Some(command) = spawn::written_down(dir, runner::COMMAND) {
+        command.kill_group();
+    }
     // First what starts others, so that nothing is started any more.
     for name in ["kubelet", "kube-controller-manager", "agent-sandbox-controller", "kwok"] {
         if let Some(process) = spawn::written_down(dir, name) {
@@ -30,10 +35,13 @@ pub(crate) fn end(dir: &Path) -> Result<()> {
     containers::end(&short);
     let left = spawn::marked(&id);
     ensure!(left.is_empty(), "failed to end {left:?}; they are waiting for the kernel: try again later");
-    containers::remove_groups(&short);
+    containers::remove_traces(&short);
     unmount(&[dir, &short])?;
     network::remove(&state::namespace(&id))?;
     remove_traces(dir, &id);
+    if short.exists() {
+        remove_kubelet_socket();
+    }
     kernel::restore(&short);
     remove_folder(&short, |_| false)?;
     remove_folder(dir, |name| name == "logs")
@@ -77,16 +85,33 @@ fn mounts_in(mountinfo: &str, folders: &[&Path]) -> Vec<PathBuf> {
 
 /// Removes what libraries of others keep in places of their own.
 fn remove_traces(dir: &Path, id: &str) {
-    let network = format!("drowse-{id}-");
-    for entry in fs::read_dir("/var/lib/cni/results").into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with(&network) {
-            let _ = fs::remove_file(entry.path());
+    let results = Path::new("/var/lib/cni/results");
+    let entries = fs::read_dir(results).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    for name in names.filter(|name| name.starts_with(&format!("drowse-{id}-"))) {
+        let _ = fs::remove_file(results.join(&name));
+        // Every container also has one for its loopback, whose name does not tell whose it is.
+        if let Some(container) = name.strip_suffix("-eth0").and_then(|name| name.rsplit('-').next()) {
+            let _ = fs::remove_file(results.join(format!("cni-loopback-{container}-lo")));
         }
     }
     for entry in fs::read_dir("/var/log/containers").into_iter().flatten().flatten() {
         if fs::read_link(entry.path()).is_ok_and(|target| target.starts_with(dir)) {
             let _ = fs::remove_file(entry.path());
         }
+    }
+}
+
+/// The kubelet offers device plugins a socket in a fixed place, whatever its folder is.
+fn remove_kubelet_socket() {
+    let folder = Path::new("/var/lib/kubelet/device-plugins");
+    let socket = folder.join("kubelet.sock");
+    // One that somebody listens at is another kubelet's.
+    if UnixStream::connect(&socket).is_err() {
+        let _ = fs::remove_file(&socket);
+        // Neither goes while there is anything in it.
+        let _ = fs::remove_dir(folder);
+        let _ = folder.parent().map(fs::remove_dir);
     }
 }
 

@@ -35,7 +35,7 @@ impl Cluster {
     }
 
     pub(crate) fn start_as(options: &Options, transient: bool) -> Result<Self> {
-        if std::env::var_os("DROWSE_TEST_CLUSTER").is_some_and(|which| which == "existing") {
+        if Self::is_existing() {
             return Self::existing();
         }
         if options.with_node {
@@ -138,6 +138,10 @@ impl Cluster {
         let state = state.filter(|state| state.complete);
         let none = || format!("no cluster runs in {}; start one: drowse-cluster up", dir.display());
         Ok(Self::of(state.with_context(none)?))
+    }
+
+    pub(crate) fn is_existing() -> bool {
+        std::env::var_os("DROWSE_TEST_CLUSTER").is_some_and(|which| which == "existing")
     }
 
     fn existing() -> Result<Self> {

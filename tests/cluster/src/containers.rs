@@ -28,10 +28,17 @@ pub(crate) fn end(short: &Path) {
     wait::whether(PUT_AWAY_LIMIT, || bundles(short).is_empty());
 }
 
-/// Removes the control groups of containers that nobody put away.
-pub(crate) fn remove_groups(short: &Path) {
-    let names: Vec<_> =
-        bundles(short).iter().filter_map(|bundle| bundle.file_name().map(ToOwned::to_owned)).collect();
+/// Removes what containers that nobody put away have outside the cluster's folders: the control groups, and the
+/// sockets of their shims.
+pub(crate) fn remove_traces(short: &Path) {
+    let left = bundles(short);
+    for bundle in &left {
+        let address = fs::read_to_string(bundle.join("address")).unwrap_or_default();
+        if let Some(socket) = address.trim().strip_prefix("unix://") {
+            let _ = fs::remove_file(socket);
+        }
+    }
+    let names: Vec<_> = left.iter().filter_map(|bundle| bundle.file_name()).collect();
     let root = Path::new("/sys/fs/cgroup");
     // In version 1, each controller has a tree of its own.
     let trees = fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path());

@@ -1,6 +1,7 @@
 //! The objects that a cluster has from the beginning, and those that are made on demand.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -84,7 +85,10 @@ pub(crate) fn create_volumes(state: &State, kubectl: &Kubectl, count: u32) -> Re
     for nth in 1..=count {
         let name = format!("local-{nth}");
         let folder = state.file("volumes").join(&name);
-        fs::create_dir_all(&folder).with_context(|| format!("failed to make {}", folder.display()))?;
+        fs::create_dir_all(&folder)
+            // The node changes no owner of such a volume, and a pod's user is any.
+            .and_then(|()| fs::set_permissions(&folder, Permissions::from_mode(0o777)))
+            .with_context(|| format!("failed to make {}", folder.display()))?;
         volumes.push(json!({
             "apiVersion": "v1",
             "kind": "PersistentVolume",

@@ -4,7 +4,10 @@
 use std::fs;
 use std::time::Duration;
 
-use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, pidfd_send_signal, waitpid};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitOptions, getpgid, getpgrp, kill_process_group, pidfd_open,
+    pidfd_send_signal, waitpid,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::wait;
@@ -58,6 +61,17 @@ impl Process {
     pub fn kill(self) -> bool {
         self.signal(Signal::KILL);
         self.is_gone_within(KILL_LIMIT)
+    }
+
+    /// Kills it together with its process group, if it leads one that we are not in.
+    pub(crate) fn kill_group(self) {
+        let leads = |pid: &Pid| getpgid(Some(*pid)) == Ok(*pid) && getpgrp() != *pid;
+        if self.is_alive()
+            && let Some(pid) = Pid::from_raw(self.pid).filter(leads)
+        {
+            let _ = kill_process_group(pid, Signal::KILL);
+            self.is_gone_within(KILL_LIMIT);
+        }
     }
 
     fn is_gone_within(self, limit: Duration) -> bool {

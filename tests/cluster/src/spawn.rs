@@ -32,10 +32,15 @@ pub(crate) fn spawn(state: &State, name: &str, spec: &Spec) -> Result<Process> {
     let child = command.spawn().with_context(|| format!("failed to start {name}"))?;
     let pid = i32::try_from(child.id()).context("a pid that is no pid")?;
     let process = Process::of(pid).with_context(|| format!("{name} ended at once; see {}", log.display()))?;
-    let file = pid_file(state.dir(), name);
-    fs::write(&file, format!("{} {}\n", process.pid, process.started_ticks))
-        .with_context(|| format!("failed to write {}", file.display()))?;
+    write_down(state.dir(), name, process)?;
     Ok(process)
+}
+
+/// Writes a process down, for `written_down`.
+pub(crate) fn write_down(dir: &Path, name: &str, process: Process) -> Result<()> {
+    let file = pid_file(dir, name);
+    fs::write(&file, format!("{} {}\n", process.pid, process.started_ticks))
+        .with_context(|| format!("failed to write {}", file.display()))
 }
 
 /// The process of a component as it was last started, dead or alive; none if it never was.
