@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
-use drowse::agent::Revision;
+use drowse::agent::{Generation, Revision};
 use drowse::backend::Backend as _;
 use drowse::lifecycle::{Mode, PodState, SuspendedBy, WriteError};
 use drowse::time::{Clock, Moment};
