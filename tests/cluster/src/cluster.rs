@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// How long the controllers may take to make what every pod needs.
-const ACCOUNT_LIMIT: Duration = Duration::from_secs(60);
+const ACCOUNT_LIMIT: Duration = Duration::from_mins(1);
 
 /// A running cluster. Dropping it leaves it running: it is ended by [`Cluster::down`].
 #[derive(Debug)]

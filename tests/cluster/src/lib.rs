@@ -24,6 +24,7 @@ mod component;
 mod components;
 mod containers;
 mod debian;
+mod hex;
 mod image;
 mod interrupt;
 mod kernel;

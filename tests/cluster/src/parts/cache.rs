@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
 use super::{Module, Part, Programs, build};
+use crate::hex::hex;
 
 /// Finds or builds these parts.
 pub(super) fn provide(parts: &[&Part]) -> Result<Programs> {
@@ -58,8 +59,7 @@ fn place(folder: &Path, part: &Part) -> Result<PathBuf> {
     hash.update(part.module.tags);
     hash.update(part.module.linked);
     hash.update(part.package);
-    let hash = hash.finalize();
-    let short: String = hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    let short: String = hex(&hash.finalize()).chars().take(12).collect();
     Ok(folder.join(format!("{}-{}-{short}", part.name, version(part.module, &source)?)))
 }
 
