@@ -29,6 +29,7 @@ mod image;
 mod interrupt;
 mod kernel;
 mod kubectl;
+mod launch;
 mod network;
 mod objects;
 mod options;

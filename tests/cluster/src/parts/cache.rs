@@ -4,11 +4,12 @@
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use sha2::{Digest, Sha256};
 
 use super::{Module, Part, Programs, build};
 use crate::hex::hex;
+use crate::interrupt;
 
 /// Finds or builds these parts.
 pub(super) fn provide(parts: &[&Part]) -> Result<Programs> {
@@ -21,6 +22,7 @@ pub(super) fn provide(parts: &[&Part]) -> Result<Programs> {
         let missing: Vec<_> =
             places.iter().filter(|(part, place)| !place.join(part.name).is_file()).collect();
         for (nth, (part, place)) in missing.iter().enumerate() {
+            ensure!(!interrupt::asked(), "told to end before {} was built", part.name);
             let count = format!("{} of {}", nth + 1, missing.len());
             build::build(part, place, &source(part.module), &count)?;
         }
