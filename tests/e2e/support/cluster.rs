@@ -15,6 +15,15 @@ pub(crate) async fn client() -> Client {
     Client::try_from(config).expect(ADVICE)
 }
 
+/// A client with the rights of whoever a kubeconfig is for.
+pub(crate) async fn client_of(kubeconfig: serde_json::Value) -> Client {
+    let kubeconfig: kube::config::Kubeconfig = serde_json::from_value(kubeconfig).unwrap();
+    let config = Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default())
+        .await
+        .unwrap();
+    Client::try_from(config).unwrap()
+}
+
 /// Where its API server is.
 pub(crate) async fn api_server() -> (String, Vec<u8>) {
     let config = Config::infer().await.expect("a cluster");

@@ -32,7 +32,7 @@ impl Drowse {
         let (front, admin, health) = (free_address(), free_address(), free_address());
         std::fs::write(dir.path().join("kubeconfig"), kubeconfig.to_string()).unwrap();
         let config = format!(
-            "backend: {{kubernetes: {{namespaces: [{namespace}], kubeconfig: kubeconfig, trust_stale_for: 2s}}}}\n\
+            "backend: {{kubernetes: {{namespaces: [{namespace}], kubeconfig: kubeconfig, trust_stale_for: 15s}}}}\n\
              front_door: {{listen: \"{front}\", auth: none}}\nadmin: {{listen: \"{admin}\"}}\nhealth: {{listen: \"{health}\"}}\n\
              telemetry: {{log: {{level: \"info,drowse=debug\"}}}}\n{more}"
         );

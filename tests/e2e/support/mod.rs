@@ -3,6 +3,7 @@
 pub(crate) mod agent;
 pub(crate) mod cluster;
 pub(crate) mod drowse;
+#[allow(dead_code, reason = "shared with tests/it, which uses all of it")]
 #[path = "../../it/support/http.rs"]
 pub(crate) mod http;
 pub(crate) mod tunnel;

@@ -21,6 +21,8 @@ const ROLE: &str = include_str!("../../../deploy/kustomize/agent-namespace/role.
 /// A namespace with a Drowse. Its objects are deleted when the cluster is.
 pub(crate) struct World {
     pub(crate) client: Client,
+    /// A client with the rights of Drowse, and its name.
+    pub(crate) as_drowse: Client,
     pub(crate) namespace: String,
     pub(crate) drowse: Drowse,
     pub(crate) tunnel: Tunnel,
@@ -40,19 +42,12 @@ impl World {
         let object = json!({"metadata": {"name": namespace}});
         Api::<Namespace>::all(client.clone()).create(&post(), &from(object)).await.unwrap();
         let (server, root) = cluster::api_server().await;
-        let tunnel = Tunnel::to(server).await;
         let token = account(&client, &namespace).await;
-        let kubeconfig = json!({
-            "clusters": [{"name": "c", "cluster": {
-                "server": format!("https://{}", tunnel.address),
-                "certificate-authority-data": STANDARD.encode(pem(&root)),
-            }}],
-            "users": [{"name": "u", "user": {"token": token}}],
-            "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u", "namespace": namespace}}],
-            "current-context": "x",
-        });
-        let drowse = Drowse::start(&namespace, &kubeconfig, config).await;
-        Self { client, namespace, drowse, tunnel }
+        let as_drowse = cluster::client_of(kubeconfig(&server, &root, &token)).await;
+        let tunnel = Tunnel::to(server).await;
+        let way_in = kubeconfig(&tunnel.address.to_string(), &root, &token);
+        let drowse = Drowse::start(&namespace, &way_in, config).await;
+        Self { client, as_drowse, namespace, drowse, tunnel }
     }
 
     /// Objects of a kind in the namespace.
@@ -167,6 +162,18 @@ pub(crate) fn post() -> PostParams {
 /// An object from JSON.
 pub(crate) fn from<K: serde::de::DeserializeOwned>(object: Value) -> K {
     serde_json::from_value(object).unwrap()
+}
+
+fn kubeconfig(server: &str, root: &[u8], token: &str) -> Value {
+    json!({
+        "clusters": [{"name": "c", "cluster": {
+            "server": format!("https://{server}"),
+            "certificate-authority-data": STANDARD.encode(pem(root)),
+        }}],
+        "users": [{"name": "u", "user": {"token": token}}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "x",
+    })
 }
 
 /// The token of a service account that may do in this namespace what `deploy/` lets Drowse do.
