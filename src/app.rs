@@ -163,6 +163,7 @@ fn settings(config: &Config) -> Settings {
         domain: door.domain.clone(),
         find_by: door.find_by.iter().map(style).collect(),
         path_prefix: door.path_prefix.clone(),
+        loopback_pod_ip: matches!(config.backend, Backend::Process(_)),
         cluster_domain: door.cluster_domain.clone(),
         head_timeout: door.head_timeout,
         idle_connection_timeout: door.idle_connection_timeout,

@@ -1,6 +1,6 @@
 //! Our own answers: the status, and words that tell a person what to do.
 //!
-//! A request that is routed by `X-Sandbox-ID` gets the form of agent-sandbox's router, `{"detail": …}`, and its
+//! A request that is routed as agent-sandbox's router routes gets that router's form, `{"detail": …}`, and its
 //! codes where it has one; all others get a problem document (RFC 9457).
 
 use std::time::Duration;
@@ -24,6 +24,13 @@ pub enum Form {
     Detail,
 }
 
+impl Form {
+    /// The form for a request that speaks the language of agent-sandbox's router, or does not.
+    pub const fn of(by_router: bool) -> Self {
+        if by_router { Self::Detail } else { Self::Problem }
+    }
+}
+
 /// Why we answer ourselves.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Fault {
@@ -40,6 +47,8 @@ pub enum Fault {
     },
     /// There is no such agent, or no rule routes to it.
     UnknownAgent,
+    /// The agent of this name is not the one that is meant.
+    AnotherUid,
     /// The engine did not let it through.
     Refused(Refusal),
     /// The agent's port did not take a connection.
@@ -94,6 +103,7 @@ impl Fault {
             Self::Method => "method",
             Self::NoRoute { .. } => "no_route",
             Self::UnknownAgent => "unknown_agent",
+            Self::AnotherUid => "another_uid",
             Self::Refused(refusal) => refusal.as_str(),
             Self::Unreachable { .. } => "unreachable",
             Self::Broken { .. } => "broken",
@@ -146,6 +156,9 @@ impl Fault {
                 };
                 shape(status, "unknown-agent", "There is no such agent")
             }
+            Self::AnotherUid => {
+                shape(StatusCode::BAD_GATEWAY, "another-uid", "The agent of this name is another one")
+            }
             Self::Refused(refusal) => refusal_shape(refusal),
             Self::Unreachable { .. } => {
                 shape(StatusCode::BAD_GATEWAY, "unreachable", "The agent does not answer on this port")
@@ -160,6 +173,7 @@ impl Fault {
     fn detail_of_the_router(&self, agent: &AgentKey) -> String {
         match self {
             Self::UnknownAgent
+            | Self::AnotherUid
             | Self::Refused(Refusal::Gone)
             | Self::Unreachable { .. }
             | Self::Broken { .. } => format!("Could not connect to the backend sandbox: {}", agent.name()),
@@ -183,6 +197,9 @@ impl Fault {
             Self::UnknownAgent => format!(
                 "{name} does not exist, or no rule has route: true for it; `drowse check {name}` tells which"
             ),
+            Self::AnotherUid => {
+                format!("{name} does not have the uid that X-Sandbox-UID names; look its Sandbox up again")
+            }
             Self::Refused(refusal) => refusal_detail(refusal, &name),
             Self::Unreachable { port, error } => format!(
                 "{name} is up, but its port {port} does not take connections ({error}); name the port that it \

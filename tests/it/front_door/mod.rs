@@ -4,4 +4,5 @@ mod bodies;
 mod hold;
 mod hostile;
 mod http;
+mod router;
 mod world;

@@ -316,6 +316,14 @@ impl FakeBackend {
         state.end_pod();
     }
 
+    /// The agent is deleted and made anew, up at once; of the deletion nobody hears.
+    pub(super) fn make_anew(&self) {
+        let mut state = self.state.lock();
+        state.seen.uid = AgentUid("agent-2".into());
+        state.write(Mode::Running, SuspendedBy::Idle);
+        state.start_pod();
+    }
+
     /// The pod vanishes, and another one takes its place.
     pub(super) fn replace_pod(&self) {
         let mut state = self.state.lock();
