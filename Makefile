@@ -3,10 +3,10 @@
 SEEDS  ?= 1000000
 CONFIG ?= config/local.yaml
 
-.PHONY: help run test check simulate bench references
+.PHONY: help run test check simulate bench references image cluster cluster-down
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 run: ## Build, and start Drowse with two demo agents; Ctrl-C ends all
 	@scripts/run $(CONFIG)
@@ -25,6 +25,15 @@ simulate: ## Simulate SEEDS histories (a million by default)
 bench: ## Measure Drowse on this machine: warm, waking, and in a storm
 	cargo build --locked --release --package drowse --package drowse-loadtest
 	cargo run --locked --release --quiet --package drowse-loadtest -- all
+
+image: ## Make an image of Drowse, without a container engine
+	scripts/image
+
+cluster: ## Start a Kubernetes cluster on this machine, with Agent Sandboxes and the image of Drowse (root)
+	@scripts/cluster
+
+cluster-down: ## End that cluster
+	cargo run --locked --quiet --package drowse-cluster -- down
 
 references: ## Write the generated references anew
 	mkdir -p docs

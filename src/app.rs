@@ -9,8 +9,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Access, Api, ConfigBoard, Fleet};
-use crate::backend::Profile;
+use crate::backend::kubernetes::{self, KubernetesBackend};
 use crate::backend::process::{AgentSpec, ProcessBackend};
+use crate::backend::{self, Profile};
 use crate::config::watch::Watch;
 use crate::config::{self, Backend, Config, FindBy, Program};
 use crate::engine::Engine;
@@ -21,7 +22,7 @@ use crate::time::Clock;
 
 /// Serves until SIGTERM or SIGINT; then lets what is in flight end, stops the agents, and returns.
 pub async fn run(config: Config, access: Access, log: LogControl) -> anyhow::Result<()> {
-    let app = App::new(&config)?;
+    let app = App::new(&config).await?;
     let health = listen(config.health.listen, "health.listen").await?;
     let admin = listen(config.admin.listen, "admin.listen").await?;
     let door = FrontDoor::bind(Arc::clone(&app.settings), Arc::clone(&app.engine), Arc::clone(&app.metrics))?;
@@ -61,29 +62,52 @@ pub async fn run(config: Config, access: Access, log: LogControl) -> anyhow::Res
 #[derive(Clone)]
 struct App {
     engine: Arc<Engine>,
-    backend: Arc<ProcessBackend>,
+    runner: Runner,
     settings: Arc<ArcSwap<Settings>>,
     metrics: Arc<Metrics>,
     clock: Clock,
 }
 
+/// What runs the agents.
+#[derive(Clone)]
+enum Runner {
+    Process(Arc<ProcessBackend>),
+    Kubernetes(Arc<KubernetesBackend>),
+}
+
+impl Runner {
+    async fn new(backend: &Backend, clock: Clock) -> anyhow::Result<Self> {
+        match backend {
+            Backend::Process(process) => {
+                let program = std::env::current_exe().context("failed to find the path of this program")?;
+                let backend = ProcessBackend::new(process.state_dir.clone(), specs(process), program, clock);
+                Ok(Self::Process(Arc::new(backend)))
+            }
+            Backend::Kubernetes(options) => {
+                let client = kubernetes::connect(options).await?;
+                let backend = KubernetesBackend::new(client, options.namespaces.clone(), clock);
+                Ok(Self::Kubernetes(Arc::new(backend)))
+            }
+        }
+    }
+
+    fn backend(&self) -> Arc<dyn backend::Backend> {
+        match self {
+            Self::Process(backend) => Arc::clone(backend) as _,
+            Self::Kubernetes(backend) => Arc::clone(backend) as _,
+        }
+    }
+}
+
 impl App {
-    fn new(config: &Config) -> anyhow::Result<Self> {
+    async fn new(config: &Config) -> anyhow::Result<Self> {
         let clock = Clock::start();
         let metrics = Arc::new(Metrics::new());
-        let program = std::env::current_exe().context("failed to find the path of this program")?;
-        let Backend::Process(process) = &config.backend;
-        let specs = specs(process);
-        let backend = Arc::new(ProcessBackend::new(process.state_dir.clone(), specs, program, clock));
-        let engine = Engine::new(
-            Arc::clone(&backend) as Arc<dyn crate::backend::Backend>,
-            config.rules.clone(),
-            &config.limits,
-            Arc::clone(&metrics),
-            clock,
-        );
+        let runner = Runner::new(&config.backend, clock).await?;
+        let engine =
+            Engine::new(runner.backend(), config.rules.clone(), &config.limits, Arc::clone(&metrics), clock);
         let settings = Arc::new(ArcSwap::from_pointee(settings(config)));
-        Ok(Self { engine, backend, settings, metrics, clock })
+        Ok(Self { engine, runner, settings, metrics, clock })
     }
 
     /// Applies every good change of the file from now on, until the result is dropped.
@@ -106,8 +130,9 @@ impl App {
         if let Err(error) = log.set_filter(&config.log.level) {
             tracing::error!(%error, "the log level was not changed");
         }
-        let Backend::Process(process) = &config.backend;
-        self.backend.apply(specs(process));
+        if let (Runner::Process(backend), Backend::Process(process)) = (&self.runner, &config.backend) {
+            backend.apply(specs(process));
+        }
         self.settings.store(Arc::new(settings(config)));
         self.engine.reconfigure(config.rules.clone(), &config.limits);
     }
@@ -145,6 +170,7 @@ fn specs(process: &config::ProcessBackend) -> Vec<AgentSpec> {
             annotations: agent.annotations.clone(),
             port: Some(agent.port),
             only_port: true,
+            hands_off: None,
         }),
     };
     process.agents.iter().map(spec).collect()

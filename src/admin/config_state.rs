@@ -52,6 +52,7 @@ impl From<&Config> for ConfigSummary {
     fn from(config: &Config) -> Self {
         let (backend, agents) = match &config.backend {
             Backend::Process(process) => ("process", process.agents.len()),
+            Backend::Kubernetes(_) => ("kubernetes", 0),
         };
         Self {
             backend: backend.to_owned(),

@@ -1,5 +1,6 @@
 //! The interface to whatever runs the agents: watch, suspend, resume, attest.
 
+pub mod kubernetes;
 pub mod process;
 
 use std::collections::BTreeMap;
@@ -9,8 +10,9 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
-use crate::agent::{AgentKey, AgentUid, Life, PodUid, Revision};
-use crate::lifecycle::{AgentSeen, Mode, PodSeen, SuspendedBy, WriteError};
+use crate::agent::{AgentKey, AgentUid, Generation, Life, PodUid, Revision};
+use crate::lifecycle::{AgentSeen, Mode, PodSeen, SuspendedBy, Transition, WriteError};
+use crate::policy::HandsOff;
 
 /// What the rules and the front door want to know of an agent, apart from its state.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -23,6 +25,8 @@ pub struct Profile {
     pub port: Option<u16>,
     /// Its address is shared with others, so that no port but the declared one is its own (invariant 3).
     pub only_port: bool,
+    /// Why Drowse keeps its hands off it, whatever the rules say.
+    pub hands_off: Option<HandsOff>,
 }
 
 /// What a backend reports. Late, repeated and reordered reports are expected.
@@ -64,6 +68,8 @@ pub enum BackendEvent {
     Synced,
     /// The watch is broken: what is known may be out of date, so nobody is suspended until the next `Synced`.
     Stale,
+    /// How many other replicas of Drowse exist. While there are any, nobody is suspended.
+    Others(usize),
 }
 
 /// Runs agents. Every future is bounded in time by the implementation and cancel-safe.
@@ -81,12 +87,13 @@ pub trait Backend: Send + Sync + 'static {
         by: SuspendedBy,
     ) -> BoxFuture<'static, Result<AgentSeen, WriteError>>;
 
-    /// Writes `Running` and a new wanted-at mark, if the object still has this identity and its mode is `from`.
-    /// From `Running`, this changes nothing but the revision, and so makes a suspension that is under way fail.
+    /// Writes `Running` and a new wanted-at mark, if the object still has this identity and generation, and its mode
+    /// is `from`. From `Running`, this changes nothing but the revision, and so makes a suspension that is under way fail.
     fn resume(
         &self,
         key: &AgentKey,
         uid: &AgentUid,
+        generation: Generation,
         from: Mode,
     ) -> BoxFuture<'static, Result<AgentSeen, WriteError>>;
 
@@ -100,6 +107,9 @@ pub trait Backend: Send + Sync + 'static {
 
     /// The last lines that the agent logged, oldest first; empty where the backend does not have them.
     fn last_log_lines(&self, key: &AgentKey) -> Vec<String>;
+
+    /// Something worth telling whoever looks at the agent object; best effort.
+    fn announce(&self, _key: &AgentKey, _transition: &Transition) {}
 
     /// Drowse ends: let go of the agents (the process backend stops them).
     fn shutdown(&self) -> BoxFuture<'static, ()>;

@@ -90,7 +90,7 @@ fn read_tree<'a>(root: &'a Node, problems: &mut Problems<'a>, path: &Path) -> Op
         problems.add(
             root.at,
             "",
-            "the file is empty; write at least backend: with process: and agents below",
+            "the file is empty; write at least backend: with process: or kubernetes: below",
         );
         return None;
     }

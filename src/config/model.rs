@@ -7,6 +7,7 @@ use std::time::Duration;
 
 pub use super::raw::{FindBy, LogFormat};
 use crate::agent::AgentKey;
+use crate::backend::kubernetes::Options;
 use crate::engine;
 use crate::policy::rules::RuleSet;
 
@@ -40,6 +41,8 @@ pub struct Config {
 pub enum Backend {
     /// Processes on this machine.
     Process(ProcessBackend),
+    /// Sandboxes of a cluster.
+    Kubernetes(Options),
 }
 
 /// Agents as processes on this machine.

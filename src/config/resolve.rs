@@ -6,10 +6,12 @@ mod agents;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::decode::{Document, Step};
 use super::model::{Admin, Backend, Config, FindBy, FrontDoor, Health, Log};
 use super::raw;
+use crate::backend::kubernetes::Options;
 use crate::engine;
 use crate::policy::Policy;
 use crate::policy::rules::{Layer, Match, Rule, RuleSet};
@@ -25,12 +27,11 @@ pub(super) fn resolve(file: raw::File, document: &Document<'_, '_>, path: PathBu
     let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
     check_listens(&file, document);
     check_limits(&file.limits, document);
-    let backend =
-        file.backend.process.map(|process| Backend::Process(agents::resolve(process, document, &folder)));
-    if backend.is_none() {
-        let advice = "no kind of backend is named; write process: with a list of agents below";
-        document.report(&[Key("backend"), Key("process")], advice);
-    }
+    let base = built_in(file.backend.kubernetes.is_some());
+    // Processes of this machine are never out of sight.
+    let trust_stale_for =
+        file.backend.kubernetes.as_ref().map_or(Duration::MAX, |raw| raw.trust_stale_for.get());
+    let backend = backend(file.backend, document, &folder);
     Some(Config {
         path,
         backend: backend?,
@@ -38,9 +39,9 @@ pub(super) fn resolve(file: raw::File, document: &Document<'_, '_>, path: PathBu
         health: Health { listen: file.health.listen.0 },
         admin: admin(file.admin, document, &folder),
         held_body_bytes: to_usize(file.limits.held_body.get()),
-        limits: limits(&file.limits),
+        limits: limits(&file.limits, trust_stale_for),
         suspend: file.suspend.0,
-        rules: rules(file.defaults, file.rules, file.suspend.0, document),
+        rules: rules(Policy { suspend: file.suspend.0, ..base }, file.defaults, file.rules, document),
         log: Log { level: file.telemetry.log.level.0, format: file.telemetry.log.format },
     })
 }
@@ -50,16 +51,51 @@ fn to_usize(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
-/// What holds where nobody says anything. To be listed in the file is an agent's opt-in, as long as the process
-/// backend is the only one.
-pub(super) fn built_in() -> Policy {
-    Policy { route: true, manage: true, ..Policy::default() }
+/// What holds where nobody says anything. To be listed in the file is an opt-in; to exist on a cluster is none.
+pub(super) fn built_in(on_cluster: bool) -> Policy {
+    Policy { route: !on_cluster, manage: !on_cluster, ..Policy::default() }
+}
+
+fn backend(raw: raw::Backend, document: &Document<'_, '_>, folder: &Path) -> Option<Backend> {
+    match (raw.process, raw.kubernetes) {
+        (Some(process), None) => Some(Backend::Process(agents::resolve(process, document, folder))),
+        (None, Some(kubernetes)) => Some(Backend::Kubernetes(cluster(kubernetes, document, folder))),
+        (None, None) => {
+            let advice =
+                "no kind of backend is named; write process: with a list of agents below, or kubernetes: {}";
+            document.report(&[Key("backend"), Key("process")], advice);
+            None
+        }
+        (Some(_), Some(_)) => {
+            let advice = "two kinds of backend are named; keep one, process: or kubernetes:";
+            document.report(&[Key("backend"), Key("kubernetes")], advice);
+            None
+        }
+    }
+}
+
+fn cluster(raw: raw::Kubernetes, document: &Document<'_, '_>, folder: &Path) -> Options {
+    let at = |key| [Key("backend"), Key("kubernetes"), Key(key)];
+    for (index, namespace) in raw.namespaces.iter().enumerate() {
+        if raw.namespaces[..index].contains(namespace) {
+            let path = [Key("backend"), Key("kubernetes"), Key("namespaces"), Index(index)];
+            document.report(&path, "this namespace stands here a second time; write it once");
+        }
+    }
+    if raw.kubeconfig.as_ref().is_some_and(String::is_empty) {
+        document.report(&at("kubeconfig"), "the path is empty; write the path of a file");
+    }
+    Options {
+        namespaces: raw.namespaces.into_iter().map(|namespace| namespace.0).collect(),
+        kubeconfig: raw.kubeconfig.map(|file| folder.join(file)),
+        context: raw.context,
+    }
 }
 
 fn rules(
+    base: Policy,
     defaults: raw::Defaults,
     rules: Vec<raw::Rule>,
-    suspend: bool,
     document: &Document<'_, '_>,
 ) -> RuleSet {
     let defaults = Layer {
@@ -71,7 +107,7 @@ fn rules(
         let line = document.line(&[Key("rules"), Index(index)]).unwrap_or_default();
         rule_at(rule, format!("rules[{index}] (line {line})"))
     });
-    RuleSet::new(Policy { suspend, ..built_in() }, defaults, rules.collect())
+    RuleSet::new(base, defaults, rules.collect())
 }
 
 fn rule_at(rule: raw::Rule, from: String) -> Rule {
@@ -80,13 +116,14 @@ fn rule_at(rule: raw::Rule, from: String) -> Rule {
     Rule { matches: Match { namespace, name, labels }, layer }
 }
 
-fn limits(raw: &raw::Limits) -> engine::Limits {
+fn limits(raw: &raw::Limits, trust_stale_for: Duration) -> engine::Limits {
     engine::Limits {
         held: raw.held.get(),
         held_body_bytes: raw.held_body_total.get(),
         starts_in_flight: raw.starts_in_flight.get(),
         starts_per_namespace: raw.starts_per_namespace.get(),
         starts_per_second: raw.starts_per_second.get(),
+        trust_stale_for,
     }
 }
 

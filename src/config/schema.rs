@@ -67,7 +67,7 @@ fn tidy(schema: &mut Schema) {
 
 /// Rule keys have no default in the file's own sense: what holds without them is built in.
 fn show_built_in(schema: &mut Schema) {
-    let built_in = Keys::of(&built_in());
+    let built_in = Keys::of(&built_in(false));
     let values = serde_json::to_value(raw::Defaults::from(built_in)).unwrap_or_default();
     let Some(Value::Object(keys)) = schema.pointer_mut("/definitions/Defaults/properties") else { return };
     for (key, value) in values.as_object().into_iter().flatten() {

@@ -66,7 +66,7 @@ fn with_agents(agents: &str) -> String {
 #[test]
 fn what_is_left_out_has_its_default() {
     let config = good(MINIMAL);
-    let Backend::Process(process) = &config.backend;
+    let Backend::Process(process) = &config.backend else { panic!() };
     assert_eq!(process.state_dir, PathBuf::from("/etc/drowse/.drowse"));
     assert_eq!((process.stop_grace, process.agents.len()), (Duration::from_secs(5), 0));
     assert_eq!(config.front_door.listen.to_string(), "127.0.0.1:8080");
@@ -75,13 +75,13 @@ fn what_is_left_out_has_its_default() {
     assert_eq!((config.held_body_bytes, config.limits.held_body_bytes), (64 << 10, 256 << 20));
     assert!(config.suspend);
     let resolved = config.rules.resolve(&AgentKey::new("default", "echo"), &Profile::default());
-    assert_eq!(resolved.policy, resolve::built_in());
+    assert_eq!(resolved.policy, resolve::built_in(false));
 }
 
 #[test]
 fn a_full_file_is_read_to_the_last_key() {
     let config = good(FULL);
-    let Backend::Process(process) = &config.backend;
+    let Backend::Process(process) = &config.backend else { panic!() };
     let [echo, relay] = &process.agents[..] else { panic!("{process:?}") };
     assert_eq!(
         (echo.program.clone(), &echo.args[..]),
@@ -103,6 +103,7 @@ fn a_full_file_is_read_to_the_last_key() {
         annotations: relay.annotations.clone(),
         port: Some(relay.port),
         only_port: true,
+        hands_off: None,
     };
     let resolved = config.rules.resolve(&relay.key, &profile);
     let from: Vec<_> =
@@ -252,7 +253,7 @@ fn every_file_that_comes_with_drowse_is_good() {
 fn a_large_file_full_of_mistakes_is_answered_and_so_is_a_large_good_one() {
     let agent = |i: usize, port| format!("      - {{name: a{i}, command: [x], port: {port}}}\n");
     let many: String = (0..9_000).map(|i| agent(i, i + 20_000)).collect();
-    let Backend::Process(process) = good(&with_agents(&many)).backend;
+    let Backend::Process(process) = good(&with_agents(&many)).backend else { panic!() };
     assert_eq!(process.agents.len(), 9_000);
     let bad: String = (0..9_000).map(|i| agent(i, 0)).collect();
     assert_eq!(problems(&with_agents(&bad)).len(), Problems::MOST);

@@ -50,6 +50,16 @@ impl Engine {
             let detail = "not all agents are known at present, and until then nobody is suspended";
             return Err(CommandError::Refused { detail: detail.to_owned() });
         }
+        if self.others() > 0 {
+            let detail = format!(
+                "{} other replicas of Drowse exist, and while there are any, nobody is suspended",
+                self.others()
+            );
+            return Err(CommandError::Refused { detail });
+        }
+        if let Some(obstacle) = &slot.policy().obstacle {
+            return Err(CommandError::Refused { detail: obstacle.to_string() });
+        }
         self.handle(&slot, Event::SuspendNow(by));
         if !is_draining(&slot) && !is_suspended(&slot, by) {
             let detail = self.view(&slot).reason;

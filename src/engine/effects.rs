@@ -14,6 +14,7 @@ use crate::metrics::Bound;
 
 use super::hold::{Caller, Waited};
 use super::permit::{Permit, Place};
+use super::probing::Target;
 use super::slot::Deferred;
 use super::{Engine, Slot};
 
@@ -48,12 +49,8 @@ impl Engine {
         event: Event<Caller>,
     ) {
         let policy = slot.policy();
-        let ctx = Context {
-            now: self.clock.now(),
-            policy: &policy,
-            may_suspend: self.is_synced() && !self.is_ending(),
-            alone: true,
-        };
+        let ctx =
+            Context { now: self.clock.now(), policy: &policy, may_suspend: self.may_suspend(), alone: true };
         let mut effects = Vec::new();
         machine.handle(event, ctx, &mut effects);
         self.deadlines.arm(slot, &machine);
@@ -132,17 +129,19 @@ impl Engine {
             Effect::Suspend { id, uid, revision, by } => {
                 self.call(slot, id, self.backend.suspend(key, &uid, revision, by));
             }
-            Effect::Resume { id, uid, from } => self.call(slot, id, self.backend.resume(key, &uid, from)),
+            Effect::Resume { id, uid, generation, from } => {
+                self.call(slot, id, self.backend.resume(key, &uid, generation, from));
+            }
             Effect::Read { id } => self.call(slot, id, self.backend.read(key)),
             Effect::RequestStart(class) => self.starts.request(key, class),
             Effect::CancelStart => self.starts.cancel(key),
             Effect::StartDone => self.starts.done(key),
-            Effect::Probe { life, address } => {
+            Effect::Probe { life, address, readiness } => {
                 let cancel = CancellationToken::new();
                 if let Some(earlier) = order.probe.replace(cancel.clone()) {
                     earlier.cancel();
                 }
-                self.probe(slot, life, address, cancel);
+                self.probe(slot, Target { life, address, readiness }, cancel);
             }
             Effect::StopProbe => {
                 if let Some(probe) = order.probe.take() {
@@ -160,6 +159,7 @@ impl Engine {
     /// The one place that turns transitions into logs and metrics.
     fn record(&self, slot: &Arc<Slot>, transition: &Transition) {
         let agent = tracing::field::display(slot.key());
+        self.backend.announce(slot.key(), transition);
         match transition {
             Transition::Phase { from, to } => {
                 self.metrics.phase_changed(Some(*from), Some(*to));
@@ -191,6 +191,7 @@ impl Engine {
             Transition::WouldSuspend => {
                 tracing::info!(agent, "would be suspended now, were it not for dry_run");
             }
+            Transition::Obstructed(why) => tracing::warn!(agent, why = %why, "idle, but not suspended"),
         }
     }
 }

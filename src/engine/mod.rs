@@ -15,10 +15,12 @@ mod slot;
 pub mod snapshot;
 mod starts;
 mod table;
+mod trust;
 mod view;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -42,6 +44,7 @@ use budget::Budget;
 use deadlines::Deadlines;
 use starts::Starts;
 use table::Table;
+use trust::Trust;
 
 /// Bounds that hold over all agents together.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +59,8 @@ pub struct Limits {
     pub starts_per_namespace: u32,
     /// Starts begun in a second, in all.
     pub starts_per_second: u32,
+    /// How long what was seen of a pod is believed while the watch is broken.
+    pub trust_stale_for: Duration,
 }
 
 /// Everything Drowse knows about all agents, and the only one who changes it.
@@ -73,6 +78,10 @@ pub struct Engine {
     held_bytes: Arc<Budget>,
     /// Everything that exists was reported, and the watch stands.
     synced: AtomicBool,
+    /// How many other replicas of Drowse exist: while there are any, nobody is suspended.
+    others: AtomicUsize,
+    /// Since when the watch is broken, and how long it is trusted all the same.
+    trust: Trust,
     /// Drowse is about to end: nobody is suspended, and nobody new is held.
     ending: AtomicBool,
     tasks: TaskTracker,
@@ -100,6 +109,8 @@ impl Engine {
             held: Budget::new(limits.held.into()),
             held_bytes: Budget::new(limits.held_body_bytes),
             synced: AtomicBool::new(false),
+            others: AtomicUsize::new(0),
+            trust: Trust::new(limits.trust_stale_for),
             ending: AtomicBool::new(false),
             tasks: TaskTracker::new(),
             ended: CancellationToken::new(),
@@ -163,6 +174,17 @@ impl Engine {
         self.synced.load(Ordering::Acquire)
     }
 
+    /// How many other replicas of Drowse exist.
+    pub(crate) fn others(&self) -> usize {
+        self.others.load(Ordering::Acquire)
+    }
+
+    /// Whether an agent may be suspended at all: what is known is complete and fresh, and there is nobody else who
+    /// might have requests in flight that we do not know of.
+    pub(super) fn may_suspend(&self) -> bool {
+        self.is_synced() && !self.is_ending() && self.others() == 0
+    }
+
     /// Whether Drowse is about to end.
     pub fn is_ending(&self) -> bool {
         self.ending.load(Ordering::Acquire)
@@ -175,6 +197,7 @@ impl Engine {
         self.held.resize(limits.held.into());
         self.held_bytes.resize(limits.held_body_bytes);
         self.starts.set_limits(limits);
+        self.trust.set_limit(limits.trust_stale_for);
         for slot in self.table.all() {
             slot.set_policy(self.rules.load().resolve(slot.key(), &slot.profile()).policy);
         }
@@ -219,10 +242,22 @@ impl Engine {
             }
             BackendEvent::Synced => self.set_synced(true),
             BackendEvent::Stale => self.set_synced(false),
+            BackendEvent::Others(count) => self.set_others(count),
+        }
+    }
+
+    fn set_others(self: &Arc<Self>, count: usize) {
+        let before = self.others.swap(count, Ordering::AcqRel);
+        if before != count {
+            tracing::info!(
+                others = count,
+                "the number of other replicas of Drowse; with any, nobody is suspended"
+            );
         }
     }
 
     fn set_synced(self: &Arc<Self>, synced: bool) {
+        self.trust.note(synced, self.clock.now());
         if self.synced.swap(synced, Ordering::AcqRel) != synced && synced {
             for slot in self.table.all() {
                 self.handle(&slot, Event::Tick);

@@ -9,37 +9,43 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::Life;
-use crate::lifecycle::Event;
+use crate::lifecycle::{Event, Readiness};
 use crate::upstream::pool::Pool;
-use crate::upstream::{MAX_DIALS, Upstream, probe};
+use crate::upstream::{MAX_DIALS, Upstream, probe, ready};
 
 use super::{Engine, Slot};
 
 /// How soon the question who answers there is asked again.
 const ATTEST_RETRY: Duration = Duration::from_millis(50);
 
+/// One life, and how to find out whether it is ready.
+pub(super) struct Target {
+    pub(super) life: Life,
+    pub(super) address: IpAddr,
+    pub(super) readiness: Option<Arc<Readiness>>,
+}
+
 impl Engine {
     /// Probes one life until it answers or the token is cancelled.
-    pub(super) fn probe(
-        self: &Arc<Self>,
-        slot: &Arc<Slot>,
-        life: Life,
-        address: IpAddr,
-        cancel: CancellationToken,
-    ) {
+    pub(super) fn probe(self: &Arc<Self>, slot: &Arc<Slot>, target: Target, cancel: CancellationToken) {
         let (engine, slot) = (Arc::clone(self), Arc::clone(slot));
         self.spawn(async move {
             tokio::select! {
                 () = cancel.cancelled() => {}
-                (port, stream) = engine.find_answer(&slot, &life, address) => {
-                    engine.answered(&slot, life, address, port, stream);
+                (port, stream) = engine.find_answer(&slot, &target) => {
+                    engine.answered(&slot, target.life, target.address, port, stream);
                 }
             }
         });
     }
 
     /// Bounded by the caller, who cancels it when the start counts as failed.
-    async fn find_answer(&self, slot: &Arc<Slot>, life: &Life, address: IpAddr) -> (u16, TcpStream) {
+    async fn find_answer(&self, slot: &Arc<Slot>, target: &Target) -> (u16, TcpStream) {
+        let Target { life, address, readiness } = target;
+        let address = *address;
+        if let Some(readiness) = readiness {
+            ready::until_ready(address, readiness).await;
+        }
         loop {
             let (port, stream) = probe::until_answers(address, || slot.ports_to_probe()).await;
             match self.backend.attest(slot.key(), life, SocketAddr::new(address, port)).await {
@@ -54,6 +60,15 @@ impl Engine {
             }
             tokio::time::sleep(ATTEST_RETRY).await;
         }
+    }
+
+    /// Whether a connection to this life that has just been made may carry a request. While the watch is broken for
+    /// long, only if a read past every cache says so. An error is "cannot tell".
+    pub async fn vouch(&self, slot: &Slot, life: &Life, at: SocketAddr) -> Result<bool, String> {
+        if self.trust.holds(self.clock.now()) {
+            return Ok(true);
+        }
+        self.backend.attest(slot.key(), life, at).await
     }
 
     /// Publishes where requests go, then lets the machine open the gate: both under the machine's lock.

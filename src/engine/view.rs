@@ -62,7 +62,7 @@ impl Engine {
     pub(super) fn view(&self, slot: &Arc<Slot>) -> AgentView {
         let (policy, now) = (slot.policy(), self.clock.now());
         let machine = slot.machine.lock();
-        let state = State { machine: &machine, policy: &policy, now };
+        let state = State { machine: &machine, policy: &policy, now, others: self.others() };
         let active = machine.gate().last_activity();
         AgentView {
             namespace: slot.key().namespace().to_owned(),
@@ -83,11 +83,16 @@ struct State<'a> {
     machine: &'a Machine<Caller>,
     policy: &'a Policy,
     now: Moment,
+    others: usize,
 }
 
 impl State<'_> {
     fn idle_deadline(&self, clock: Clock) -> Option<Timestamp> {
-        let suspends = self.policy.manage && self.policy.suspend && !self.policy.dry_run;
+        let suspends = self.policy.manage
+            && self.policy.suspend
+            && !self.policy.dry_run
+            && self.policy.obstacle.is_none()
+            && self.others == 0;
         if !suspends || self.machine.phase().name() != PhaseName::Running {
             return None;
         }
@@ -140,6 +145,15 @@ impl State<'_> {
         }
         if !self.policy.suspend {
             return "up; all suspensions are switched off (suspend: off)".to_owned();
+        }
+        if let Some(obstacle) = &self.policy.obstacle {
+            return format!("up; {obstacle}");
+        }
+        if self.others > 0 {
+            return format!(
+                "up; {} other replicas of Drowse exist, and while there are any, nobody is suspended",
+                self.others
+            );
         }
         let dry_run = if self.policy.dry_run { " (dry_run: it will not be suspended)" } else { "" };
         let why = match self.verdict() {

@@ -1,12 +1,13 @@
 //! What the machine wants done. The shell does it after the agent's lock is released, in this order.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::agent::{AgentUid, Life, Revision};
+use crate::agent::{AgentUid, Generation, Life, Revision};
 
 use super::event::{CallId, Class};
-use super::observation::{Failure, Mode, SuspendedBy};
+use super::observation::{Failure, Mode, Readiness, SuspendedBy};
 use super::phase::PhaseName;
 use super::refusal::Refusal;
 
@@ -24,12 +25,14 @@ pub enum Effect<W> {
         /// The mark.
         by: SuspendedBy,
     },
-    /// Write `Running` and a new wanted-at mark, conditional on identity and mode.
+    /// Write `Running` and a new wanted-at mark, conditional on identity, generation and mode.
     Resume {
         /// Comes back with the result.
         id: CallId,
         /// Precondition.
         uid: AgentUid,
+        /// Precondition: nobody has changed what the object asks for since this was decided.
+        generation: Generation,
         /// Precondition. From `Running` this changes the revision only, and so defeats a suspension under way.
         from: Mode,
     },
@@ -50,6 +53,8 @@ pub enum Effect<W> {
         life: Life,
         /// Its pod's address.
         address: IpAddr,
+        /// How it wants to be asked.
+        readiness: Option<Arc<Readiness>>,
     },
     /// End the probe under way.
     StopProbe,
@@ -117,6 +122,8 @@ pub enum Transition {
     SuspendAbandoned(Abandoned),
     /// It would have been suspended, were it not for `dry_run`.
     WouldSuspend,
+    /// It would have been suspended, were it not for something about the agent itself that makes this unsafe.
+    Obstructed(Arc<str>),
 }
 
 /// Why a suspension was given up.

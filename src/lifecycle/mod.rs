@@ -20,7 +20,9 @@ pub use effect::{Abandoned, Effect, Start, Transition};
 pub use event::{Arrival, CallId, Class, Event};
 pub use gate::{Entry, Gate};
 pub use machine::{Context, Machine};
-pub use observation::{AgentSeen, Failure, FailureClass, Mode, PodSeen, PodState, SuspendedBy, WriteError};
+pub use observation::{
+    AgentSeen, Failure, FailureClass, Mode, PodSeen, PodState, Readiness, SuspendedBy, WriteError,
+};
 pub use phase::{Drain, DrainStep, Phase, PhaseName, Resume, ResumeStep};
 pub use refusal::Refusal;
 pub use waitlist::WaiterId;

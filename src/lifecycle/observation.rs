@@ -40,6 +40,8 @@ pub struct AgentSeen {
     pub mode: Mode,
     /// Meaningful only while suspended.
     pub suspended_by: SuspendedBy,
+    /// Why its controller cannot give it a pod, as far as it says so.
+    pub trouble: Option<Failure>,
 }
 
 /// One pod at one revision. With the process backend, one start of the process.
@@ -55,6 +57,37 @@ pub struct PodSeen {
     pub terminating: bool,
     /// How far it got.
     pub state: PodState,
+    /// What keeps it from getting further, though that may pass: told to callers who waited in vain.
+    pub hindrance: Option<Failure>,
+    /// How it wants to be asked whether it is ready; without it, a port that takes connections will do.
+    pub readiness: Option<Arc<Readiness>>,
+}
+
+/// How a pod wants to be asked whether it is ready: its own `readinessProbe`, as far as it can be asked over the
+/// network.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Readiness {
+    /// A `GET` that is answered with a status from 200 to 399 (as the kubelet sees it).
+    Http {
+        /// Where to ask.
+        port: u16,
+        /// The path, with its query.
+        path: Arc<str>,
+        /// The fields to send, `Host` among them if the pod wants a certain one.
+        headers: Vec<(Arc<str>, Arc<str>)>,
+    },
+    /// A port that takes connections.
+    Tcp {
+        /// Which one.
+        port: u16,
+    },
+    /// `grpc.health.v1.Health/Check`, answered with SERVING.
+    Grpc {
+        /// Where to ask.
+        port: u16,
+        /// The service to ask for; empty is the whole server.
+        service: Arc<str>,
+    },
 }
 
 /// How far a pod got.
@@ -103,11 +136,13 @@ pub enum FailureClass {
     Unreachable,
     /// It did not become ready in time.
     Deadline,
+    /// Its own time to live is over.
+    Expired,
 }
 
 impl FailureClass {
     /// All of them, for tables and metrics.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Image,
         Self::Volume,
         Self::Scheduling,
@@ -116,6 +151,7 @@ impl FailureClass {
         Self::Admission,
         Self::Unreachable,
         Self::Deadline,
+        Self::Expired,
     ];
 
     /// As metrics, the API and people name it.
@@ -129,6 +165,7 @@ impl FailureClass {
             Self::Admission => "admission",
             Self::Unreachable => "unreachable",
             Self::Deadline => "deadline",
+            Self::Expired => "expired",
         }
     }
 
@@ -150,6 +187,9 @@ pub enum WriteError {
     /// Refused for good; it was not written.
     #[error("refused: {}", .0.detail)]
     Refused(Failure),
+    /// It could not even be sent, so it was not written.
+    #[error("not sent: {0}")]
+    NotSent(Arc<str>),
     /// No answer: it may have been written, and may yet be.
     #[error("no answer: {0}")]
     Unknown(Arc<str>),

@@ -5,6 +5,7 @@ pub mod idle;
 pub mod rules;
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What holds for one agent, after rules and annotations were applied. [`rules`] makes it.
@@ -37,6 +38,41 @@ pub struct Policy {
     pub dry_run: bool,
     /// False while the global switch `suspend: off` is thrown.
     pub suspend: bool,
+    /// Why this very agent must not be suspended, whatever the rules say.
+    pub obstacle: Option<Arc<str>>,
+}
+
+/// What keeps Drowse's hands off an agent, whatever the rules say. The backend finds out.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum HandsOff {
+    /// A member of a warm pool that nobody has claimed yet: nobody may use it, and suspended it would be replaced.
+    PoolMember,
+    /// Its claim is deleted, and with it the agent and its data, this long after a pod of it has ended; and
+    /// to suspend an agent is to end its pod.
+    ClaimExpires {
+        /// The name of the claim.
+        claim: Arc<str>,
+        /// Its `ttlSecondsAfterFinished`.
+        ttl_seconds: u32,
+    },
+}
+
+impl HandsOff {
+    /// The reason, for people.
+    pub fn reason(&self) -> String {
+        match self {
+            Self::PoolMember => "a member of a warm pool that nobody has claimed".to_owned(),
+            Self::ClaimExpires { claim, ttl_seconds } => format!(
+                "not suspended: its claim {claim} has ttlSecondsAfterFinished: {ttl_seconds}, so the end of its pod may \
+                 delete the agent with its data; remove that field or set it to {} or more",
+                Self::SAFE_TTL_SECONDS
+            ),
+        }
+    }
+
+    /// A claim that lives this long after its pod has ended outlives any suspension: the pod of a suspended agent is
+    /// gone a termination grace after it has ended, usually within seconds.
+    pub const SAFE_TTL_SECONDS: u32 = 600;
 }
 
 impl Default for Policy {
@@ -55,6 +91,7 @@ impl Default for Policy {
             resume_user_suspended: false,
             dry_run: false,
             suspend: true,
+            obstacle: None,
         }
     }
 }

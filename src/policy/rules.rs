@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use super::Policy;
 use super::glob::Glob;
+use super::{HandsOff, Policy};
 use crate::agent::AgentKey;
 use crate::backend::Profile;
 use crate::units::{Count, HumanDuration, InFlight, PathPatterns, Port, Timeout, Written, nearest};
@@ -154,7 +154,10 @@ impl RuleSet {
         let matching = self.rules.iter().filter(|rule| rule.matches.fits(key, profile));
         let layers = matching.map(|rule| &rule.layer).chain([&self.defaults, &self.built_in]).collect();
         let mut picker = Picker::new(layers, &profile.annotations);
-        let policy = picker.policy(&self.base);
+        let mut policy = picker.policy(&self.base);
+        if let Some(hands_off) = &profile.hands_off {
+            picker.keep_off(hands_off, &mut policy);
+        }
         Resolved { policy, provenance: picker.provenance, problems: picker.problems }
     }
 }
@@ -207,6 +210,19 @@ impl<'a> Picker<'a> {
         );
         self.pick("dry_run", |keys| &keys.dry_run, |value| policy.dry_run = value);
         policy
+    }
+
+    fn keep_off(&mut self, hands_off: &HandsOff, policy: &mut Policy) {
+        match hands_off {
+            HandsOff::PoolMember => {
+                (policy.route, policy.manage) = (false, false);
+                let overruled = |origin: &&mut KeyOrigin| matches!(origin.key, "route" | "manage");
+                for origin in self.provenance.iter_mut().filter(overruled) {
+                    (origin.value, origin.from) = (false.to_string(), hands_off.reason());
+                }
+            }
+            HandsOff::ClaimExpires { .. } => policy.obstacle = Some(hands_off.reason().into()),
+        }
     }
 
     fn pick<T: Written + Clone>(

@@ -15,7 +15,7 @@ use crate::agent::AgentUid;
 use crate::engine::{Hold, Outcome, Permit, Slot};
 use crate::time::Moment;
 use crate::upstream::request_body::Progress;
-use crate::upstream::{Connection, RequestBody, SendError, connect};
+use crate::upstream::{Connection, RequestBody, SendError, Upstream, connect};
 
 use super::Door;
 use super::activate::{admit, broken_body, read_ahead_while};
@@ -147,7 +147,10 @@ async fn dial(
             let dialled = connect::connect(upstream.address, call.port, DIAL_LIMIT).await;
             drop(place);
             let error = match dialled.map(Connection::new) {
-                Ok(Some(connection)) => return Ok(Some(connection)),
+                Ok(Some(connection)) => {
+                    confirm(door, call, upstream).await?;
+                    return Ok(Some(connection));
+                }
                 Ok(None) => "no connection can be made".to_owned(),
                 Err(error) => error.to_string(),
             };
@@ -158,6 +161,17 @@ async fn dial(
         }
     };
     read_ahead_while(door, body, dialling).await?
+}
+
+/// Makes sure that it is still our agent who answers there.
+async fn confirm(door: &Door, call: &Call, upstream: &Upstream) -> Result<(), Fault> {
+    let at = std::net::SocketAddr::new(upstream.address, call.port);
+    let error = match door.engine.vouch(&call.slot, &upstream.life, at).await {
+        Ok(true) => return Ok(()),
+        Ok(false) => "its pod is not there any more".to_owned(),
+        Err(error) => error,
+    };
+    Err(Fault::Unconfirmed { error })
 }
 
 /// How long a port that does not take connections is tried. Fails the request, never the agent.

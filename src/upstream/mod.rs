@@ -4,6 +4,7 @@ pub mod connect;
 pub mod connection;
 pub mod pool;
 pub mod probe;
+pub mod ready;
 pub mod request_body;
 #[cfg(test)]
 mod testing;

@@ -57,7 +57,7 @@ enum Happening {
 #[derive(Clone, Copy, Debug)]
 enum Call {
     Suspend(Revision, SuspendedBy),
-    Resume(Mode),
+    Resume(Generation, Mode),
     Read,
 }
 
@@ -430,7 +430,7 @@ impl History {
     fn run_effect(&mut self, replica: usize, effect: Effect<CallerId>) {
         match effect {
             Effect::Suspend { id, revision, by, .. } => self.call(replica, id, Call::Suspend(revision, by)),
-            Effect::Resume { id, from, .. } => self.resume(replica, id, from),
+            Effect::Resume { id, generation, from, .. } => self.resume(replica, id, generation, from),
             Effect::Read { id } => self.call(replica, id, Call::Read),
             Effect::RequestStart(class) => {
                 self.replicas[replica].pacer.request(&key(), class);
@@ -602,7 +602,7 @@ impl History {
 
     // The API.
 
-    fn resume(&mut self, replica: usize, id: CallId, from: Mode) {
+    fn resume(&mut self, replica: usize, id: CallId, generation: Generation, from: Mode) {
         if from == Mode::Suspended {
             let believes_person = self.replicas[replica].machine.agent().is_some_and(|agent| {
                 agent.mode == Mode::Suspended && agent.suspended_by == SuspendedBy::Person
@@ -611,17 +611,15 @@ impl History {
                 return self.violated(format!("replica {replica} resumes what it knows a person suspended"));
             }
             // One resume per suspended life: the generation that it ends names that life.
-            let generation =
-                self.replicas[replica].machine.agent().map_or(Generation(0), |agent| agent.generation);
             let under_way = &mut self.replicas[replica].resumes_under_way;
             if under_way.values().any(|other| *other == generation) {
                 return self.violated(format!("replica {replica} has two resumes under way"));
             }
             under_way.insert(id, generation);
         }
-        self.call(replica, id, Call::Resume(from));
+        self.call(replica, id, Call::Resume(generation, from));
         if from == Mode::Suspended && self.sabotage == Some(Sabotage::DoubleResume) && self.percent(20) {
-            self.resume(replica, id, from);
+            self.resume(replica, id, generation, from);
         }
     }
 
@@ -641,6 +639,11 @@ impl History {
         if lost == 0 {
             // Never arrives.
             self.suspensions_under_way -= u32::from(matches!(call, Call::Suspend(..)));
+            if self.rng.bool() {
+                // And the caller knows.
+                let not_sent = Err(WriteError::NotSent("refused".into()));
+                return self.after(there, Happening::Answer(replica, incarnation, id, not_sent));
+            }
         } else if lost == 1 && matches!(call, Call::Suspend(..)) {
             self.suspensions_under_way -= 1;
             let refused = Err(WriteError::Refused(drowse::lifecycle::Failure::new(
@@ -666,7 +669,7 @@ impl History {
                 }
                 result
             }
-            Call::Resume(from) => self.world.resume(from),
+            Call::Resume(generation, from) => self.world.resume(generation, from),
             Call::Read => Ok(self.world.object.clone()),
         };
         self.note(|_| format!("the API applies {id:?} {call:?} of {replica}: {result:?}"));

@@ -52,6 +52,8 @@ impl Pod {
             revision: self.revision,
             terminating: self.terminating,
             state: self.state.clone(),
+            hindrance: None,
+            readiness: None,
         }
     }
 }
@@ -65,6 +67,7 @@ impl World {
             observed: Generation(1),
             mode: Mode::Suspended,
             suspended_by: SuspendedBy::Idle,
+            trouble: None,
         };
         Self { object, pod: None, pods_made: 0, revision: 1 }
     }
@@ -82,8 +85,8 @@ impl World {
         Ok(self.object.clone())
     }
 
-    pub fn resume(&mut self, from: Mode) -> Result<AgentSeen, WriteError> {
-        if self.object.mode != from {
+    pub fn resume(&mut self, generation: Generation, from: Mode) -> Result<AgentSeen, WriteError> {
+        if self.object.generation != generation || self.object.mode != from {
             return Err(WriteError::Conflict);
         }
         if from == Mode::Suspended {

@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{Backend, BackendEvent};
-use crate::agent::{AgentKey, AgentUid, Life, Revision};
+use crate::agent::{AgentKey, AgentUid, Generation, Life, Revision};
 use crate::lifecycle::{AgentSeen, Mode, SuspendedBy, WriteError};
 use crate::time::Clock;
 
@@ -178,10 +178,11 @@ impl Backend for ProcessBackend {
         &self,
         key: &AgentKey,
         uid: &AgentUid,
+        generation: Generation,
         from: Mode,
     ) -> BoxFuture<'static, Result<AgentSeen, WriteError>> {
         let uid = uid.clone();
-        self.call(key, move |agent| agent.write(|object| object.resume(&uid, from)))
+        self.call(key, move |agent| agent.write(|object| object.resume(&uid, generation, from)))
     }
 
     fn read(&self, key: &AgentKey) -> BoxFuture<'static, Result<AgentSeen, WriteError>> {

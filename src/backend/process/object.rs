@@ -53,6 +53,7 @@ impl Object {
             observed: Generation(1),
             mode: Mode::Suspended,
             suspended_by: SuspendedBy::Idle,
+            trouble: None,
         };
         Self { revisions, agent, pod: None, deleted: false }
     }
@@ -95,9 +96,14 @@ impl Object {
     }
 
     /// See [`crate::backend::Backend::resume`].
-    pub(super) fn resume(&mut self, uid: &AgentUid, from: Mode) -> Result<AgentSeen, WriteError> {
+    pub(super) fn resume(
+        &mut self,
+        uid: &AgentUid,
+        generation: Generation,
+        from: Mode,
+    ) -> Result<AgentSeen, WriteError> {
         self.check(uid)?;
-        if self.agent.mode != from {
+        if self.agent.generation != generation || self.agent.mode != from {
             return Err(WriteError::Conflict);
         }
         self.set_mode(Mode::Running);
@@ -134,6 +140,8 @@ impl Object {
             revision,
             terminating: false,
             state: PodState::Starting,
+            hindrance: None,
+            readiness: None,
         });
         self.agent.observed = self.agent.generation;
         self.changed();
@@ -208,7 +216,7 @@ mod tests {
 
     fn running() -> (Object, AgentUid) {
         let (mut object, uid) = object();
-        object.resume(&uid, Mode::Suspended).unwrap();
+        resume(&mut object, Mode::Suspended).unwrap();
         object.make_pod();
         object.pod_is_up();
         (object, uid)
@@ -216,6 +224,23 @@ mod tests {
 
     fn life(object: &Object) -> Life {
         Life { agent: object.agent().uid.clone(), pod: object.pod().unwrap().uid.clone() }
+    }
+
+    /// As somebody does who knows the newest object.
+    fn resume(object: &mut Object, from: Mode) -> Result<AgentSeen, WriteError> {
+        let (uid, generation) = (object.agent().uid.clone(), object.agent().generation);
+        object.resume(&uid, generation, from)
+    }
+
+    #[test]
+    fn a_resume_that_was_decided_before_the_spec_changed_is_a_conflict() {
+        let (mut object, uid) = object();
+        let old = object.agent().generation;
+        resume(&mut object, Mode::Suspended).unwrap();
+        let revision = object.agent().revision;
+        object.suspend(&uid, revision, SuspendedBy::Person).unwrap();
+        assert_eq!(object.resume(&uid, old, Mode::Suspended), Err(WriteError::Conflict));
+        assert_eq!(object.agent().mode, Mode::Suspended);
     }
 
     #[test]
@@ -227,8 +252,8 @@ mod tests {
 
     #[test]
     fn a_resume_is_acted_on_only_when_there_is_a_pod() {
-        let (mut object, uid) = object();
-        let written = object.resume(&uid, Mode::Suspended).unwrap();
+        let (mut object, _) = object();
+        let written = resume(&mut object, Mode::Suspended).unwrap();
         assert!(written.observed < written.generation && object.wants_pod());
         object.make_pod();
         assert_eq!(object.agent().observed, written.generation);
@@ -265,7 +290,7 @@ mod tests {
         let (mut object, uid) = running();
         let (revision, old) = (object.agent().revision, life(&object));
         object.suspend(&uid, revision, SuspendedBy::Idle).unwrap();
-        let written = object.resume(&uid, Mode::Suspended).unwrap();
+        let written = resume(&mut object, Mode::Suspended).unwrap();
         assert!(written.observed < written.generation, "the old pod is not believed");
         assert!(object.condemned() && !object.wants_pod());
         let (gone, revision) = object.remove_pod().unwrap();
@@ -276,17 +301,17 @@ mod tests {
 
     #[test]
     fn a_resume_needs_the_mode_that_it_was_decided_on() {
-        let (mut object, uid) = object();
-        assert_eq!(object.resume(&uid, Mode::Running), Err(WriteError::Conflict));
-        object.resume(&uid, Mode::Suspended).unwrap();
-        assert_eq!(object.resume(&uid, Mode::Suspended), Err(WriteError::Conflict));
+        let (mut object, _) = object();
+        assert_eq!(resume(&mut object, Mode::Running), Err(WriteError::Conflict));
+        resume(&mut object, Mode::Suspended).unwrap();
+        assert_eq!(resume(&mut object, Mode::Suspended), Err(WriteError::Conflict));
     }
 
     #[test]
     fn a_resume_of_a_running_agent_changes_nothing_but_the_revision() {
-        let (mut object, uid) = running();
+        let (mut object, _) = running();
         let (before, pod) = (object.agent().clone(), object.pod().cloned());
-        let written = object.resume(&uid, Mode::Running).unwrap();
+        let written = resume(&mut object, Mode::Running).unwrap();
         assert!(written.revision > before.revision);
         assert_eq!(AgentSeen { revision: before.revision, ..written }, before);
         assert_eq!(object.pod().cloned(), pod);
@@ -327,7 +352,7 @@ mod tests {
         object.delete();
         assert!(object.condemned() && object.is_deleted());
         assert_eq!(object.suspend(&uid, revision, SuspendedBy::Idle), Err(WriteError::Gone));
-        assert_eq!(object.resume(&uid, Mode::Running), Err(WriteError::Gone));
+        assert_eq!(resume(&mut object, Mode::Running), Err(WriteError::Gone));
         object.remove_pod();
         assert!(!object.wants_pod());
     }
@@ -338,8 +363,7 @@ mod tests {
         let (mut one, two) = (Object::new(Arc::clone(&revisions)), Object::new(revisions));
         assert_ne!(one.agent().uid, two.agent().uid);
         let mut seen = vec![one.agent().revision, two.agent().revision];
-        let uid = one.agent().uid.clone();
-        seen.push(one.resume(&uid, Mode::Suspended).unwrap().revision);
+        seen.push(resume(&mut one, Mode::Suspended).unwrap().revision);
         one.make_pod();
         seen.extend([one.pod().unwrap().revision, one.agent().revision]);
         one.pod_is_up();

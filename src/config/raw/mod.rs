@@ -1,12 +1,14 @@
 //! The file as it is written. The schema, the reference and the defaults come from here: the comments of the
 //! fields are what users read.
 
+mod kubernetes;
 mod process;
 mod rules;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use kubernetes::Kubernetes;
 pub(crate) use process::{Agent, Backend, Process};
 pub(crate) use rules::{Defaults, Match, Rule};
 

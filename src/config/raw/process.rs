@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::kubernetes::Kubernetes;
 use crate::config::words::Label;
 use crate::units::{HumanDuration, Port};
 
@@ -16,6 +17,10 @@ pub(crate) struct Backend {
     /// Agents are processes on this machine, listed here. For trying Drowse and for development.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) process: Option<Process>,
+    /// Agents are Agent Sandboxes of a Kubernetes cluster. Nothing is routed to and nothing managed unless a rule or
+    /// `defaults` says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) kubernetes: Option<Kubernetes>,
 }
 
 /// Agents as processes on this machine.

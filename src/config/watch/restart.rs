@@ -15,7 +15,19 @@ pub(super) fn keep(running: &Config, new: &mut Config) -> Vec<&'static str> {
     hold("admin.listen", keep_value(&running.admin.listen, &mut new.admin.listen));
     hold("admin.token_file", keep_value(&running.admin.token_file, &mut new.admin.token_file));
     hold("telemetry.log.format", keep_value(&running.log.format, &mut new.log.format));
-    let (Backend::Process(old), Backend::Process(new)) = (&running.backend, &mut new.backend);
+    let (old, new) = match (&running.backend, &mut new.backend) {
+        (Backend::Process(old), Backend::Process(new)) => (old, new),
+        (Backend::Kubernetes(old), Backend::Kubernetes(new)) => {
+            hold("backend.kubernetes.namespaces", keep_value(&old.namespaces, &mut new.namespaces));
+            hold("backend.kubernetes.kubeconfig", keep_value(&old.kubeconfig, &mut new.kubeconfig));
+            hold("backend.kubernetes.context", keep_value(&old.context, &mut new.context));
+            return changed;
+        }
+        (old, new) => {
+            hold("backend", keep_value(old, new));
+            return changed;
+        }
+    };
     let moved = std::mem::replace(&mut new.state_dir, old.state_dir.clone());
     hold("backend.process.state_dir", moved != old.state_dir);
     for agent in &mut new.agents {
@@ -66,7 +78,7 @@ mod tests {
             ]
         );
         assert_eq!(new.front_door.domain, "other");
-        let Backend::Process(process) = &new.backend;
+        let Backend::Process(process) = &new.backend else { panic!() };
         assert_eq!(process.state_dir, Path::new("/etc/.drowse"));
         assert_eq!(process.agents[0].working_dir, Path::new("/etc/.drowse/default/a"));
         assert_eq!(

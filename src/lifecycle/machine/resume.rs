@@ -96,6 +96,7 @@ impl<W> Machine<W> {
     fn write_next(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
         let Some(agent) = &self.agent else { return };
         let (uid, revision, mode) = (agent.uid.clone(), agent.revision, agent.mode);
+        let generation = agent.generation;
         match mode {
             // It became a person's suspension since the start was wanted.
             Mode::Suspended if self.start_refusal(ctx).is_some() => self.settle(ctx, fx),
@@ -104,7 +105,7 @@ impl<W> Machine<W> {
             Mode::Suspended => {
                 let id = self.next_call();
                 self.step(ResumeStep::Writing);
-                fx.push(Effect::Resume { id, uid, from: Mode::Suspended });
+                fx.push(Effect::Resume { id, uid, generation, from: Mode::Suspended });
             }
             Mode::Running if self.needs_clearing() && may_write(ctx) => {
                 if ctx.alone {
@@ -174,7 +175,9 @@ impl<W> Machine<W> {
                 fx.push(Effect::Read { id });
             }
             Err(WriteError::Refused(failure)) => self.fail(&failure, ctx, fx),
-            Err(WriteError::Unknown(_) | WriteError::Gone) => self.retry_resume_write(ctx),
+            Err(WriteError::Unknown(_) | WriteError::NotSent(_) | WriteError::Gone) => {
+                self.retry_resume_write(ctx);
+            }
         }
     }
 
@@ -237,7 +240,7 @@ impl<W> Machine<W> {
 
     /// Probes the pod that may be believed, stops probing one that may not any more.
     pub(super) fn follow_pod(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
-        if let Some(failure) = self.new_pod_failure() {
+        if let Some(failure) = self.new_pod_failure().or_else(|| self.no_pod_to_come()) {
             self.fail(&failure, ctx, fx);
             return;
         }
@@ -249,7 +252,8 @@ impl<W> Machine<W> {
                 if resume.step != next {
                     resume.step = next;
                     resume.addressed = Some(ctx.now);
-                    fx.push(Effect::Probe { life, address });
+                    let readiness = self.pod.as_ref().and_then(|pod| pod.readiness.clone());
+                    fx.push(Effect::Probe { life, address, readiness });
                 }
             }
             (ResumeStep::Probing(_), None) => {
@@ -291,9 +295,14 @@ impl<W> Machine<W> {
                 ResumeStep::ClearingFailedPod if self.call.is_some() => FailureClass::Unreachable,
                 _ => FailureClass::Deadline,
             };
-            let detail =
-                format!("not ready after {:?}: {}", ctx.now.since(resume.began), self.phase.waiting_for());
-            self.fail(&Failure::new(class, detail), ctx, fx);
+            let waited = format!("not ready after {:?}", ctx.now.since(resume.began));
+            let failure = match (class, self.hindrance()) {
+                (FailureClass::Deadline, Some(why)) => {
+                    Failure::new(why.class, format!("{waited}: {}", why.detail))
+                }
+                _ => Failure::new(class, format!("{waited}: {}", self.phase.waiting_for())),
+            };
+            self.fail(&failure, ctx, fx);
         } else if matches!(resume.step, ResumeStep::RetryingAt(at) if at <= ctx.now) {
             self.write_next(ctx, fx);
         }
@@ -359,6 +368,18 @@ impl<W> Machine<W> {
         if self.is_wanted() {
             self.retry_due(ctx, fx);
         }
+    }
+
+    /// Why the controller will not make a pod, if it says so and waiting would not help.
+    fn no_pod_to_come(&self) -> Option<Failure> {
+        let agent = self.agent.as_ref().filter(|_| self.pod.is_none())?;
+        agent.trouble.clone().filter(|failure| !failure.class.is_transient())
+    }
+
+    /// What keeps the agent from coming up, as far as anybody says so.
+    fn hindrance(&self) -> Option<&Failure> {
+        let of_pod = self.pod.as_ref().and_then(|pod| pod.hindrance.as_ref());
+        of_pod.or_else(|| self.agent.as_ref()?.trouble.as_ref())
     }
 
     fn step(&mut self, step: ResumeStep) {

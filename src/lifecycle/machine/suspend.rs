@@ -47,6 +47,13 @@ impl<W> Machine<W> {
                     fx.push(Effect::Record(Transition::WouldSuspend));
                 }
             }
+            Verdict::Idle if ctx.policy.manage && ctx.policy.obstacle.is_some() => {
+                self.check_at = ctx.now + RECHECK;
+                if !std::mem::replace(&mut self.would_suspend_told, true) {
+                    let obstacle = ctx.policy.obstacle.clone().unwrap_or_default();
+                    fx.push(Effect::Record(Transition::Obstructed(obstacle)));
+                }
+            }
             Verdict::Idle if may_suspend(ctx) => {
                 if self.close_if_still_idle(ctx) {
                     self.begin_drain(SuspendedBy::Idle, false, ctx, fx);
@@ -153,13 +160,13 @@ impl<W> Machine<W> {
     /// The leader has written nothing, so nothing can come of this drain any more: reopen at once. Peers that
     /// acknowledged stay fenced until the object changes, so change it.
     fn change_mind(&mut self, why: Abandoned, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
-        let uid = self.uid().cloned();
+        let object = self.agent.as_ref().map(|agent| (agent.uid.clone(), agent.generation));
         self.reopen(why, ctx, fx);
-        if let (false, Some(uid)) = (ctx.alone, uid) {
+        if let (false, Some((uid, generation))) = (ctx.alone, object) {
             // Nobody waits for the answer: not `self.call`.
             self.calls += 1;
             let id = crate::lifecycle::CallId(self.calls);
-            fx.push(Effect::Resume { id, uid, from: Mode::Running });
+            fx.push(Effect::Resume { id, uid, generation, from: Mode::Running });
         }
     }
 
@@ -190,10 +197,11 @@ impl<W> Machine<W> {
     /// A write that changes nothing but the revision: it makes any suspension that is still under way fail, and
     /// itself fails if one was faster. Either way the object then tells.
     fn settle_by_write(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
-        let Some(uid) = self.uid().cloned() else { return };
+        let Some(agent) = &self.agent else { return };
+        let (uid, generation) = (agent.uid.clone(), agent.generation);
         let id = self.next_call();
         self.settling_until(ctx.now + WRITE_TIMEOUT);
-        fx.push(Effect::Resume { id, uid, from: Mode::Running });
+        fx.push(Effect::Resume { id, uid, generation, from: Mode::Running });
     }
 
     fn settle_by_read(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
@@ -242,6 +250,11 @@ impl<W> Machine<W> {
             Err(WriteError::Refused(_)) if suspending => {
                 self.no_suspend_before = ctx.now + RETRY_REFUSED;
                 self.reopen(Abandoned::Refused, ctx, fx);
+            }
+            // Not written, and nothing else will come of it: warm agents are served while the API is away.
+            Err(WriteError::NotSent(_)) if suspending => {
+                self.no_suspend_before = ctx.now + RECHECK;
+                self.reopen(Abandoned::NoAnswer, ctx, fx);
             }
             // It may have been written, or be written yet.
             Err(WriteError::Unknown(_)) if suspending => self.settle_by_write(ctx, fx),
@@ -326,6 +339,7 @@ impl<W> Machine<W> {
     /// An operator wants it down. Nothing happens if it is in use: never suspend a working agent.
     pub(super) fn suspend_now(&mut self, by: SuspendedBy, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
         let idle = match self.phase {
+            _ if ctx.policy.obstacle.is_some() => false,
             Phase::Running { .. } => self.gate.close_if_idle(),
             // For a person's mark on an agent that sleeps, the same write serves.
             Phase::Suspending | Phase::Suspended => by == SuspendedBy::Person,
@@ -353,7 +367,7 @@ impl<W> Machine<W> {
 
 /// Whether Drowse may suspend this agent by itself.
 fn may_suspend(ctx: Context<'_>) -> bool {
-    may_write(ctx) && ctx.policy.suspend
+    may_write(ctx) && ctx.policy.suspend && ctx.policy.obstacle.is_none()
 }
 
 /// Whether a suspension may be written at all.

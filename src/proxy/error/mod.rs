@@ -58,6 +58,11 @@ pub enum Fault {
         /// What was seen.
         error: String,
     },
+    /// Drowse has not seen the cluster for so long that it cannot tell whose address this is.
+    Unconfirmed {
+        /// What was seen.
+        error: String,
+    },
     /// The agent broke off before it answered.
     Broken {
         /// What was seen.
@@ -106,6 +111,7 @@ impl Fault {
             Self::AnotherUid => "another_uid",
             Self::Refused(refusal) => refusal.as_str(),
             Self::Unreachable { .. } => "unreachable",
+            Self::Unconfirmed { .. } => "unconfirmed",
             Self::Broken { .. } => "broken",
         }
     }
@@ -163,6 +169,14 @@ impl Fault {
             Self::Unreachable { .. } => {
                 shape(StatusCode::BAD_GATEWAY, "unreachable", "The agent does not answer on this port")
             }
+            Self::Unconfirmed { .. } => Shape {
+                retry_after: Some(Duration::from_secs(5)),
+                ..shape(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "unconfirmed",
+                    "It cannot be confirmed where the agent is",
+                )
+            },
             Self::Broken { .. } => {
                 shape(StatusCode::BAD_GATEWAY, "broken", "The agent broke off before it answered")
             }
@@ -204,6 +218,10 @@ impl Fault {
             Self::Unreachable { port, error } => format!(
                 "{name} is up, but its port {port} does not take connections ({error}); name the port that it \
                  listens on, or see its log; `drowse explain {name}`"
+            ),
+            Self::Unconfirmed { error } => format!(
+                "the API server has not been reachable for longer than trust_stale_for, and what is at the address of \
+                 {name} may be another pod by now ({error}); see the log of Drowse"
             ),
             Self::Broken { error } => format!(
                 "{name} closed the connection without an answer ({error}); the request may have been acted on, \

@@ -59,6 +59,7 @@ impl Default for Start {
                 starts_in_flight: 10,
                 starts_per_namespace: 10,
                 starts_per_second: 1000,
+                trust_stale_for: Duration::MAX,
             },
             asleep: false,
         }
@@ -297,6 +298,7 @@ impl FakeBackend {
             observed: Generation(1),
             mode: if asleep { Mode::Suspended } else { Mode::Running },
             suspended_by: SuspendedBy::Idle,
+            trouble: None,
         };
         let state = State { events: None, seen, pods: 0, starts: None };
         Self { state: Mutex::new(state), resumes: AtomicU64::new(0) }
@@ -366,6 +368,8 @@ impl State {
             revision: self.seen.revision,
             terminating: false,
             state,
+            hindrance: None,
+            readiness: None,
         };
         BackendEvent::Pod { key: key(), seen }
     }
@@ -425,6 +429,7 @@ impl Backend for FakeBackend {
         &self,
         _key: &AgentKey,
         _uid: &AgentUid,
+        _generation: Generation,
         _from: Mode,
     ) -> BoxFuture<'static, Result<AgentSeen, WriteError>> {
         self.resumes.fetch_add(1, Ordering::Relaxed);

@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
-use drowse::agent::Revision;
+use drowse::agent::{Generation, Revision};
 use drowse::backend::Backend as _;
 use drowse::lifecycle::{Mode, PodState, SuspendedBy, WriteError};
 use drowse::time::{Clock, Moment};
@@ -136,7 +136,7 @@ async fn a_suspension_of_an_older_revision_is_a_conflict() {
     let suspend = |revision| world.backend.suspend(&key("echo"), &read.uid, revision, SuspendedBy::Idle);
     assert_eq!(suspend(Revision(read.revision.0 - 1)).await, Err(WriteError::Conflict));
 
-    let marked = world.backend.resume(&key("echo"), &read.uid, Mode::Running).await.unwrap();
+    let marked = world.backend.resume(&key("echo"), &read.uid, read.generation, Mode::Running).await.unwrap();
     assert!(marked.revision > read.revision && marked.generation == read.generation);
     assert_eq!(suspend(read.revision).await, Err(WriteError::Conflict));
     assert_eq!(pid(&greet(&spec).await), process, "it went on");
@@ -149,7 +149,10 @@ async fn an_agent_that_does_not_exist_is_gone_to_every_call() {
     let uid = world.agent("echo").uid.clone();
     let nobody = key("nobody");
     assert_eq!(world.backend.read(&nobody).await, Err(WriteError::Gone));
-    assert_eq!(world.backend.resume(&nobody, &uid, Mode::Suspended).await, Err(WriteError::Gone));
+    assert_eq!(
+        world.backend.resume(&nobody, &uid, Generation(1), Mode::Suspended).await,
+        Err(WriteError::Gone)
+    );
     let suspended = world.backend.suspend(&nobody, &uid, Revision(1), SuspendedBy::Idle).await;
     assert_eq!(suspended, Err(WriteError::Gone));
     assert!(world.backend.last_log_lines(&nobody).is_empty());

@@ -113,7 +113,7 @@ impl World {
                 self.gone.push(pod);
             }
             BackendEvent::Synced => self.synced = true,
-            BackendEvent::Stale => panic!("processes are never out of sight"),
+            BackendEvent::Stale | BackendEvent::Others(_) => panic!("processes are never out of sight"),
         }
     }
 
@@ -144,7 +144,7 @@ impl World {
     /// Writes a resume, without waiting for what comes of it.
     pub(crate) async fn write_resume(&mut self, name: &str) -> AgentSeen {
         let read = self.backend.read(&key(name)).await.unwrap();
-        self.backend.resume(&key(name), &read.uid, read.mode).await.unwrap()
+        self.backend.resume(&key(name), &read.uid, read.generation, read.mode).await.unwrap()
     }
 
     /// Writes a suspension, without waiting for what comes of it.

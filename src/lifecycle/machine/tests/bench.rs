@@ -26,7 +26,7 @@ pub(super) const LONG: Duration = Duration::from_mins(20);
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Call {
     Suspend(Revision, SuspendedBy),
-    Resume(Mode),
+    Resume(Generation, Mode),
     Read,
 }
 
@@ -102,6 +102,7 @@ impl Bench {
                 observed: Generation(1),
                 mode: Mode::Suspended,
                 suspended_by: SuspendedBy::Idle,
+                trouble: None,
             },
             pod: None,
             revision: 1,
@@ -128,7 +129,7 @@ impl Bench {
         for effect in effects {
             let (id, uid, call) = match effect {
                 Effect::Suspend { id, uid, revision, by } => (id, uid, Call::Suspend(revision, by)),
-                Effect::Resume { id, uid, from } => (id, uid, Call::Resume(from)),
+                Effect::Resume { id, uid, generation, from } => (id, uid, Call::Resume(generation, from)),
                 // Whatever has the name.
                 Effect::Read { id } => (id, self.object.uid.clone(), Call::Read),
                 Effect::Record(transition) => {
@@ -229,6 +230,8 @@ impl Bench {
             revision: self.next_revision(),
             terminating,
             state,
+            hindrance: None,
+            readiness: None,
         };
         self.pod = Some(seen.clone());
         seen
@@ -363,8 +366,12 @@ impl Bench {
                 self.set(Mode::Suspended, by);
                 Ok(self.object.clone())
             }
-            Call::Resume(from) if from != self.object.mode => Err(WriteError::Conflict),
-            Call::Resume(_) => {
+            Call::Resume(generation, from)
+                if (generation, from) != (self.object.generation, self.object.mode) =>
+            {
+                Err(WriteError::Conflict)
+            }
+            Call::Resume(..) => {
                 self.set(Mode::Running, SuspendedBy::Idle);
                 Ok(self.object.clone())
             }

@@ -1,0 +1,98 @@
+//! What an error of the API means for a write: was it done, was it not, or can nobody tell.
+
+use std::error::Error;
+use std::sync::Arc;
+
+use crate::lifecycle::{Failure, FailureClass, WriteError};
+
+/// What an error means for the write that it came from.
+pub(super) fn of_write(error: &kube::Error) -> WriteError {
+    match error {
+        kube::Error::Api(status) => match status.code {
+            404 => WriteError::Gone,
+            409 => WriteError::Conflict,
+            // Turned away at the door: too many requests, or not known to the API server.
+            401 | 429 => WriteError::NotSent(format!("status {}: {}", status.code, status.message).into()),
+            400..=499 => WriteError::Refused(refused(&status.message)),
+            code => WriteError::Unknown(format!("status {code}: {}", status.message).into()),
+        },
+        other if was_not_sent(other) => WriteError::NotSent(with_causes(other).into()),
+        other => WriteError::Unknown(with_causes(other).into()),
+    }
+}
+
+fn refused(message: &str) -> Failure {
+    let class =
+        if message.contains("exceeded quota") { FailureClass::Quota } else { FailureClass::Admission };
+    Failure::new(class, Arc::<str>::from(message))
+}
+
+/// There was not even a connection to send it on.
+fn was_not_sent(error: &kube::Error) -> bool {
+    causes(error).any(|cause| {
+        cause
+            .downcast_ref::<hyper_util::client::legacy::Error>()
+            .is_some_and(hyper_util::client::legacy::Error::is_connect)
+    })
+}
+
+/// An error and what it comes from, in one line.
+pub(super) fn with_causes(error: &kube::Error) -> String {
+    let mut text = String::new();
+    for cause in causes(error) {
+        let cause = cause.to_string();
+        // Many wrappers repeat what they wrap.
+        if !text.ends_with(&cause) {
+            if !text.is_empty() {
+                text.push_str(": ");
+            }
+            text.push_str(&cause);
+        }
+    }
+    text
+}
+
+fn causes(error: &kube::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
+    let first: &(dyn Error + 'static) = error;
+    std::iter::successors(Some(first), |error: &&(dyn Error + 'static)| (*error).source())
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    fn api(code: u16, message: &str) -> kube::Error {
+        kube::Error::Api(Box::new(Status { code, message: message.to_owned(), ..Status::default() }))
+    }
+
+    #[test]
+    fn each_status_says_whether_it_was_written() {
+        assert_eq!(of_write(&api(404, "x")), WriteError::Gone);
+        assert_eq!(of_write(&api(409, "x")), WriteError::Conflict);
+        assert!(matches!(of_write(&api(429, "slow down")), WriteError::NotSent(_)));
+        assert!(matches!(of_write(&api(401, "who")), WriteError::NotSent(_)));
+        for code in [400, 403, 422] {
+            let WriteError::Refused(failure) = of_write(&api(code, "denied by policy")) else {
+                panic!("{code}")
+            };
+            assert_eq!((failure.class, &*failure.detail), (FailureClass::Admission, "denied by policy"));
+        }
+        let WriteError::Refused(failure) = of_write(&api(403, "exceeded quota: x")) else { panic!() };
+        assert_eq!(failure.class, FailureClass::Quota);
+        for code in [500, 503, 504] {
+            assert!(matches!(of_write(&api(code, "x")), WriteError::Unknown(_)), "{code}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refused_connection_means_that_nothing_was_sent() {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let config = kube::Config::new(format!("http://127.0.0.1:{port}").parse().unwrap());
+        let client = kube::Client::try_from(config).unwrap();
+        let error = client.apiserver_version().await.unwrap_err();
+        let WriteError::NotSent(why) = of_write(&error) else { panic!("{error:?}") };
+        assert!(why.contains("refused"), "{why}");
+    }
+}

@@ -1,0 +1,279 @@
+//! Pure: what the watches have told so far, joined by agent, and what follows for the core.
+//!
+//! Keeps no object, only what a later event must be compared with: the pod of an agent that is told before the
+//! agent, the uid of one that is deleted while nobody watched, the claim that one belongs to.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::agent::{AgentKey, AgentUid, Revision};
+use crate::backend::{BackendEvent, Profile};
+use crate::lifecycle::{AgentSeen, PodSeen};
+use crate::policy::HandsOff;
+
+/// Which watch told it: one for each kind and namespace.
+pub(super) type Source = usize;
+
+/// Which listing of a source: what a newer listing does not have is gone.
+pub(super) type Listing = u32;
+
+/// Where a report comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Origin {
+    /// The watch.
+    pub(super) source: Source,
+    /// Its newest listing.
+    pub(super) listing: Listing,
+}
+
+/// An object, boiled down.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Object {
+    /// A Sandbox.
+    Sandbox(SandboxFacts),
+    /// A pod of a Sandbox.
+    Pod(PodFacts),
+    /// A claim, and why its agent must not be suspended, if so.
+    Claim(AgentKey, Option<HandsOff>),
+    /// Another replica of Drowse, by the name of its pod.
+    Replica(AgentKey),
+}
+
+/// What is wanted of a Sandbox.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct SandboxFacts {
+    /// Its name.
+    pub(super) key: AgentKey,
+    /// Its state.
+    pub(super) seen: AgentSeen,
+    /// What rules match on. What keeps our hands off it is added here.
+    pub(super) profile: Profile,
+    /// The claim that controls it.
+    pub(super) claim: Option<Arc<str>>,
+    /// A warm pool owns it, and nobody has claimed it.
+    pub(super) unclaimed: bool,
+    /// It is being deleted: to the core it is gone.
+    pub(super) deleting: bool,
+}
+
+/// What is wanted of a pod.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct PodFacts {
+    /// The agent that it belongs to.
+    pub(super) key: AgentKey,
+    /// Its name.
+    pub(super) name: Arc<str>,
+    /// Its state.
+    pub(super) seen: PodSeen,
+}
+
+/// One report of a watch.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Report {
+    /// It exists, or has changed.
+    Seen(Object),
+    /// It does not exist any more. Of a pod, the revision is that of its end.
+    Gone(Object),
+    /// Everything that exists at this revision has been told in this listing.
+    Listed(Revision),
+    /// The watch stands: what happens from here on is told.
+    Live,
+    /// The watch is broken: what was told may be out of date.
+    Broken,
+}
+
+/// What the watches have told so far.
+#[derive(Debug)]
+pub(super) struct Index {
+    agents: HashMap<AgentKey, Agent>,
+    pods: HashMap<AgentKey, Pod>,
+    claims: HashMap<AgentKey, (Origin, HandsOff)>,
+    replicas: HashMap<AgentKey, Origin>,
+    live: Vec<bool>,
+    synced: bool,
+}
+
+#[derive(Debug)]
+struct Agent {
+    origin: Origin,
+    seen: AgentSeen,
+    profile: Arc<Profile>,
+    claim: Option<Arc<str>>,
+}
+
+#[derive(Debug)]
+struct Pod {
+    origin: Origin,
+    name: Arc<str>,
+    seen: PodSeen,
+}
+
+impl Index {
+    /// Knows nothing yet. It is complete when this many watches stand.
+    pub(super) fn new(sources: usize) -> Self {
+        Self {
+            agents: HashMap::new(),
+            pods: HashMap::new(),
+            claims: HashMap::new(),
+            replicas: HashMap::new(),
+            live: vec![false; sources],
+            synced: false,
+        }
+    }
+
+    /// The identity of the object of this agent.
+    pub(super) fn uid(&self, key: &AgentKey) -> Option<AgentUid> {
+        self.agents.get(key).map(|agent| agent.seen.uid.clone())
+    }
+
+    /// The name of the pod of this agent.
+    pub(super) fn pod_name(&self, key: &AgentKey) -> Option<Arc<str>> {
+        self.pods.get(key).map(|pod| Arc::clone(&pod.name))
+    }
+
+    /// One report, and what the core is to be told of it.
+    pub(super) fn apply(&mut self, origin: Origin, report: Report, out: &mut Vec<BackendEvent>) {
+        match report {
+            Report::Seen(Object::Sandbox(facts)) if facts.deleting => self.agent_gone(&facts.key, out),
+            Report::Seen(Object::Sandbox(facts)) => self.agent(origin, facts, out),
+            Report::Gone(Object::Sandbox(facts)) => self.agent_gone(&facts.key, out),
+            Report::Seen(Object::Pod(facts)) => self.pod(origin, facts, out),
+            Report::Gone(Object::Pod(facts)) => self.pod_gone(&facts.key, &facts.seen, out),
+            Report::Seen(Object::Claim(key, Some(trap))) => {
+                let before = self.claims.insert(key.clone(), (origin, trap.clone()));
+                if before.is_none_or(|(_, before)| before != trap) {
+                    self.claim_changed(&key, out);
+                }
+            }
+            Report::Seen(Object::Claim(key, None)) | Report::Gone(Object::Claim(key, _)) => {
+                if self.claims.remove(&key).is_some() {
+                    self.claim_changed(&key, out);
+                }
+            }
+            Report::Seen(Object::Replica(name)) => {
+                self.replicas.insert(name, origin);
+                out.push(BackendEvent::Others(self.replicas.len()));
+            }
+            Report::Gone(Object::Replica(name)) => {
+                self.replicas.remove(&name);
+                out.push(BackendEvent::Others(self.replicas.len()));
+            }
+            Report::Listed(revision) => self.sweep(origin, revision, out),
+            Report::Live => self.set_live(origin.source, true, out),
+            Report::Broken => self.set_live(origin.source, false, out),
+        }
+    }
+
+    fn agent(&mut self, origin: Origin, facts: SandboxFacts, out: &mut Vec<BackendEvent>) {
+        let SandboxFacts { key, seen, mut profile, claim, unclaimed, .. } = facts;
+        profile.hands_off = self.hands_off(&key, claim.as_ref(), unclaimed);
+        let known = self.agents.get(&key);
+        // Deleted and made again while nobody watched.
+        if let Some(predecessor) = known.filter(|known| known.seen.uid != seen.uid) {
+            out.push(BackendEvent::AgentGone { key: key.clone(), uid: predecessor.seen.uid.clone() });
+        }
+        let is_new = known.is_none_or(|known| known.seen.uid != seen.uid);
+        let same = known.filter(|known| *known.profile == profile).map(|known| Arc::clone(&known.profile));
+        let profile = same.unwrap_or_else(|| Arc::new(profile));
+        out.push(BackendEvent::Agent { key: key.clone(), seen: seen.clone(), profile: Arc::clone(&profile) });
+        // What was told of its pod before went unheard.
+        if let (true, Some(pod)) = (is_new, self.pods.get(&key)) {
+            out.push(BackendEvent::Pod { key: key.clone(), seen: pod.seen.clone() });
+        }
+        self.agents.insert(key, Agent { origin, seen, profile, claim });
+    }
+
+    fn agent_gone(&mut self, key: &AgentKey, out: &mut Vec<BackendEvent>) {
+        if let Some(agent) = self.agents.remove(key) {
+            out.push(BackendEvent::AgentGone { key: key.clone(), uid: agent.seen.uid });
+        }
+    }
+
+    fn pod(&mut self, origin: Origin, facts: PodFacts, out: &mut Vec<BackendEvent>) {
+        let PodFacts { key, name, seen } = facts;
+        // An agent has one pod, of its own name. Should somebody make it another, that one is left alone.
+        let other =
+            self.pods.get(&key).is_some_and(|known| known.seen.uid != seen.uid && *known.name == *key.name());
+        if other && *name != *key.name() {
+            return;
+        }
+        out.push(BackendEvent::Pod { key: key.clone(), seen: seen.clone() });
+        self.pods.insert(key, Pod { origin, name, seen });
+    }
+
+    fn pod_gone(&mut self, key: &AgentKey, last: &PodSeen, out: &mut Vec<BackendEvent>) {
+        if self.pods.get(key).is_some_and(|known| known.seen.uid == last.uid) {
+            self.pods.remove(key);
+            let (pod, revision) = (last.uid.clone(), last.revision);
+            out.push(BackendEvent::PodGone { key: key.clone(), pod, revision });
+        }
+    }
+
+    fn hands_off(&self, key: &AgentKey, claim: Option<&Arc<str>>, unclaimed: bool) -> Option<HandsOff> {
+        if unclaimed {
+            return Some(HandsOff::PoolMember);
+        }
+        let claim = AgentKey::new(key.namespace(), Arc::clone(claim?));
+        self.claims.get(&claim).map(|(_, trap)| trap.clone())
+    }
+
+    /// Claims with a trap are few, and change rarely: looking through all agents is cheaper than a map of claims.
+    fn claim_changed(&mut self, claim: &AgentKey, out: &mut Vec<BackendEvent>) {
+        let trap = self.claims.get(claim).map(|(_, trap)| trap.clone());
+        for (key, agent) in &mut self.agents {
+            let theirs = key.namespace() == claim.namespace() && agent.claim.as_deref() == Some(claim.name());
+            if theirs && agent.profile.hands_off != trap {
+                agent.profile = Arc::new(Profile { hands_off: trap.clone(), ..(*agent.profile).clone() });
+                out.push(BackendEvent::Agent {
+                    key: key.clone(),
+                    seen: agent.seen.clone(),
+                    profile: Arc::clone(&agent.profile),
+                });
+            }
+        }
+    }
+
+    /// What this source told before, and has not listed now, is gone.
+    fn sweep(&mut self, origin: Origin, revision: Revision, out: &mut Vec<BackendEvent>) {
+        let is_old = |it: &Origin| it.source == origin.source && it.listing != origin.listing;
+        let agents: Vec<_> = self
+            .agents
+            .iter()
+            .filter(|(_, agent)| is_old(&agent.origin))
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in agents {
+            self.agent_gone(&key, out);
+        }
+        let pods = self.pods.iter().filter(|(_, pod)| is_old(&pod.origin));
+        let pods: Vec<_> =
+            pods.map(|(key, pod)| (key.clone(), PodSeen { revision, ..pod.seen.clone() })).collect();
+        for (key, last) in pods {
+            self.pod_gone(&key, &last, out);
+        }
+        let claims: Vec<_> =
+            self.claims.iter().filter(|(_, (it, _))| is_old(it)).map(|(key, _)| key.clone()).collect();
+        for key in claims {
+            self.claims.remove(&key);
+            self.claim_changed(&key, out);
+        }
+        let before = self.replicas.len();
+        self.replicas.retain(|_, it| !is_old(it));
+        if self.replicas.len() != before {
+            out.push(BackendEvent::Others(self.replicas.len()));
+        }
+    }
+
+    fn set_live(&mut self, source: Source, live: bool, out: &mut Vec<BackendEvent>) {
+        if let Some(state) = self.live.get_mut(source) {
+            *state = live;
+        }
+        let synced = self.live.iter().all(|live| *live);
+        if std::mem::replace(&mut self.synced, synced) != synced {
+            out.push(if synced { BackendEvent::Synced } else { BackendEvent::Stale });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,140 @@
+//! The programs that a cluster is made of: which there are, which of them the machine has, and where the others are
+//! built. `parts/` beside this crate's manifest pins every one of them in a Go module.
+
+mod build;
+mod cache;
+
+pub(crate) use cache::lock;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, ensure};
+
+use crate::options::Options;
+
+/// A Go module in `parts/` and what of it is built.
+#[derive(Debug)]
+pub(crate) struct Module {
+    /// Its folder in `parts/`.
+    folder: &'static str,
+    /// The module in its go.mod whose version is the parts' version; none for a program of our own.
+    upstream: Option<&'static str>,
+    /// Build tags that leave out what needs headers of the system, or is large.
+    tags: &'static str,
+    /// What the linker writes into the program; `{version}` stands for the version.
+    linked: &'static str,
+}
+
+/// A program.
+#[derive(Debug)]
+pub(crate) struct Part {
+    /// Its name on disk, and the component's name where it is one.
+    pub(crate) name: &'static str,
+    module: &'static Module,
+    /// The package to build, as `go build` takes it.
+    package: &'static str,
+}
+
+static KUBERNETES: Module = Module {
+    folder: "kubernetes",
+    upstream: Some("k8s.io/kubernetes"),
+    tags: "",
+    linked: "-X k8s.io/component-base/version.gitVersion={version}",
+};
+static ETCD: Module =
+    Module { folder: "etcd", upstream: Some("go.etcd.io/etcd/server/v3"), tags: "", linked: "" };
+static AGENT_SANDBOX: Module =
+    Module { folder: "agent-sandbox", upstream: Some("sigs.k8s.io/agent-sandbox"), tags: "", linked: "" };
+static CONTAINERD: Module = Module {
+    folder: "containerd",
+    upstream: Some("github.com/containerd/containerd/v2"),
+    tags: "no_btrfs,no_devmapper,no_zfs",
+    linked: "-X github.com/containerd/containerd/v2/version.Version={version}",
+};
+static COREDNS: Module =
+    Module { folder: "coredns", upstream: Some("github.com/coredns/coredns"), tags: "", linked: "" };
+static KWOK: Module = Module { folder: "kwok", upstream: Some("sigs.k8s.io/kwok"), tags: "", linked: "" };
+static PAUSE: Module = Module { folder: "pause", upstream: None, tags: "", linked: "" };
+
+static CONTROL_PLANE: [Part; 6] = [
+    Part { name: "etcd", module: &ETCD, package: "go.etcd.io/etcd/server/v3" },
+    Part { name: "kube-apiserver", module: &KUBERNETES, package: "k8s.io/kubernetes/cmd/kube-apiserver" },
+    Part { name: "kubectl", module: &KUBERNETES, package: "k8s.io/kubernetes/cmd/kubectl" },
+    Part {
+        name: "kube-controller-manager",
+        module: &KUBERNETES,
+        package: "k8s.io/kubernetes/cmd/kube-controller-manager",
+    },
+    Part { name: "kube-scheduler", module: &KUBERNETES, package: "k8s.io/kubernetes/cmd/kube-scheduler" },
+    Part {
+        name: "agent-sandbox-controller",
+        module: &AGENT_SANDBOX,
+        package: "sigs.k8s.io/agent-sandbox/cmd/agent-sandbox-controller",
+    },
+];
+static NODE: [Part; 7] = [
+    Part { name: "kubelet", module: &KUBERNETES, package: "k8s.io/kubernetes/cmd/kubelet" },
+    Part { name: "kube-proxy", module: &KUBERNETES, package: "k8s.io/kubernetes/cmd/kube-proxy" },
+    Part {
+        name: "containerd",
+        module: &CONTAINERD,
+        package: "github.com/containerd/containerd/v2/cmd/containerd",
+    },
+    Part {
+        name: "containerd-shim-runc-v2",
+        module: &CONTAINERD,
+        package: "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
+    },
+    Part { name: "ctr", module: &CONTAINERD, package: "github.com/containerd/containerd/v2/cmd/ctr" },
+    Part { name: "coredns", module: &COREDNS, package: "." },
+    Part { name: "pause", module: &PAUSE, package: "." },
+];
+static FAKE_NODES: [Part; 1] = [Part { name: "kwok", module: &KWOK, package: "sigs.k8s.io/kwok/cmd/kwok" }];
+
+/// Where the programs of a cluster are, by name.
+pub(crate) type Programs = BTreeMap<String, PathBuf>;
+
+/// Finds or builds all that a cluster with these options needs. The first time takes minutes, and says so.
+pub(crate) fn provide(options: &Options) -> Result<Programs> {
+    let node = options.with_node.then_some(NODE.iter()).into_iter().flatten();
+    let fake = options.kwok.then_some(FAKE_NODES.iter()).into_iter().flatten();
+    let wanted: Vec<_> = CONTROL_PLANE.iter().chain(node).chain(fake).collect();
+    let mut programs = Programs::new();
+    let mut missing = Vec::new();
+    for part in wanted {
+        match of_the_machine(part)? {
+            Some(program) => _ = programs.insert(part.name.to_owned(), program),
+            None => missing.push(part),
+        }
+    }
+    programs.extend(cache::provide(&missing)?);
+    Ok(programs)
+}
+
+/// `KUBEBUILDER_ASSETS` names a folder with an etcd and an API server, by a convention of Kubernetes test tools.
+fn of_the_machine(part: &Part) -> Result<Option<PathBuf>> {
+    let Some(assets) = std::env::var_os("KUBEBUILDER_ASSETS").filter(|assets| !assets.is_empty()) else {
+        return Ok(None);
+    };
+    if !["etcd", "kube-apiserver"].contains(&part.name) {
+        return Ok(None);
+    }
+    let program = Path::new(&assets).join(part.name);
+    ensure!(program.is_file(), "KUBEBUILDER_ASSETS has no {}; unset it to have it built", program.display());
+    Ok(Some(program))
+}
+
+/// The files that tell kwok how nodes and pods behave: beside it, in an order that is always the same.
+pub(crate) fn stages_of_kwok(programs: &Programs) -> Vec<PathBuf> {
+    let folder = programs.get("kwok").and_then(|kwok| Some(kwok.parent()?.join("stages")));
+    let entries = folder.and_then(|folder| std::fs::read_dir(folder).ok()).into_iter().flatten().flatten();
+    let mut files: Vec<_> = entries.map(|entry| entry.path()).collect();
+    files.sort();
+    files
+}
+
+/// Where the definitions and rights that come with the Agent Sandbox controller are: beside it.
+pub(crate) fn manifests_of_agent_sandbox(programs: &Programs) -> Option<PathBuf> {
+    Some(programs.get("agent-sandbox-controller")?.parent()?.join("k8s"))
+}
