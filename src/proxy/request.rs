@@ -12,10 +12,11 @@ use hyper::body::Incoming;
 
 use crate::agent::AgentKey;
 use crate::engine::{Hold, Slot};
-use crate::metrics::RequestOutcome;
+use crate::metrics::{AuthOutcome, Metrics, RequestOutcome};
 use crate::policy::Policy;
 use crate::upstream::RequestBody;
 
+use super::auth::{self, Authenticator, Verdict};
 use super::body::{AnswerBody, Content, InFlight, Record};
 use super::error::{Fault, Form};
 use super::forward::{Call, forward};
@@ -68,6 +69,10 @@ async fn answer(in_flight: &mut InFlight, request: Request<Incoming>) -> Result<
     let form = Form::of(route.style.is_of_the_router());
     let fail = |fault| Failure::new(fault, form, Some(route.agent.clone()));
 
+    if let Some(authenticator) = &caller.door.authenticator {
+        let token = auth::bearer(&parts.headers);
+        authenticate(authenticator.as_ref(), &caller.door.metrics, token).await.map_err(fail)?;
+    }
     let slot = caller.door.engine.slot(&route.agent).ok_or_else(|| fail(Fault::UnknownAgent))?;
     let policy = slot.policy();
     if !policy.route {
@@ -133,6 +138,26 @@ fn find(caller: &Caller, parts: &request::Parts) -> Result<Option<Route>, Failur
     }
 }
 
+/// Before the agent is looked up: a stranger is not told which there are.
+async fn authenticate(
+    authenticator: &dyn Authenticator,
+    metrics: &Metrics,
+    token: Option<&str>,
+) -> Result<(), Fault> {
+    let judged = match token {
+        Some(token) => authenticator.authenticate(token).await,
+        None => Ok(Verdict::Unauthenticated),
+    };
+    let (outcome, judged) = match judged {
+        Ok(Verdict::Allowed) => (AuthOutcome::Allowed, Ok(())),
+        Ok(Verdict::Unauthenticated) => (AuthOutcome::Unauthenticated, Err(Fault::Unauthenticated)),
+        Ok(Verdict::Forbidden) => (AuthOutcome::Forbidden, Err(Fault::Forbidden)),
+        Err(_) => (AuthOutcome::Unreviewed, Err(Fault::Unreviewed)),
+    };
+    metrics.caller_authenticated(outcome);
+    judged
+}
+
 fn is_health_check(parts: &request::Parts) -> bool {
     [Method::GET, Method::HEAD].contains(&parts.method) && parts.uri.path() == "/healthz"
 }
@@ -182,8 +207,9 @@ fn outgoing(
         // HTTP/1.0 may leave it out; to the agent we speak 1.1.
         insert_host(&mut headers, &parts.uri, route);
     }
-    let wants =
-        Wants { body: !request.body().is_end_stream(), drop_authorization: route.style.is_of_the_router() };
+    // A token that we check is one for the API server, which no agent may have.
+    let drop_authorization = route.style.is_of_the_router() || caller.door.authenticator.is_some();
+    let wants = Wants { body: !request.body().is_end_stream(), drop_authorization };
     headers::for_agent(&mut headers, &caller.peer, wants);
     *request.headers_mut() = headers;
     *request.uri_mut() = Uri::from(route.target.clone());

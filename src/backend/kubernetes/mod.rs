@@ -11,6 +11,7 @@ mod index;
 mod marks;
 mod pod;
 mod sandbox;
+pub mod token_review;
 mod watch;
 mod write;
 
@@ -123,6 +124,11 @@ impl KubernetesBackend {
             announcements,
         )));
         Self { client, namespaces, own_pod, index, announcer, clock, ending }
+    }
+
+    /// The way to the cluster, for what is no part of running agents.
+    pub fn client(&self) -> Client {
+        self.client.clone()
     }
 
     /// Starts every watch, each a task of its own that ends when nobody listens; gives how many there are.

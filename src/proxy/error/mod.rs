@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
@@ -40,6 +40,12 @@ pub enum Fault {
     SlowHead,
     /// A method that we do not do.
     Method,
+    /// There is no token, or it is nobody's.
+    Unauthenticated,
+    /// The token is somebody's who may not call.
+    Forbidden,
+    /// Nobody could be asked about the token.
+    Unreviewed,
     /// The request names no agent.
     NoRoute {
         /// The host under which agents are found.
@@ -106,6 +112,9 @@ impl Fault {
             Self::Bad(_) => "bad_request",
             Self::SlowHead => "slow_head",
             Self::Method => "method",
+            Self::Unauthenticated => "unauthenticated",
+            Self::Forbidden => "forbidden",
+            Self::Unreviewed => "unreviewed",
             Self::NoRoute { .. } => "no_route",
             Self::UnknownAgent => "unknown_agent",
             Self::AnotherUid => "another_uid",
@@ -139,6 +148,9 @@ impl Fault {
             // Where the next request on this connection would begin cannot be relied on.
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
+        if matches!(self, Self::Unauthenticated) {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if matches!(self, Self::Method) {
             let methods = "GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS, TRACE";
             headers.insert(ALLOW, HeaderValue::from_static(methods));
@@ -154,6 +166,16 @@ impl Fault {
                 shape(StatusCode::REQUEST_TIMEOUT, "slow-head", "The request head did not arrive in time")
             }
             Self::Method => shape(StatusCode::METHOD_NOT_ALLOWED, "method", "This method is not supported"),
+            Self::Unauthenticated => {
+                shape(StatusCode::UNAUTHORIZED, "unauthenticated", "The caller is not known")
+            }
+            Self::Forbidden => shape(StatusCode::FORBIDDEN, "forbidden", "The caller may not call"),
+            // The router says 500 here, which is the only code that tells neither whose fault it is nor when to come
+            // back; both its SDKs try either again.
+            Self::Unreviewed => Shape {
+                retry_after: Some(Duration::from_secs(1)),
+                ..shape(StatusCode::SERVICE_UNAVAILABLE, "unreviewed", "The caller could not be identified")
+            },
             Self::NoRoute { .. } => shape(StatusCode::NOT_FOUND, "no-route", "The request names no agent"),
             Self::UnknownAgent | Self::Refused(Refusal::Gone) => {
                 let status = match form {
@@ -191,6 +213,8 @@ impl Fault {
             | Self::Refused(Refusal::Gone)
             | Self::Unreachable { .. }
             | Self::Broken { .. } => format!("Could not connect to the backend sandbox: {}", agent.name()),
+            Self::Unauthenticated => "unauthenticated".to_owned(),
+            Self::Forbidden => "forbidden".to_owned(),
             Self::Refused(Refusal::HoldTimedOut { .. }) => {
                 format!("Timed out waiting for the backend sandbox: {}", agent.name())
             }
@@ -204,6 +228,18 @@ impl Fault {
             Self::Bad(detail) => detail.clone(),
             Self::SlowHead => "send the whole request head at once".to_owned(),
             Self::Method => "CONNECT is not supported: send the request itself".to_owned(),
+            Self::Unauthenticated => {
+                "send a token that the API server accepts: Authorization: Bearer <token>".to_owned()
+            }
+            Self::Forbidden => {
+                "the token is good, but not for Drowse; get one for an audience in \
+                 front_door.token_review.audiences"
+                    .to_owned()
+            }
+            Self::Unreviewed => {
+                "the API server could not be asked whose the token is; the request reached nobody, send it again"
+                    .to_owned()
+            }
             Self::NoRoute { domain } => format!(
                 "address an agent by Host <agent>.<namespace>.{domain}, or by the header X-Sandbox-ID with \
                  X-Sandbox-Namespace, as far as front_door.find_by allows"

@@ -1,5 +1,6 @@
 //! The front door over real sockets: callers and agents are played byte for byte.
 
+mod auth;
 mod bodies;
 mod hold;
 mod hostile;
