@@ -12,6 +12,7 @@ mod marks;
 mod pod;
 mod sandbox;
 mod suspicion;
+pub mod token_review;
 mod watch;
 mod write;
 
@@ -129,6 +130,11 @@ impl KubernetesBackend {
         )));
         let suspicion = Suspicion::default();
         Self { client, namespaces, own_pod, index, announcer, suspicion, clock, ending }
+    }
+
+    /// The way to the cluster, for what is no part of running agents.
+    pub fn client(&self) -> Client {
+        self.client.clone()
     }
 
     /// Starts every watch, each a task of its own that ends when nobody listens; gives how many there are.
