@@ -42,6 +42,11 @@ need_rust() {
   done
 }
 
+# need_go: what the parts of a test cluster are built with.
+need_go() {
+  command -v go >/dev/null || die "go is missing; install Go 1.26 or newer first (go.dev/doc/install says how)"
+}
+
 # cargo_tool NAME VERSION: leaves its path in $tool.
 cargo_tool() {
   local root="$cache/$1-$2"
