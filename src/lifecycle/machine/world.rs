@@ -114,7 +114,8 @@ impl<W> Machine<W> {
             began: ctx.now,
             addressed: None,
             deadline: Some(ctx.now + ctx.policy.resume_deadline),
-            cold: self.candidate().is_none(),
+            // One that is seen for the first time was not started for anybody, even if its pod is yet to be seen.
+            cold: self.phase != Phase::Unknown && self.candidate().is_none(),
             unconfirmed: 0,
         };
         self.enter(Phase::Resuming(resume), ctx, fx);
