@@ -3,10 +3,10 @@
 SEEDS  ?= 1000000
 CONFIG ?= config/local.yaml
 
-.PHONY: help run test check simulate bench references image cluster cluster-down
+.PHONY: help run test check simulate bench references image cluster cluster-down upstream-e2e
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 run: ## Build, and start Drowse with two demo agents; Ctrl-C ends all
 	@scripts/run $(CONFIG)
@@ -34,6 +34,9 @@ cluster: ## Start a Kubernetes cluster on this machine, with Agent Sandboxes and
 
 cluster-down: ## End that cluster
 	cargo run --locked --quiet --package drowse-cluster -- down
+
+upstream-e2e: ## Run Agent Sandbox's own end-to-end tests on a real cluster, with Drowse beside them (root)
+	@TESTS=$(TESTS) scripts/upstream-e2e
 
 references: ## Write the generated references anew
 	mkdir -p docs
