@@ -278,3 +278,6 @@ fn ended(status: &Status) -> End {
         code => End::Failed(format!("status {code}: {}", status.message)),
     }
 }
+
+#[cfg(test)]
+mod tests;
