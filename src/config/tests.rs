@@ -120,12 +120,12 @@ fn a_full_file_is_read_to_the_last_key() {
 fn a_file_without_content_says_what_it_needs() {
     for text in ["", "\n", "# nothing\n", "---\n"] {
         assert!(
-            problems(text)[0].ends_with("write at least backend: with process: and agents below"),
+            problems(text)[0].ends_with("write at least backend: with process: or kubernetes: below"),
             "{text:?}"
         );
     }
     assert_eq!(problems("suspend: on\n"), ["1:1 : the key backend is missing; write backend: … here"]);
-    let advice = "no kind of backend is named; write process: with a list of agents below";
+    let advice = "no kind of backend is named; write process: with a list of agents below, or kubernetes: {}";
     assert_eq!(problems("backend: {}\n"), [format!("1:1 backend: {advice}")]);
     assert_eq!(problems("backend: {process: }\n"), [format!("1:11 backend.process: {advice}")]);
 }

@@ -4,9 +4,11 @@
 
 mod cli;
 mod collide;
+mod demo;
 mod front_door;
 mod process;
 mod reload;
+mod sdk;
 mod sleep_and_wake;
 mod storm;
 mod style;

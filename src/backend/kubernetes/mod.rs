@@ -103,6 +103,8 @@ pub async fn connect(options: &Options) -> Result<Client, ConnectError> {
         None => Config::infer().await?,
     };
     config.connect_timeout = Some(CONNECT_LIMIT);
+    // The core repeats what failed, and knows whether it is still wanted.
+    config.default_retry = false;
     Ok(Client::try_from(config)?)
 }
 
