@@ -78,12 +78,12 @@ fn respond(answer: Answer) -> Response<BoxBody<Bytes, Infallible>> {
         Answer::Object(status, object) => (status, Full::new(Bytes::from(object.to_string())).boxed()),
         Answer::Lines(lines) => {
             let lines: Vec<_> = lines.iter().map(line).collect();
-            (200, StreamBody::new(stream::iter(lines)).boxed())
+            (200, BodyExt::boxed(StreamBody::new(stream::iter(lines))))
         }
         Answer::Silence(lines) => {
             let lines: Vec<_> = lines.iter().map(line).collect();
             let silence = futures_util::StreamExt::chain(stream::iter(lines), stream::pending());
-            (200, StreamBody::new(silence).boxed())
+            (200, BodyExt::boxed(StreamBody::new(silence)))
         }
     };
     Response::builder().status(status).header("content-type", "application/json").body(body).unwrap()
