@@ -9,6 +9,7 @@ use hyper::body::Incoming;
 use serde_json::{Value, json};
 
 use super::bodies::{self, Body, Checksum};
+use super::relay;
 use super::route::{PATHS, Route, RouteError};
 use super::serve::Agent;
 
@@ -28,7 +29,7 @@ pub(super) async fn answer(agent: &Agent, request: Request<Incoming>) -> Result<
     if route != Ok(Route::Health) {
         agent.count_request();
     }
-    if !route.as_ref().is_ok_and(|route| route.takes_body()) {
+    if !route.as_ref().is_ok_and(Route::takes_body) {
         // Left unread, it would cost the connection, and a caller still writing might miss the answer.
         checksum(&mut body).await?;
     }
@@ -40,6 +41,9 @@ pub(super) async fn answer(agent: &Agent, request: Request<Incoming>) -> Result<
         Ok(Route::Echo) => json_answer(StatusCode::OK, &echo(&head)),
         Ok(Route::EchoBody) => echo_body(&head.headers, body),
         Ok(Route::Health) => text("ok\n"),
+        Ok(Route::Relay(to)) => relay::relay(&to).await.unwrap_or_else(|error| {
+            json_answer(StatusCode::BAD_GATEWAY, &json!({"error": error.to_string()}))
+        }),
         Ok(Route::Requests) => json_answer(StatusCode::OK, &json!({"requests": agent.requests()})),
         Ok(Route::Slow { length, every }) => {
             with_type("text/plain", bodies::streamed(bodies::slow(length, every)))

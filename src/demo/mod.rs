@@ -5,6 +5,7 @@
 
 mod bodies;
 mod handlers;
+mod relay;
 mod route;
 mod serve;
 mod state;

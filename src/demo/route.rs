@@ -10,7 +10,7 @@ use http::{StatusCode, Uri};
 use crate::units::{HumanDuration, Written as _};
 
 /// Every path, as the answer to an unknown one lists them.
-pub(super) const PATHS: [&str; 12] = [
+pub(super) const PATHS: [&str; 13] = [
     "/",
     "/bytes/<n>",
     "/close",
@@ -18,6 +18,7 @@ pub(super) const PATHS: [&str; 12] = [
     "/echo",
     "/echo/body",
     "/healthz",
+    "/relay?to=http://<host>:<port>/<path>",
     "/requests",
     "/slow?for=10s&every=1s",
     "/sse?every=1s&count=5",
@@ -31,7 +32,7 @@ const MAX_COUNT: u32 = 100_000;
 const MAX_BYTES: u64 = 1 << 30;
 
 /// What is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Route {
     State,
     Bytes(u64),
@@ -40,6 +41,7 @@ pub(super) enum Route {
     Echo,
     EchoBody,
     Health,
+    Relay(Uri),
     Requests,
     Slow { length: Duration, every: Duration },
     Events { every: Duration, count: u32 },
@@ -67,6 +69,7 @@ impl Route {
             "/echo" => Ok(Self::Echo),
             "/echo/body" => Ok(Self::EchoBody),
             "/healthz" => Ok(Self::Health),
+            "/relay" => query.target().map(Self::Relay),
             "/requests" => Ok(Self::Requests),
             "/slow" => Ok(Self::Slow { length: query.duration("for", 10)?, every: query.every()? }),
             "/sse" => Ok(Self::Events { every: query.every()?, count: query.count()? }),
@@ -88,12 +91,12 @@ impl Route {
     }
 
     /// Whether the answer is made from the body of the request, or must not wait for it.
-    pub(super) fn takes_body(self) -> bool {
+    pub(super) fn takes_body(&self) -> bool {
         matches!(self, Self::EchoBody | Self::Upload | Self::Close | Self::Crash)
     }
 }
 
-/// The query of a target. The first of several parameters with one name counts.
+/// The query of a target, as it is written. The first of several parameters with one name counts.
 struct Query<'a>(&'a str);
 
 impl Query<'_> {
@@ -117,6 +120,16 @@ impl Query<'_> {
                 Err(RouteError::Invalid("every: this is too short; write at least 10ms".into()))
             }
             every => Ok(every),
+        }
+    }
+
+    fn target(&self) -> Result<Uri, RouteError> {
+        let text = self.get("to").unwrap_or_default();
+        match text.parse::<Uri>() {
+            Ok(uri) if uri.scheme_str() == Some("http") && uri.host().is_some() => Ok(uri),
+            _ => {
+                Err(RouteError::Invalid(format!("to is {text:?}; write an http:// URL without an ampersand")))
+            }
         }
     }
 
@@ -157,6 +170,7 @@ mod tests {
             ("/sse", Route::Events { every: secs(1), count: 5 }),
             ("/sse?count=100000", Route::Events { every: secs(1), count: 100_000 }),
             ("/bytes/1073741824", Route::Bytes(MAX_BYTES)),
+            ("/relay?to=http://b.x:81/y?z=1", Route::Relay(Uri::from_static("http://b.x:81/y?z=1"))),
             ("/status/404", Route::Status(StatusCode::NOT_FOUND)),
             ("/status/599", Route::Status(StatusCode::from_u16(599).unwrap())),
         ];
@@ -178,6 +192,8 @@ mod tests {
                 "/bytes/1073741825",
                 r#"the number of bytes is "1073741825"; write a whole number from 0 to 1073741824"#,
             ),
+            ("/relay", r#"to is ""; write an http:// URL without an ampersand"#),
+            ("/relay?to=/x", r#"to is "/x"; write an http:// URL without an ampersand"#),
             ("/status/101", r#"the status is "101"; write a whole number from 200 to 599"#),
             ("/status/ok", r#"the status is "ok"; write a whole number from 200 to 599"#),
         ];
@@ -189,7 +205,12 @@ mod tests {
     #[test]
     fn every_listed_path_exists_and_others_do_not() {
         for path in PATHS {
-            let target = path.replace("<n>", "1").replace("<code>", "200");
+            let target = path
+                .replace("<n>", "1")
+                .replace("<code>", "200")
+                .replace('<', "")
+                .replace(":port>", ":80")
+                .replace('>', "");
             assert!(route(&target).is_ok(), "{target}");
         }
         for path in ["/nope", "/echo/", "/healthz/", "/bytes", "/statuses/200"] {

@@ -4,6 +4,7 @@
 
 mod cli;
 mod collide;
+mod deploy;
 mod front_door;
 mod process;
 mod reload;
