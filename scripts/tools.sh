@@ -22,6 +22,14 @@ need() {
   "${as_root[@]}" apt-get install -y -qq --no-install-recommends "$2" >&2 || die "failed to install $2"
 }
 
+# need_python: Python 3.11 or newer, with virtual environments.
+need_python() {
+  need python3 python3
+  python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || die "Python 3.11 or newer is missing; install it"
+  # Debian has them in a package of their own. A command that is never there makes `need` install it.
+  python3 -c 'import ensurepip, venv' 2>/dev/null || need "python3 -m venv" python3-venv
+}
+
 # need_rust: cargo, and the components that the checks use.
 need_rust() {
   command -v cargo >/dev/null || die "cargo is missing; install Rust first (rustup.rs says how)"
@@ -32,6 +40,11 @@ need_rust() {
     command -v rustup >/dev/null || die "cargo $part is missing; install it as you have installed Rust"
     rustup component add "${part/#fmt/rustfmt}" >&2 || die "failed to install cargo $part"
   done
+}
+
+# need_go: what the parts of a test cluster are built with.
+need_go() {
+  command -v go >/dev/null || die "go is missing; install Go 1.26 or newer first (go.dev/doc/install says how)"
 }
 
 # cargo_tool NAME VERSION: leaves its path in $tool.

@@ -9,14 +9,16 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Access, Api, ConfigBoard, Fleet};
+use crate::backend::kubernetes::token_review::TokenReviews;
 use crate::backend::kubernetes::{self, KubernetesBackend};
 use crate::backend::process::{AgentSpec, ProcessBackend};
 use crate::backend::{self, Profile};
 use crate::config::watch::Watch;
-use crate::config::{self, Backend, Config, FindBy, Program};
+use crate::config::{self, Auth, Backend, Config, FindBy, Program};
 use crate::engine::Engine;
 use crate::metrics::Metrics;
 use crate::open_files;
+use crate::proxy::auth::Remembering;
 use crate::proxy::{FrontDoor, Settings, Style};
 use crate::telemetry::LogControl;
 use crate::time::Clock;
@@ -27,7 +29,7 @@ pub async fn run(config: Config, access: Access, log: LogControl) -> anyhow::Res
     let app = App::new(&config).await?;
     let health = listen(config.health.listen, "health.listen").await?;
     let admin = listen(config.admin.listen, "admin.listen").await?;
-    let door = FrontDoor::bind(Arc::clone(&app.settings), Arc::clone(&app.engine), Arc::clone(&app.metrics))?;
+    let door = app.front_door(&config.front_door.auth)?;
     tracing::info!(front_door = %door.address(), health = %config.health.listen, admin = %config.admin.listen, "listening");
 
     let servers = CancellationToken::new();
@@ -110,6 +112,19 @@ impl App {
             Engine::new(runner.backend(), config.rules.clone(), &config.limits, Arc::clone(&metrics), clock);
         let settings = Arc::new(ArcSwap::from_pointee(settings(config)));
         Ok(Self { engine, runner, settings, metrics, clock })
+    }
+
+    fn front_door(&self, auth: &Auth) -> anyhow::Result<FrontDoor> {
+        let door =
+            FrontDoor::bind(Arc::clone(&self.settings), Arc::clone(&self.engine), Arc::clone(&self.metrics))?;
+        let Auth::TokenReview { audiences, cache_for } = auth else { return Ok(door) };
+        let Runner::Kubernetes(backend) = &self.runner else {
+            // The configuration was checked for this; an open front door must not come of a mistake there.
+            anyhow::bail!("front_door.auth: token_review needs backend.kubernetes");
+        };
+        let reviews = Arc::new(TokenReviews::new(backend.client(), audiences.clone()));
+        let remembering = Remembering::new(reviews, *cache_for, self.clock, Arc::clone(&self.metrics));
+        Ok(door.authenticated_by(Arc::new(remembering)))
     }
 
     /// Applies every good change of the file from now on, until the result is dropped.
@@ -205,6 +220,7 @@ fn settings(config: &Config) -> Settings {
         domain: door.domain.clone(),
         find_by: door.find_by.iter().map(style).collect(),
         path_prefix: door.path_prefix.clone(),
+        loopback_pod_ip: matches!(config.backend, Backend::Process(_)),
         cluster_domain: door.cluster_domain.clone(),
         head_timeout: door.head_timeout,
         idle_connection_timeout: door.idle_connection_timeout,

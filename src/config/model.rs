@@ -93,6 +93,8 @@ pub struct FrontDoor {
     pub listen: SocketAddr,
     /// The domain below which agents are found; lower case.
     pub domain: String,
+    /// Whom it lets in.
+    pub auth: Auth,
     /// The ways to name an agent; at least one, none twice.
     pub find_by: Vec<FindBy>,
     /// Begins with a slash and does not end with one. There exactly if `find_by` has [`FindBy::Path`].
@@ -109,6 +111,20 @@ pub struct FrontDoor {
     pub max_connections: usize,
     /// For requests in flight at the end. May be zero.
     pub drain_timeout: Duration,
+}
+
+/// Whom the front door lets in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Auth {
+    /// Everybody.
+    None,
+    /// Whose token the API server accepts. Only with [`Backend::Kubernetes`].
+    TokenReview {
+        /// Audiences, none of them empty; an empty list stands for the API server's own.
+        audiences: Vec<String>,
+        /// How long an accepted token is accepted without asking again. Not zero.
+        cache_for: Duration,
+    },
 }
 
 /// Health checks and metrics.

@@ -2,6 +2,7 @@
 //! the checks that need more than one value.
 
 mod agents;
+mod auth;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -27,7 +28,8 @@ pub(super) fn resolve(file: raw::File, document: &Document<'_, '_>, path: PathBu
     let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
     check_listens(&file, document);
     check_limits(&file.limits, document);
-    let base = built_in(file.backend.kubernetes.is_some());
+    let on_cluster = file.backend.kubernetes.is_some();
+    let base = built_in(on_cluster);
     // Processes of this machine are never out of sight.
     let trust_stale_for =
         file.backend.kubernetes.as_ref().map_or(Duration::MAX, |raw| raw.trust_stale_for.get());
@@ -35,7 +37,7 @@ pub(super) fn resolve(file: raw::File, document: &Document<'_, '_>, path: PathBu
     Some(Config {
         path,
         backend: backend?,
-        front_door: front_door(file.front_door, document),
+        front_door: front_door(file.front_door, on_cluster, document),
         health: Health { listen: file.health.listen.0 },
         admin: admin(file.admin, document, &folder),
         held_body_bytes: to_usize(file.limits.held_body.get()),
@@ -135,7 +137,7 @@ fn check_limits(limits: &raw::Limits, document: &Document<'_, '_>) {
     }
 }
 
-fn front_door(raw: raw::FrontDoor, document: &Document<'_, '_>) -> FrontDoor {
+fn front_door(raw: raw::FrontDoor, on_cluster: bool, document: &Document<'_, '_>) -> FrontDoor {
     let report = |key, message: String| document.report(&[Key("front_door"), Key(key)], message);
     for (index, way) in raw.find_by.iter().enumerate() {
         if raw.find_by[..index].contains(way) {
@@ -159,6 +161,7 @@ fn front_door(raw: raw::FrontDoor, document: &Document<'_, '_>) -> FrontDoor {
     FrontDoor {
         listen: raw.listen.0,
         domain: raw.domain.0,
+        auth: auth::check_auth(on_cluster, raw.auth, raw.token_review, document),
         find_by: raw.find_by,
         path_prefix: raw.path_prefix.map(|prefix| prefix.0),
         cluster_domain: raw.cluster_domain.0,

@@ -1,16 +1,18 @@
 //! Bodies that come bit by bit, made only as fast as the caller reads them, and the checksum of one that comes in.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::stream::{self, Stream, StreamExt as _};
+use futures_util::stream::{self, Stream, StreamExt as _, TryStream, TryStreamExt as _};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::Frame;
 
-/// The body of an answer. Fails only when it is made from the body of a request that fails.
-pub(super) type Body = UnsyncBoxBody<Bytes, hyper::Error>;
+/// The body of an answer. Fails only when it is made from the body of a request or from a file that fails.
+pub(super) type Body = UnsyncBoxBody<Bytes, BodyError>;
+pub(super) type BodyError = Box<dyn Error + Send + Sync>;
 
 /// As many bytes as make a chunk that begins and ends with the pattern.
 const CHUNK: usize = PATTERN as usize * 256;
@@ -24,10 +26,18 @@ pub(super) fn full(content: impl Into<Bytes>) -> Body {
 
 /// A body of unknown length.
 pub(super) fn streamed(chunks: impl Stream<Item = Bytes> + Send + 'static) -> Body {
-    StreamBody::new(chunks.map(|chunk| Ok(Frame::data(chunk)))).map_err(never).boxed_unsync()
+    fallible(chunks.map(Ok::<_, Infallible>))
 }
 
-fn never(never: Infallible) -> hyper::Error {
+/// A body that may break off.
+pub(super) fn fallible<S>(chunks: S) -> Body
+where
+    S: TryStream<Ok = Bytes, Error: Into<BodyError>> + Send + 'static,
+{
+    StreamBody::new(chunks.map_ok(Frame::data).map_err(Into::into)).boxed_unsync()
+}
+
+fn never(never: Infallible) -> BodyError {
     match never {}
 }
 

@@ -1,16 +1,18 @@
 //! What the demo agent answers. Any method will do; hyper leaves the body away for HEAD.
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, TRAILER};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, TRAILER};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 
+use super::answers::{json_answer, of_length, text, with_type};
 use super::bodies::{self, Body, Checksum};
 use super::relay;
 use super::route::{PATHS, Route, RouteError};
+use super::runtime::Call;
 use super::serve::Agent;
 
 /// Why a request gets no answer. Ends the connection.
@@ -26,7 +28,7 @@ pub(super) enum Unanswered {
 pub(super) async fn answer(agent: &Agent, request: Request<Incoming>) -> Result<Response<Body>, Unanswered> {
     let (head, mut body) = request.into_parts();
     let route = Route::of(&head.uri);
-    if route != Ok(Route::Health) {
+    if !matches!(route, Ok(Route::Health | Route::Ready)) {
         agent.count_request();
     }
     if !route.as_ref().is_ok_and(Route::takes_body) {
@@ -35,7 +37,7 @@ pub(super) async fn answer(agent: &Agent, request: Request<Incoming>) -> Result<
     }
     Ok(match route {
         Ok(Route::State) => state(agent, &head.method),
-        Ok(Route::Bytes(length)) => bytes(length),
+        Ok(Route::Bytes(length)) => of_length(length, bodies::streamed(bodies::pattern(length))),
         Ok(Route::Close) => return Err(Unanswered::Asked),
         Ok(Route::Crash) => agent.crash().await,
         Ok(Route::Echo) => json_answer(StatusCode::OK, &echo(&head)),
@@ -44,13 +46,16 @@ pub(super) async fn answer(agent: &Agent, request: Request<Incoming>) -> Result<
         Ok(Route::Relay(to)) => relay::relay(&to).await.unwrap_or_else(|error| {
             json_answer(StatusCode::BAD_GATEWAY, &json!({"error": error.to_string()}))
         }),
+        Ok(Route::Ready) => ready(agent),
         Ok(Route::Requests) => json_answer(StatusCode::OK, &json!({"requests": agent.requests()})),
         Ok(Route::Slow { length, every }) => {
             with_type("text/plain", bodies::streamed(bodies::slow(length, every)))
         }
         Ok(Route::Events { every, count }) => events(bodies::streamed(bodies::events(every, count))),
         Ok(Route::Status(code)) => status(code),
-        Ok(Route::Upload) => upload(checksum(&mut body).await?),
+        Ok(Route::Checksum) => sum(checksum(&mut body).await?),
+        Ok(Route::Whoami) => json_answer(StatusCode::OK, &json!(agent.identity)),
+        Ok(Route::Runtime(call)) => agent.runtime.answer(call, &head, body).await,
         Err(error) => refusal(&error),
     })
 }
@@ -62,16 +67,25 @@ fn state(agent: &Agent, method: &Method) -> Response<Body> {
     {
         return json_answer(StatusCode::INTERNAL_SERVER_ERROR, &json!({"error": error.to_string()}));
     }
-    let state = file.state();
+    let (state, who) = (file.state(), &agent.identity);
     let answer = json!({
-        "agent": agent.key.to_string(),
-        "pid": agent.pid,
-        "boot": agent.boot,
+        "agent": who.agent,
+        "pid": who.pid,
+        "boot": who.boot,
         "starts": state.starts,
         "visits": state.visits,
-        "message": format!("Hello, this is {}: visit {}, start {}.", agent.key, state.visits, state.starts),
+        "message": format!("Hello, this is {}: visit {}, start {}.", who.agent, state.visits, state.starts),
     });
     json_answer(StatusCode::OK, &answer)
+}
+
+fn ready(agent: &Agent) -> Response<Body> {
+    if agent.is_ready() {
+        return text("ready\n");
+    }
+    let mut response = text("not ready yet\n");
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    response
 }
 
 /// The request as it arrived: the target byte for byte, names in lower case, in the order of the first of each.
@@ -88,7 +102,7 @@ fn echo(head: &Parts) -> Value {
 
 /// Keeps `Trailer`, since hyper sends only trailers that were announced, and only to callers with `TE: trailers`.
 fn echo_body(headers: &HeaderMap, body: Incoming) -> Response<Body> {
-    let mut response = Response::new(body.boxed_unsync());
+    let mut response = Response::new(body.map_err(Into::into).boxed_unsync());
     for name in [CONTENT_TYPE, TRAILER] {
         for value in headers.get_all(&name) {
             response.headers_mut().append(&name, value.clone());
@@ -108,14 +122,8 @@ async fn checksum(body: &mut Incoming) -> hyper::Result<Checksum> {
     Ok(sum)
 }
 
-fn upload(sum: Checksum) -> Response<Body> {
+fn sum(sum: Checksum) -> Response<Body> {
     json_answer(StatusCode::OK, &json!({"bytes": sum.bytes, "checksum": format!("{:016x}", sum.hash)}))
-}
-
-fn bytes(length: u64) -> Response<Body> {
-    let mut response = with_type("application/octet-stream", bodies::streamed(bodies::pattern(length)));
-    response.headers_mut().insert(CONTENT_LENGTH, length.into());
-    response
 }
 
 fn events(body: Body) -> Response<Body> {
@@ -135,23 +143,10 @@ fn status(code: StatusCode) -> Response<Body> {
 fn refusal(error: &RouteError) -> Response<Body> {
     let message = error.to_string();
     match error {
-        RouteError::Unknown => json_answer(StatusCode::NOT_FOUND, &json!({"error": message, "paths": PATHS})),
+        RouteError::Unknown => {
+            let paths = [&PATHS[..], &Call::PATHS].concat();
+            json_answer(StatusCode::NOT_FOUND, &json!({"error": message, "paths": paths}))
+        }
         RouteError::Invalid(_) => json_answer(StatusCode::BAD_REQUEST, &json!({"error": message})),
     }
-}
-
-fn json_answer(status: StatusCode, value: &Value) -> Response<Body> {
-    let mut response = with_type("application/json", bodies::full(format!("{value}\n")));
-    *response.status_mut() = status;
-    response
-}
-
-fn text(content: impl Into<Bytes>) -> Response<Body> {
-    with_type("text/plain", bodies::full(content))
-}
-
-fn with_type(content_type: &'static str, body: Body) -> Response<Body> {
-    let mut response = Response::new(body);
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    response
 }

@@ -1,12 +1,15 @@
 //! The demo agent: a small stateful agent for trying Drowse and for its tests, and an example of one.
 //!
 //! What Drowse asks of an agent is here: listen soon after the start, keep on disk what must survive, end at
-//! SIGTERM. The rest are paths that behave in ways a front door must cope with.
+//! SIGTERM. The rest are paths that behave in ways a front door must cope with, and the runtime API of agent-sandbox.
 
+mod answers;
 mod bodies;
 mod handlers;
+mod identity;
 mod relay;
 mod route;
+mod runtime;
 mod serve;
 mod state;
 #[cfg(test)]
@@ -22,6 +25,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::agent::AgentKey;
 use crate::time::Clock;
 use crate::units::{HumanDuration, Written as _};
+use identity::Identity;
+use runtime::Runtime;
 use serve::Agent;
 use state::StateFile;
 
@@ -35,14 +40,27 @@ pub struct Args {
     #[arg(long, default_value = "127.0.0.1")]
     pub host: IpAddr,
     /// How long to wait before listening
-    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = HumanDuration::read)]
+    #[arg(long, visible_alias = "listen-after", value_name = "DURATION", default_value = "0s", value_parser = HumanDuration::read)]
     pub start_delay: HumanDuration,
+    /// How long `/readyz` answers 503 once it listens
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = HumanDuration::read)]
+    pub ready_after: HumanDuration,
+    /// How long to go on after SIGTERM
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = HumanDuration::read)]
+    pub stop_after: HumanDuration,
     /// Fail this many starts, counted from the first in the state file
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub fail_starts: u64,
     /// Where to keep what survives a restart
     #[arg(long, value_name = "FILE", default_value = "state.json")]
     pub state_file: PathBuf,
+    /// The folder whose files callers read and write, made if there is none [default: `files` beside the state file]
+    #[arg(long, value_name = "FOLDER")]
+    pub files: Option<PathBuf>,
+    /// Let callers run every program of this machine by `POST /execute`, and not only the built-in echo, cat FILE,
+    /// pwd, true and false
+    #[arg(long)]
+    pub run_programs: bool,
     /// The namespace it shows
     #[arg(long, env = "DROWSE_AGENT_NAMESPACE", default_value = "default")]
     pub namespace: String,
@@ -51,7 +69,8 @@ pub struct Args {
     pub name: String,
 }
 
-/// Runs until SIGTERM or SIGINT, which end it at once and are no error.
+/// Runs until SIGTERM, which ends it after the time that was asked for, or SIGINT, which ends it at once. Neither is
+/// an error.
 ///
 /// An error means exit status 1, and its text belongs on stderr: the state file or the address cannot be used, or
 /// the agent was asked to fail or to crash.
@@ -60,7 +79,10 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("failed to wait for SIGINT")?;
     tokio::select! {
         crashed = live(&args) => crashed,
-        _ = terminate.recv() => Ok(()),
+        () = async {
+            terminate.recv().await;
+            tokio::time::sleep(args.stop_after.get()).await;
+        } => Ok(()),
         _ = interrupt.recv() => Ok(()),
     }
 }
@@ -82,13 +104,16 @@ async fn start(args: &Args) -> anyhow::Result<(TcpListener, serve::Shared)> {
     if start <= args.fail_starts {
         bail!("asked to fail: start {start} of the first {}", args.fail_starts);
     }
+    let files = args.files.clone().unwrap_or_else(|| args.state_file.with_file_name("files"));
+    let runtime = Runtime::new(&files, args.run_programs)?;
     tokio::time::sleep(args.start_delay.get()).await;
     let listener = TcpListener::bind((args.host, args.port)).await.with_context(|| {
         format!("failed to listen on {} port {}; choose another with --port", args.host, args.port)
     })?;
     let key = AgentKey::new(args.namespace.as_str(), args.name.as_str());
     let address = listener.local_addr().context("failed to read the address")?;
-    let agent = Agent::new(key, state, &clock);
-    eprintln!("demo agent {} listens on {address}, start {start}, pid {}", agent.key, agent.pid);
+    let identity = Identity::new(&key, &clock);
+    eprintln!("demo agent {key} listens on {address}, start {start}, pid {}", identity.pid);
+    let agent = Agent::new(identity, runtime, state, clock, args.ready_after.get());
     Ok((listener, agent))
 }

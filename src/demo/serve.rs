@@ -12,8 +12,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore};
 
 use super::handlers;
+use super::identity::Identity;
+use super::runtime::Runtime;
 use super::state::StateFile;
-use crate::agent::AgentKey;
 use crate::time::{Clock, Moment};
 
 /// A caller may take this long for the head of a request, and leave a connection unused for as long.
@@ -28,22 +29,39 @@ pub(super) type Shared = Arc<Agent>;
 
 /// One life of the agent.
 pub(super) struct Agent {
-    pub(super) key: AgentKey,
-    pub(super) pid: u32,
-    /// Differs from life to life.
-    pub(super) boot: String,
+    pub(super) identity: Identity,
+    pub(super) runtime: Runtime,
     /// Held while the file is written: a few microseconds.
     pub(super) state: Mutex<StateFile>,
+    clock: Clock,
+    ready: Moment,
     requests: AtomicU64,
     crash: Notify,
 }
 
 impl Agent {
-    pub(super) fn new(key: AgentKey, state: StateFile, clock: &Clock) -> Shared {
-        let pid = std::process::id();
-        let boot = format!("{pid:x}-{:x}", clock.wall(Moment::START).as_microsecond());
-        let state = Mutex::new(state);
-        Arc::new(Self { key, pid, boot, state, requests: AtomicU64::new(0), crash: Notify::new() })
+    /// It is ready this long from now.
+    pub(super) fn new(
+        identity: Identity,
+        runtime: Runtime,
+        state: StateFile,
+        clock: Clock,
+        ready_after: Duration,
+    ) -> Shared {
+        Arc::new(Self {
+            identity,
+            runtime,
+            state: Mutex::new(state),
+            clock,
+            ready: clock.now() + ready_after,
+            requests: AtomicU64::new(0),
+            crash: Notify::new(),
+        })
+    }
+
+    /// Whether it says that it is.
+    pub(super) fn is_ready(&self) -> bool {
+        self.clock.now() >= self.ready
     }
 
     /// Adds a request to the count.

@@ -30,19 +30,23 @@ fn args(dir: &TempDir, more: &[&str]) -> Args {
 }
 
 /// A running agent. Ends when dropped, as its process would.
-struct Running {
-    address: std::net::SocketAddr,
+pub(super) struct Running {
+    pub(super) address: std::net::SocketAddr,
     task: JoinHandle<()>,
 }
 
 impl Running {
-    async fn start(dir: &TempDir) -> Self {
-        let (listener, agent) = start(&args(dir, &[])).await.unwrap();
+    pub(super) async fn start(dir: &TempDir) -> Self {
+        Self::start_with(dir, &[]).await
+    }
+
+    pub(super) async fn start_with(dir: &TempDir, more: &[&str]) -> Self {
+        let (listener, agent) = start(&args(dir, more)).await.unwrap();
         let address = listener.local_addr().unwrap();
         Self { address, task: tokio::spawn(serve::serve(listener, agent)) }
     }
 
-    async fn send<B>(&self, request: Request<B>) -> hyper::Result<Response<Incoming>>
+    pub(super) async fn send<B>(&self, request: Request<B>) -> hyper::Result<Response<Incoming>>
     where
         B: Body<Data = Bytes, Error = std::convert::Infallible> + Send + 'static,
     {
@@ -52,12 +56,12 @@ impl Running {
         sender.send_request(request).await
     }
 
-    async fn call(&self, method: &str, path: &str) -> (u16, HeaderMap, String) {
+    pub(super) async fn call(&self, method: &str, path: &str) -> (u16, HeaderMap, String) {
         let request = Request::builder().method(method).uri(path).header("host", "x").body(Empty::new());
         read(self.send(request.unwrap()).await.unwrap()).await
     }
 
-    async fn json(&self, path: &str) -> Value {
+    pub(super) async fn json(&self, path: &str) -> Value {
         serde_json::from_str(&self.call("GET", path).await.2).unwrap()
     }
 }
@@ -68,7 +72,7 @@ impl Drop for Running {
     }
 }
 
-async fn read(response: Response<Incoming>) -> (u16, HeaderMap, String) {
+pub(super) async fn read(response: Response<Incoming>) -> (u16, HeaderMap, String) {
     let (head, body) = response.into_parts();
     let text = String::from_utf8_lossy(&body.collect().await.unwrap().to_bytes()).into_owned();
     (head.status.as_u16(), head.headers, text)
@@ -203,10 +207,10 @@ async fn an_echoed_body_comes_back_while_it_is_sent_with_its_trailers() {
 async fn an_upload_is_counted_and_summed() {
     let dir = TempDir::new().unwrap();
     let agent = Running::start(&dir).await;
-    let request = Request::post("/upload").body(Full::from("foobar")).unwrap();
+    let request = Request::post("/checksum").body(Full::from("foobar")).unwrap();
     let (_, _, text) = read(agent.send(request).await.unwrap()).await;
     assert_eq!(text, "{\"bytes\":6,\"checksum\":\"85944171f73967e8\"}\n");
-    let request = Request::post("/upload").body(Full::from(vec![7; 5 << 20])).unwrap();
+    let request = Request::post("/checksum").body(Full::from(vec![7; 5 << 20])).unwrap();
     let (_, _, text) = read(agent.send(request).await.unwrap()).await;
     assert!(text.starts_with("{\"bytes\":5242880,"), "{text}");
 }
@@ -247,7 +251,7 @@ async fn a_status_is_sent_as_asked_and_without_a_body_where_there_can_be_none() 
 async fn head_is_answered_like_get_but_without_a_body() {
     let dir = TempDir::new().unwrap();
     let agent = Running::start(&dir).await;
-    for path in ["/", "/echo", "/slow?for=1h", "/sse", "/upload", "/bytes/1000", "/healthz", "/requests"] {
+    for path in ["/", "/echo", "/slow?for=1h", "/sse", "/checksum", "/bytes/1000", "/healthz", "/requests"] {
         let (status, _, text) = agent.call("HEAD", path).await;
         assert_eq!((status, text.as_str()), (200, ""), "{path}");
     }
@@ -283,6 +287,7 @@ async fn requests_are_counted_but_not_health_checks() {
     let dir = TempDir::new().unwrap();
     let agent = Running::start(&dir).await;
     assert_eq!(agent.call("GET", "/healthz").await.2, "ok\n");
+    assert_eq!(agent.call("GET", "/readyz").await.2, "ready\n");
     agent.call("GET", "/nope").await;
     assert_eq!(agent.json("/requests").await, json!({"requests": 2}), "the one that asks is one of them");
 }
@@ -295,4 +300,35 @@ async fn wrong_requests_are_told_what_to_write() {
     assert!(status == 404 && text.contains("\"/echo/body\""), "{status} {text}");
     let (status, _, text) = agent.call("GET", "/slow?for=3").await;
     assert!(status == 400 && text.contains("write 3s"), "{status} {text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_ready_only_after_its_time_but_alive_before() {
+    let dir = TempDir::new().unwrap();
+    let (_listener, agent) =
+        start(&args(&dir, &["--start-delay", "1h", "--ready-after", "2s"])).await.unwrap();
+    tokio::time::advance(Duration::from_millis(1_999)).await;
+    assert!(!agent.is_ready());
+    tokio::time::advance(Duration::from_millis(1)).await;
+    assert!(agent.is_ready());
+}
+
+#[tokio::test]
+async fn while_it_is_not_ready_a_readiness_probe_fails_and_a_health_check_does_not() {
+    let dir = TempDir::new().unwrap();
+    let agent = Running::start_with(&dir, &["--ready-after", "1h"]).await;
+    assert_eq!(agent.call("GET", "/readyz").await.0, 503);
+    assert_eq!(agent.call("GET", "/healthz").await.0, 200);
+    assert_eq!(agent.call("GET", "/").await.0, 200);
+}
+
+#[tokio::test]
+async fn it_tells_who_answers() {
+    let dir = TempDir::new().unwrap();
+    let agent = Running::start(&dir).await;
+    let who = agent.json("/whoami").await;
+    assert_eq!((&who["agent"], &who["pid"]), (&json!("default/echo"), &json!(std::process::id())));
+    assert_eq!(who["hostname"], std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap().trim_end());
+    assert!(who.get("pod_name").is_some() && who.get("pod_uid").is_some(), "{who}");
+    assert_eq!(agent.json("/").await["visits"], 1, "asking is no visit");
 }

@@ -11,6 +11,9 @@ use super::{Engine, Slot};
 /// How long an operator's suspension may take to be written or given up.
 const SETTLED_WITHIN: Duration = Duration::from_secs(20);
 
+/// How often an operator's suspension is tried when others change the object at the same time.
+const SUSPEND_ATTEMPTS: usize = 5;
+
 /// Why a command was not carried out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
@@ -60,15 +63,21 @@ impl Engine {
         if let Some(obstacle) = &slot.policy().obstacle {
             return Err(CommandError::Refused { detail: obstacle.to_string() });
         }
-        self.handle(&slot, Event::SuspendNow(by));
-        if !is_draining(&slot) && !is_suspended(&slot, by) {
-            let detail = self.view(&slot).reason;
-            return Err(CommandError::Busy { detail });
-        }
-        let settled = wait_until(&slot, |slot| !is_draining(slot));
-        let done = tokio::time::timeout(SETTLED_WITHIN, settled).await.is_ok() && is_suspended(&slot, by);
-        if done {
-            return Ok(());
+        let until = tokio::time::Instant::now() + SETTLED_WITHIN;
+        // Anybody's change of the object, and be it of its status, makes the write fail.
+        for _ in 0..SUSPEND_ATTEMPTS {
+            self.handle(&slot, Event::SuspendNow(by));
+            if !is_draining(&slot) && !is_suspended(&slot, by) {
+                let detail = self.view(&slot).reason;
+                return Err(CommandError::Busy { detail });
+            }
+            let settled = wait_until(&slot, |slot| !is_draining(slot));
+            if tokio::time::timeout_at(until, settled).await.is_err() {
+                break;
+            }
+            if is_suspended(&slot, by) {
+                return Ok(());
+            }
         }
         Err(CommandError::Refused {
             detail: format!("the suspension was given up; {}", self.view(&slot).reason),

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::agent::AgentKey;
+use crate::agent::{AgentKey, AgentUid};
 use crate::backend::Profile;
 use crate::lifecycle::{Entry, Gate, Machine};
 use crate::policy::Policy;
@@ -80,6 +80,11 @@ impl Slot {
     /// What the backend says about it.
     pub fn profile(&self) -> Arc<Profile> {
         self.profile.load_full()
+    }
+
+    /// The identity of its object; `None` while that has not been seen. Takes the lock.
+    pub fn uid(&self) -> Option<AgentUid> {
+        self.machine.lock().agent().map(|agent| agent.uid.clone())
     }
 
     /// Its gate.

@@ -133,7 +133,7 @@ pub enum Abandoned {
     Demand,
     /// Another replica objected or did not answer.
     Veto,
-    /// The object was changed by somebody else.
+    /// The object was changed by somebody else, if only its status.
     Conflict,
     /// The write was refused for good.
     Refused,

@@ -45,6 +45,36 @@ impl Label for RequestOutcome {
     }
 }
 
+/// What was decided about a caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AuthOutcome {
+    /// It may call.
+    Allowed,
+    /// It sent no token, or one that is nobody's (401).
+    Unauthenticated,
+    /// Its token is somebody's who may not call (403).
+    Forbidden,
+    /// Nobody could be asked (503).
+    Unreviewed,
+}
+
+impl Label for AuthOutcome {
+    const ALL: &'static [Self] = &[Self::Allowed, Self::Unauthenticated, Self::Forbidden, Self::Unreviewed];
+
+    fn index(self) -> usize {
+        self as usize
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Unauthenticated => "unauthenticated",
+            Self::Forbidden => "forbidden",
+            Self::Unreviewed => "unreviewed",
+        }
+    }
+}
+
 /// A bound that was hit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Bound {
@@ -60,11 +90,20 @@ pub enum Bound {
     Head,
     /// A start had to wait for its turn.
     Starts,
+    /// A caller's token had to wait for its turn to be reviewed.
+    TokenReviews,
 }
 
 impl Label for Bound {
-    const ALL: &'static [Self] =
-        &[Self::HeldPerAgent, Self::Held, Self::HeldBytes, Self::Connections, Self::Head, Self::Starts];
+    const ALL: &'static [Self] = &[
+        Self::HeldPerAgent,
+        Self::Held,
+        Self::HeldBytes,
+        Self::Connections,
+        Self::Head,
+        Self::Starts,
+        Self::TokenReviews,
+    ];
 
     fn index(self) -> usize {
         self as usize
@@ -78,6 +117,7 @@ impl Label for Bound {
             Self::Connections => "connections",
             Self::Head => "head",
             Self::Starts => "starts",
+            Self::TokenReviews => "token_reviews",
         }
     }
 }
@@ -247,6 +287,7 @@ mod tests {
     #[test]
     fn every_label_value_stands_at_its_own_place() {
         every_value_stands_at_its_own_place::<RequestOutcome>();
+        every_value_stands_at_its_own_place::<AuthOutcome>();
         every_value_stands_at_its_own_place::<Bound>();
         every_value_stands_at_its_own_place::<Start>();
         every_value_stands_at_its_own_place::<HoldOutcome>();

@@ -13,7 +13,7 @@ use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, Registry, TextE
 
 use crate::lifecycle::{FailureClass, PhaseName, Refusal};
 use family::{By, Families};
-pub use labels::{Bound, RequestOutcome};
+pub use labels::{AuthOutcome, Bound, RequestOutcome};
 use labels::{Done, HoldOutcome, Label, Start};
 
 /// From the answer of a warm agent on the same node to a long job.
@@ -39,6 +39,7 @@ pub struct Metrics {
     requests: By<RequestOutcome, By<Start, IntCounter>>,
     request_seconds: By<Start, Histogram>,
     request_refusals: IntCounterVec,
+    authentications: By<AuthOutcome, IntCounter>,
     holds: By<HoldOutcome, IntCounter>,
     held_requests: IntGauge,
     held_body_bytes: IntGauge,
@@ -85,6 +86,11 @@ impl Metrics {
                 "Requests that Drowse answered itself, by reason.",
                 "reason",
                 &refusals,
+            ),
+            authentications: to.counter_by(
+                "drowse_authentications_total",
+                "Callers whose token was asked for (front_door.auth), by what was decided.",
+                "outcome",
             ),
             holds: to.counter_by(
                 "drowse_holds_total",
@@ -166,6 +172,11 @@ impl Metrics {
     /// The front door answered with one of its own refusals (`reason` is [`Refusal::as_str`] or a routing error).
     pub fn request_refused(&self, reason: &'static str) {
         self.request_refusals.with_label_values(&[reason]).inc();
+    }
+
+    /// It was decided whether a caller may call.
+    pub fn caller_authenticated(&self, outcome: AuthOutcome) {
+        self.authentications.get(outcome).inc();
     }
 
     /// A caller began to wait.

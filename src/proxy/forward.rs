@@ -11,6 +11,7 @@ use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 
+use crate::agent::AgentUid;
 use crate::engine::{Hold, Outcome, Permit, Slot};
 use crate::time::Moment;
 use crate::upstream::request_body::Progress;
@@ -43,6 +44,8 @@ pub(super) struct Call {
     pub(super) port: u16,
     /// How it waits, if it has to.
     pub(super) hold: Hold,
+    /// The object that the request is for; `None` if whatever has the name will do.
+    pub(super) uid: Option<AgentUid>,
     /// `Host` is replaced by the agent's address, as agent-sandbox's router does.
     pub(super) rewrites_host: bool,
     /// It waits for `100 Continue` before it sends its body.
@@ -67,6 +70,10 @@ pub(super) async fn forward(
             // In a box, so that the future of a warm request stays small.
             None => Box::pin(admit(door, &call.slot, call.hold, request.body_mut())).await?,
         };
+        // What has the name now may have come while the caller waited.
+        if call.uid.as_ref().is_some_and(|uid| *uid != permit.upstream().life.agent) {
+            return Err(Fault::AnotherUid);
+        }
         match attempt(door, call, permit, request).await? {
             Attempt::Answered(response) => return Ok(response),
             Attempt::Moved(unsent) => request = unsent,

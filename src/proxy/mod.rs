@@ -1,10 +1,11 @@
 //! The front door: takes callers' HTTP/1.1 requests and passes each to its agent, waking it if need be.
 //!
 //! `listener` accepts, `connection` serves one caller, `request` answers one request: `route` says where it goes,
-//! `activate` gets it in, `forward` sends it.
+//! `auth` whether it may, `activate` gets it in, `forward` sends it.
 
 mod activate;
 mod activity;
+pub mod auth;
 mod body;
 mod connection;
 pub mod error;
@@ -33,6 +34,7 @@ use crate::engine::Engine;
 use crate::metrics::Metrics;
 
 use activity::Activity;
+use auth::Authenticator;
 use stage::{Stage, Stages};
 
 pub use settings::{Settings, Style};
@@ -44,7 +46,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 pub struct FrontDoor {
     listener: TcpListener,
     address: SocketAddr,
-    door: Arc<Door>,
+    door: Door,
 }
 
 /// What all connections share.
@@ -52,6 +54,8 @@ struct Door {
     engine: Arc<Engine>,
     metrics: Arc<Metrics>,
     settings: Arc<ArcSwap<Settings>>,
+    /// Without one, whoever reaches the front door may call.
+    authenticator: Option<Arc<dyn Authenticator>>,
     stages: Stages,
     connections: AtomicUsize,
     connection_ended: Notify,
@@ -87,11 +91,19 @@ impl FrontDoor {
             engine,
             metrics,
             settings,
+            authenticator: None,
             stages: Stages::default(),
             connections: AtomicUsize::new(0),
             connection_ended: Notify::new(),
         };
-        Ok(Self { listener, address, door: Arc::new(door) })
+        Ok(Self { listener, address, door })
+    }
+
+    /// Lets in only whom this lets in.
+    #[must_use]
+    pub fn authenticated_by(mut self, authenticator: Arc<dyn Authenticator>) -> Self {
+        self.door.authenticator = Some(authenticator);
+        self
     }
 
     /// Where it listens: the port is the real one even where 0 was asked for.
@@ -103,6 +115,7 @@ impl FrontDoor {
     /// end within `drain_timeout`, and cuts the rest.
     pub async fn run(self, shutdown: CancellationToken) {
         let Self { listener, door, .. } = self;
+        let door = Arc::new(door);
         let connections = TaskTracker::new();
         tokio::select! {
             () = shutdown.cancelled() => {}

@@ -12,16 +12,16 @@ use hyper::body::Incoming;
 
 use crate::agent::AgentKey;
 use crate::engine::{Hold, Slot};
-use crate::metrics::RequestOutcome;
+use crate::metrics::{AuthOutcome, Metrics, RequestOutcome};
 use crate::policy::Policy;
 use crate::upstream::RequestBody;
 
+use super::auth::{self, Authenticator, Verdict};
 use super::body::{AnswerBody, Content, InFlight, Record};
 use super::error::{Fault, Form};
 use super::forward::{Call, forward};
 use super::headers::{self, Wants};
 use super::route::{self, Head, Route};
-use super::settings::Style;
 use super::{Caller, timing};
 
 /// Answers one request. Dropping the future is the caller leaving.
@@ -66,13 +66,21 @@ async fn answer(in_flight: &mut InFlight, request: Request<Incoming>) -> Result<
     let caller = Arc::clone(in_flight.caller());
     let (parts, incoming) = request.into_parts();
     let Some(route) = find(&caller, &parts)? else { return Ok(healthy().map(ours)) };
-    let form = if route.style == Style::Header { Form::Detail } else { Form::Problem };
+    let form = Form::of(route.style.is_of_the_router());
     let fail = |fault| Failure::new(fault, form, Some(route.agent.clone()));
 
+    if let Some(authenticator) = &caller.door.authenticator {
+        let token = auth::bearer(&parts.headers);
+        authenticate(authenticator.as_ref(), &caller.door.metrics, token).await.map_err(fail)?;
+    }
     let slot = caller.door.engine.slot(&route.agent).ok_or_else(|| fail(Fault::UnknownAgent))?;
     let policy = slot.policy();
     if !policy.route {
         return Err(fail(Fault::UnknownAgent));
+    }
+    // Read only for a caller that names one: this takes the agent's lock.
+    if route.uid.is_some() && slot.uid().is_some_and(|uid| Some(uid) != route.uid) {
+        return Err(fail(Fault::AnotherUid));
     }
     in_flight.record = Some(Record { outcome: RequestOutcome::Abandoned, cold: false });
     let expects = expects_continue(&parts, &incoming);
@@ -113,17 +121,45 @@ fn find(caller: &Caller, parts: &request::Parts) -> Result<Option<Route>, Failur
         return Err(Failure::new(Fault::Bad(detail.to_owned()), Form::Problem, None));
     }
     let found = route::find(&settings, head).map_err(|bad| {
-        let form = if bad.by_header { Form::Detail } else { Form::Problem };
+        let form = Form::of(bad.by_router);
         Failure::new(bad.into(), form, None)
     })?;
     match found {
         Some(route) => Ok(Some(route)),
-        None if parts.method == Method::GET && parts.uri.path() == "/healthz" => Ok(None),
+        None if is_health_check(parts) => Ok(None),
+        None if settings.is_only_the_router() => {
+            // Nothing but the router's own ways: nothing but its answer.
+            Err(Failure::new(Fault::Bad(route::NO_ID.to_owned()), Form::Detail, None))
+        }
         None => {
             let fault = Fault::NoRoute { domain: settings.domain.clone() };
             Err(Failure::new(fault, Form::Problem, None))
         }
     }
+}
+
+/// Before the agent is looked up: a stranger is not told which there are.
+async fn authenticate(
+    authenticator: &dyn Authenticator,
+    metrics: &Metrics,
+    token: Option<&str>,
+) -> Result<(), Fault> {
+    let judged = match token {
+        Some(token) => authenticator.authenticate(token).await,
+        None => Ok(Verdict::Unauthenticated),
+    };
+    let (outcome, judged) = match judged {
+        Ok(Verdict::Allowed) => (AuthOutcome::Allowed, Ok(())),
+        Ok(Verdict::Unauthenticated) => (AuthOutcome::Unauthenticated, Err(Fault::Unauthenticated)),
+        Ok(Verdict::Forbidden) => (AuthOutcome::Forbidden, Err(Fault::Forbidden)),
+        Err(_) => (AuthOutcome::Unreviewed, Err(Fault::Unreviewed)),
+    };
+    metrics.caller_authenticated(outcome);
+    judged
+}
+
+fn is_health_check(parts: &request::Parts) -> bool {
+    [Method::GET, Method::HEAD].contains(&parts.method) && parts.uri.path() == "/healthz"
 }
 
 fn call(
@@ -150,7 +186,8 @@ fn call(
             wakes: !policy.must_not_wake(route.target.path()),
             deadline: in_flight.arrived + patience,
         },
-        rewrites_host: route.style == Style::Header,
+        uid: route.uid.clone(),
+        rewrites_host: route.style.is_of_the_router(),
         expects,
     })
 }
@@ -170,8 +207,9 @@ fn outgoing(
         // HTTP/1.0 may leave it out; to the agent we speak 1.1.
         insert_host(&mut headers, &parts.uri, route);
     }
-    let wants =
-        Wants { body: !request.body().is_end_stream(), drop_authorization: route.style == Style::Header };
+    // A token that we check is one for the API server, which no agent may have.
+    let drop_authorization = route.style.is_of_the_router() || caller.door.authenticator.is_some();
+    let wants = Wants { body: !request.body().is_end_stream(), drop_authorization };
     headers::for_agent(&mut headers, &caller.peer, wants);
     *request.headers_mut() = headers;
     *request.uri_mut() = Uri::from(route.target.clone());
@@ -195,7 +233,7 @@ fn expects_continue(parts: &request::Parts, incoming: &Incoming) -> bool {
 }
 
 fn healthy() -> Response<Bytes> {
-    let mut response = Response::new(Bytes::from_static(b"{\"status\":\"ok\"}\n"));
+    let mut response = Response::new(Bytes::from_static(b"{\"status\":\"ok\"}"));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }

@@ -17,6 +17,14 @@ pub enum Style {
     Service,
 }
 
+impl Style {
+    /// agent-sandbox's router has this style, so that its callers get that router's answers, and agents see of them
+    /// what that router lets through.
+    pub const fn is_of_the_router(self) -> bool {
+        matches!(self, Self::Header | Self::Path)
+    }
+}
+
 /// Settings of the front door. All but `listen` and `max_head_bytes` apply to connections that are already open.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Settings {
@@ -28,6 +36,8 @@ pub struct Settings {
     pub find_by: BTreeSet<Style>,
     /// The prefix of [`Style::Path`]: begins with `/`, does not end with one. `None` turns the style off.
     pub path_prefix: Option<String>,
+    /// `X-Sandbox-Pod-IP` may be a loopback address, because agents are. It is never dialled in any case.
+    pub loopback_pod_ip: bool,
     /// What may follow `svc` in [`Style::Service`]. Lower case, no dot at either end.
     pub cluster_domain: String,
     /// A request head must be complete this long after its first byte.
@@ -45,6 +55,13 @@ pub struct Settings {
     pub held_body_bytes: u64,
 }
 
+impl Settings {
+    /// The header style is on, and no style but those of agent-sandbox's router.
+    pub fn is_only_the_router(&self) -> bool {
+        self.find_by.contains(&Style::Header) && self.find_by.iter().all(|style| style.is_of_the_router())
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -52,6 +69,7 @@ impl Default for Settings {
             domain: "agents.localhost".to_owned(),
             find_by: BTreeSet::from([Style::Header, Style::Host]),
             path_prefix: None,
+            loopback_pod_ip: false,
             cluster_domain: "cluster.local".to_owned(),
             head_timeout: Duration::from_secs(10),
             idle_connection_timeout: Duration::from_mins(2),

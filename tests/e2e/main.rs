@@ -1,5 +1,15 @@
-//! Tests on a real cluster: `cargo run -p drowse-cluster -- run --image target/image/drowse.tar -- cargo test --test e2e`.
-
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests")]
+//! Drowse on a real cluster: a real API server, agent-sandbox's own controller, a real node. Run by `make test`, or with
+//! a cluster that is up: `eval "$(target/debug/drowse-cluster env)"`, then `cargo test --test e2e`.
+//!
+//! Every test has a namespace and a Drowse of its own, which signs in with the permissions of `deploy/` and no others.
 
 mod incluster;
+mod outage;
+mod people;
+mod pitfalls;
+mod pools;
+mod preconditions;
+mod reuse;
+mod sdk;
+mod sleep_and_wake;
+mod support;

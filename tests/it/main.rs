@@ -4,10 +4,12 @@
 
 mod cli;
 mod collide;
+mod demo;
 mod deploy;
 mod front_door;
 mod process;
 mod reload;
+mod sdk;
 mod sleep_and_wake;
 mod storm;
 mod style;

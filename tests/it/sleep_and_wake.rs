@@ -161,7 +161,7 @@ async fn a_caller_who_gives_up_on_an_answer_leaves_the_agent_its_idle_timeout_to
     let caller = tokio::spawn(async move {
         let mut stream = tokio::net::TcpStream::connect(front).await.unwrap();
         let head =
-            "POST /upload HTTP/1.1\r\nHost: echo.default.agents.localhost\r\nContent-Length: 9\r\n\r\n";
+            "POST /checksum HTTP/1.1\r\nHost: echo.default.agents.localhost\r\nContent-Length: 9\r\n\r\n";
         tokio::io::AsyncWriteExt::write_all(&mut stream, head.as_bytes()).await.unwrap();
         std::future::pending::<()>().await;
     });

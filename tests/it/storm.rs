@@ -83,7 +83,7 @@ async fn two_hundred_large_uploads_to_a_sleeping_agent_arrive_whole() {
     let mut uploads = JoinSet::new();
     for _ in 0..CALLERS {
         let body = body.clone();
-        uploads.spawn(async move { http::post(front, &host("echo"), "/upload", body).await });
+        uploads.spawn(async move { http::post(front, &host("echo"), "/checksum", body).await });
     }
     let answers = uploads.join_all().await;
     assert_eq!(good(&answers), CALLERS);

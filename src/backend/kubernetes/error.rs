@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::sync::Arc;
 
+use kube::core::Status;
+
 use crate::lifecycle::{Failure, FailureClass, WriteError};
 
 /// What an error means for the write that it came from.
@@ -11,6 +13,8 @@ pub(super) fn of_write(error: &kube::Error) -> WriteError {
         kube::Error::Api(status) => match status.code {
             404 => WriteError::Gone,
             409 => WriteError::Conflict,
+            // An object with another uid is another object.
+            422 if is_about_uid(status) => WriteError::Conflict,
             // Turned away at the door: too many requests, or not known to the API server.
             401 | 429 => WriteError::NotSent(format!("status {}: {}", status.code, status.message).into()),
             400..=499 => WriteError::Refused(refused(&status.message)),
@@ -19,6 +23,11 @@ pub(super) fn of_write(error: &kube::Error) -> WriteError {
         other if was_not_sent(other) => WriteError::NotSent(with_causes(other).into()),
         other => WriteError::Unknown(with_causes(other).into()),
     }
+}
+
+fn is_about_uid(status: &Status) -> bool {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    causes.into_iter().any(|cause| cause.field == "metadata.uid")
 }
 
 fn refused(message: &str) -> Failure {
@@ -59,8 +68,6 @@ fn causes(error: &kube::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
 
 #[cfg(test)]
 mod tests {
-    use kube::core::Status;
-
     use super::*;
 
     fn api(code: u16, message: &str) -> kube::Error {
@@ -81,6 +88,11 @@ mod tests {
         }
         let WriteError::Refused(failure) = of_write(&api(403, "exceeded quota: x")) else { panic!() };
         assert_eq!(failure.class, FailureClass::Quota);
+        let cause =
+            serde_json::json!({"field": "metadata.uid", "message": "field is immutable", "reason": "x"});
+        let status = serde_json::json!({"code": 422, "message": "x", "details": {"causes": [cause]}});
+        let status: Status = serde_json::from_value(status).unwrap();
+        assert_eq!(of_write(&kube::Error::Api(Box::new(status))), WriteError::Conflict);
         for code in [500, 503, 504] {
             assert!(matches!(of_write(&api(code, "x")), WriteError::Unknown(_)), "{code}");
         }

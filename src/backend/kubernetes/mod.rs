@@ -11,6 +11,8 @@ mod index;
 mod marks;
 mod pod;
 mod sandbox;
+mod suspicion;
+pub mod token_review;
 mod watch;
 mod write;
 
@@ -34,6 +36,7 @@ use crate::time::Clock;
 
 use events::Announcer;
 use index::Index;
+use suspicion::Suspicion;
 use watch::{Told, Watch};
 
 /// Events that may wait for the core, and reports that may wait for the index: a full channel makes the watches
@@ -67,6 +70,7 @@ pub struct KubernetesBackend {
     own_pod: Option<OwnPod>,
     index: Arc<Mutex<Index>>,
     announcer: Announcer,
+    suspicion: Suspicion,
     clock: Clock,
     ending: CancellationToken,
 }
@@ -103,6 +107,8 @@ pub async fn connect(options: &Options) -> Result<Client, ConnectError> {
         None => Config::infer().await?,
     };
     config.connect_timeout = Some(CONNECT_LIMIT);
+    // The core repeats what failed, and knows whether it is still wanted.
+    config.default_retry = false;
     Ok(Client::try_from(config)?)
 }
 
@@ -122,7 +128,13 @@ impl KubernetesBackend {
             instance,
             announcements,
         )));
-        Self { client, namespaces, own_pod, index, announcer, clock, ending }
+        let suspicion = Suspicion::default();
+        Self { client, namespaces, own_pod, index, announcer, suspicion, clock, ending }
+    }
+
+    /// The way to the cluster, for what is no part of running agents.
+    pub fn client(&self) -> Client {
+        self.client.clone()
     }
 
     /// Starts every watch, each a task of its own that ends when nobody listens; gives how many there are.
@@ -143,6 +155,8 @@ impl KubernetesBackend {
             let selector = Some(facts::REPLICAS.to_owned());
             self.start(Some(&own.namespace), "replicas of Drowse", selector, next(), facts::replica, reports);
         }
+        let looking = self.suspicion.clone().look(self.client.clone(), next(), reports.clone());
+        tokio::spawn(self.ending.clone().run_until_cancelled_owned(looking));
         source
     }
 
@@ -222,7 +236,14 @@ impl Backend for KubernetesBackend {
         revision: Revision,
         by: SuspendedBy,
     ) -> BoxFuture<'static, Result<AgentSeen, WriteError>> {
-        write::suspend(self.client.clone(), key.clone(), uid.clone(), revision, by, self.now()).boxed()
+        self.suspicion.over(write::suspend(
+            self.client.clone(),
+            key.clone(),
+            uid.clone(),
+            revision,
+            by,
+            self.now(),
+        ))
     }
 
     fn resume(
@@ -232,11 +253,18 @@ impl Backend for KubernetesBackend {
         generation: Generation,
         from: Mode,
     ) -> BoxFuture<'static, Result<AgentSeen, WriteError>> {
-        write::resume(self.client.clone(), key.clone(), uid.clone(), generation, from, self.now()).boxed()
+        self.suspicion.over(write::resume(
+            self.client.clone(),
+            key.clone(),
+            uid.clone(),
+            generation,
+            from,
+            self.now(),
+        ))
     }
 
     fn read(&self, key: &AgentKey) -> BoxFuture<'static, Result<AgentSeen, WriteError>> {
-        write::read(self.client.clone(), key.clone()).boxed()
+        self.suspicion.over(write::read(self.client.clone(), key.clone()))
     }
 
     fn attest(

@@ -60,6 +60,13 @@ pub(crate) struct FrontDoor {
     pub(crate) listen: Listen,
     /// Agents are found at `<agent>.<namespace>.<domain>`.
     pub(crate) domain: Domain,
+    /// Whom the front door lets in. Must be written out with `backend.kubernetes`; with `backend.process` it is `none`.
+    /// A change needs a restart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) auth: Option<Auth>,
+    /// With `auth: token_review`: how tokens are checked. A change needs a restart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) token_review: Option<TokenReview>,
     /// The ways to name an agent in a request. One that names two different agents is refused.
     pub(crate) find_by: Vec<FindBy>,
     /// With `path` in `find_by`: agents are found at `<path_prefix>/<namespace>/<agent>/<port>/`.
@@ -84,6 +91,8 @@ impl Default for FrontDoor {
         Self {
             listen: local(8080),
             domain: Domain("agents.localhost".into()),
+            auth: None,
+            token_review: None,
             find_by: vec![FindBy::Header, FindBy::Host],
             path_prefix: None,
             cluster_domain: Domain("cluster.local".into()),
@@ -93,6 +102,34 @@ impl Default for FrontDoor {
             max_connections: Count::at_least_one(10_000),
             drain_timeout: HumanDuration::from_secs(30),
         }
+    }
+}
+
+/// Whom the front door lets in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Auth {
+    /// Whoever can reach it.
+    None,
+    /// Whoever sends `Authorization: Bearer <token>` with a token that the API server accepts (`TokenReview`). Agents do
+    /// not get to see it.
+    TokenReview,
+}
+
+/// How tokens are checked.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct TokenReview {
+    /// A token must be for one of these audiences; if empty, for the API server itself.
+    pub(crate) audiences: Vec<String>,
+    /// How long a token that was accepted is accepted without asking again, and so at most goes on after it was
+    /// revoked. One that was refused is refused for this long too, but not longer than 5 seconds.
+    pub(crate) cache_for: Timeout,
+}
+
+impl Default for TokenReview {
+    fn default() -> Self {
+        Self { audiences: Vec::new(), cache_for: Timeout::from_secs(30) }
     }
 }
 

@@ -11,6 +11,7 @@ pub(super) fn keep(running: &Config, new: &mut Config) -> Vec<&'static str> {
         }
     };
     hold("front_door.listen", keep_value(&running.front_door.listen, &mut new.front_door.listen));
+    hold("front_door.auth", keep_value(&running.front_door.auth, &mut new.front_door.auth));
     hold("health.listen", keep_value(&running.health.listen, &mut new.health.listen));
     hold("admin.listen", keep_value(&running.admin.listen, &mut new.admin.listen));
     hold("admin.token_file", keep_value(&running.admin.token_file, &mut new.admin.token_file));

@@ -111,7 +111,7 @@ impl<W> Machine<W> {
             deadline,
             by,
             ordered: false,
-            abandon: Abandoned::NoAnswer,
+            abandon: Abandoned::Conflict,
         }
     }
 
@@ -185,11 +185,16 @@ impl<W> Machine<W> {
 
     /// Nobody answered in time.
     pub(super) fn drain_overdue(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
-        match self.phase {
+        match &mut self.phase {
             Phase::Draining(Drain { step: DrainStep::AskingPeers, .. }) => {
                 self.change_mind(Abandoned::Veto, ctx, fx);
             }
-            Phase::Draining(_) => self.settle_by_write(ctx, fx),
+            Phase::Draining(drain) => {
+                if drain.step == DrainStep::Writing && drain.abandon != Abandoned::Demand {
+                    drain.abandon = Abandoned::NoAnswer;
+                }
+                self.settle_by_write(ctx, fx);
+            }
             _ => {}
         }
     }
@@ -241,9 +246,6 @@ impl<W> Machine<W> {
             }
             // Not written, because the object is newer than we knew: find out what it says.
             Err(WriteError::Conflict) => {
-                if suspending && drain.abandon != Abandoned::Demand {
-                    drain.abandon = Abandoned::Conflict;
-                }
                 self.settle_by_read(ctx, fx);
             }
             // Not written, and nothing else will come of it.
@@ -257,7 +259,12 @@ impl<W> Machine<W> {
                 self.reopen(Abandoned::NoAnswer, ctx, fx);
             }
             // It may have been written, or be written yet.
-            Err(WriteError::Unknown(_)) if suspending => self.settle_by_write(ctx, fx),
+            Err(WriteError::Unknown(_)) if suspending => {
+                if drain.abandon != Abandoned::Demand {
+                    drain.abandon = Abandoned::NoAnswer;
+                }
+                self.settle_by_write(ctx, fx);
+            }
             Err(_) => self.settling_until(ctx.now + SETTLE_RETRY),
         }
     }

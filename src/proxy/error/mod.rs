@@ -1,12 +1,12 @@
 //! Our own answers: the status, and words that tell a person what to do.
 //!
-//! A request that is routed by `X-Sandbox-ID` gets the form of agent-sandbox's router, `{"detail": …}`, and its
+//! A request that is routed as agent-sandbox's router routes gets that router's form, `{"detail": …}`, and its
 //! codes where it has one; all others get a problem document (RFC 9457).
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
@@ -24,6 +24,13 @@ pub enum Form {
     Detail,
 }
 
+impl Form {
+    /// The form for a request that speaks the language of agent-sandbox's router, or does not.
+    pub const fn of(by_router: bool) -> Self {
+        if by_router { Self::Detail } else { Self::Problem }
+    }
+}
+
 /// Why we answer ourselves.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Fault {
@@ -33,6 +40,12 @@ pub enum Fault {
     SlowHead,
     /// A method that we do not do.
     Method,
+    /// There is no token, or it is nobody's.
+    Unauthenticated,
+    /// The token is somebody's who may not call.
+    Forbidden,
+    /// Nobody could be asked about the token.
+    Unreviewed,
     /// The request names no agent.
     NoRoute {
         /// The host under which agents are found.
@@ -40,6 +53,8 @@ pub enum Fault {
     },
     /// There is no such agent, or no rule routes to it.
     UnknownAgent,
+    /// The agent of this name is not the one that is meant.
+    AnotherUid,
     /// The engine did not let it through.
     Refused(Refusal),
     /// The agent's port did not take a connection.
@@ -97,8 +112,12 @@ impl Fault {
             Self::Bad(_) => "bad_request",
             Self::SlowHead => "slow_head",
             Self::Method => "method",
+            Self::Unauthenticated => "unauthenticated",
+            Self::Forbidden => "forbidden",
+            Self::Unreviewed => "unreviewed",
             Self::NoRoute { .. } => "no_route",
             Self::UnknownAgent => "unknown_agent",
+            Self::AnotherUid => "another_uid",
             Self::Refused(refusal) => refusal.as_str(),
             Self::Unreachable { .. } => "unreachable",
             Self::Unconfirmed { .. } => "unconfirmed",
@@ -129,6 +148,9 @@ impl Fault {
             // Where the next request on this connection would begin cannot be relied on.
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
+        if matches!(self, Self::Unauthenticated) {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if matches!(self, Self::Method) {
             let methods = "GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS, TRACE";
             headers.insert(ALLOW, HeaderValue::from_static(methods));
@@ -144,6 +166,16 @@ impl Fault {
                 shape(StatusCode::REQUEST_TIMEOUT, "slow-head", "The request head did not arrive in time")
             }
             Self::Method => shape(StatusCode::METHOD_NOT_ALLOWED, "method", "This method is not supported"),
+            Self::Unauthenticated => {
+                shape(StatusCode::UNAUTHORIZED, "unauthenticated", "The caller is not known")
+            }
+            Self::Forbidden => shape(StatusCode::FORBIDDEN, "forbidden", "The caller may not call"),
+            // The router says 500 here, which is the only code that tells neither whose fault it is nor when to come
+            // back; both its SDKs try either again.
+            Self::Unreviewed => Shape {
+                retry_after: Some(Duration::from_secs(1)),
+                ..shape(StatusCode::SERVICE_UNAVAILABLE, "unreviewed", "The caller could not be identified")
+            },
             Self::NoRoute { .. } => shape(StatusCode::NOT_FOUND, "no-route", "The request names no agent"),
             Self::UnknownAgent | Self::Refused(Refusal::Gone) => {
                 let status = match form {
@@ -151,6 +183,9 @@ impl Fault {
                     Form::Detail => StatusCode::BAD_GATEWAY,
                 };
                 shape(status, "unknown-agent", "There is no such agent")
+            }
+            Self::AnotherUid => {
+                shape(StatusCode::BAD_GATEWAY, "another-uid", "The agent of this name is another one")
             }
             Self::Refused(refusal) => refusal_shape(refusal),
             Self::Unreachable { .. } => {
@@ -174,9 +209,12 @@ impl Fault {
     fn detail_of_the_router(&self, agent: &AgentKey) -> String {
         match self {
             Self::UnknownAgent
+            | Self::AnotherUid
             | Self::Refused(Refusal::Gone)
             | Self::Unreachable { .. }
             | Self::Broken { .. } => format!("Could not connect to the backend sandbox: {}", agent.name()),
+            Self::Unauthenticated => "unauthenticated".to_owned(),
+            Self::Forbidden => "forbidden".to_owned(),
             Self::Refused(Refusal::HoldTimedOut { .. }) => {
                 format!("Timed out waiting for the backend sandbox: {}", agent.name())
             }
@@ -190,6 +228,18 @@ impl Fault {
             Self::Bad(detail) => detail.clone(),
             Self::SlowHead => "send the whole request head at once".to_owned(),
             Self::Method => "CONNECT is not supported: send the request itself".to_owned(),
+            Self::Unauthenticated => {
+                "send a token that the API server accepts: Authorization: Bearer <token>".to_owned()
+            }
+            Self::Forbidden => {
+                "the token is good, but not for Drowse; get one for an audience in \
+                 front_door.token_review.audiences"
+                    .to_owned()
+            }
+            Self::Unreviewed => {
+                "the API server could not be asked whose the token is; the request reached nobody, send it again"
+                    .to_owned()
+            }
             Self::NoRoute { domain } => format!(
                 "address an agent by Host <agent>.<namespace>.{domain}, or by the header X-Sandbox-ID with \
                  X-Sandbox-Namespace, as far as front_door.find_by allows"
@@ -197,6 +247,9 @@ impl Fault {
             Self::UnknownAgent => format!(
                 "{name} does not exist, or no rule has route: true for it; `drowse check {name}` tells which"
             ),
+            Self::AnotherUid => {
+                format!("{name} does not have the uid that X-Sandbox-UID names; look its Sandbox up again")
+            }
             Self::Refused(refusal) => refusal_detail(refusal, &name),
             Self::Unreachable { port, error } => format!(
                 "{name} is up, but its port {port} does not take connections ({error}); name the port that it \

@@ -82,6 +82,7 @@ fn a_header_routed_caller_gets_the_codes_and_words_of_the_router_where_it_has_so
     let waiting_for = "waiting for the pod to start";
     for (fault, status, body) in [
         (Fault::UnknownAgent, 502, could_not),
+        (Fault::AnotherUid, 502, could_not),
         (Fault::Refused(Refusal::Gone), 502, could_not),
         (unreachable, 502, could_not),
         (broken, 502, could_not),

@@ -2,8 +2,9 @@
 //!
 //! Hop-by-hop fields end here (RFC 9110 §7.6.1), and what `Connection` names is removed *before* our own fields
 //! are written, so that a caller cannot make us drop them. What a caller says about where it comes from
-//! (`Forwarded`, `X-Forwarded-*`, `X-Real-IP`) is replaced by what we saw. `Authorization` passes, except in the
-//! style header: agent-sandbox's router never shows an agent the credential of its caller.
+//! (`Forwarded`, `X-Forwarded-*`, `X-Real-IP`) is replaced by what we saw. `Authorization` passes, except where
+//! the router's own styles are spoken: agent-sandbox's router never shows an agent the credential of its caller;
+//! and except where we check it.
 
 use std::net::SocketAddr;
 

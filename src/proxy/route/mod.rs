@@ -4,13 +4,16 @@
 //!
 //! | style | names an agent when | port | default port |
 //! |---|---|---|---|
-//! | header | `X-Sandbox-ID` is there | `X-Sandbox-Port` | the agent's own, else 8888 |
+//! | header ¹ | `X-Sandbox-ID` is there | `X-Sandbox-Port` | the agent's own, else 8888 |
 //! | host | the host is `[<port>--]<agent>.<namespace>.<domain>` | `<port>--` | the agent's own, else 8080 |
-//! | path | the path is below the prefix | always named | – |
+//! | path ¹ | the path goes on below the prefix | always named | – |
 //! | service | the host is `<agent>.<namespace>.svc[.<cluster domain>]` | – | the agent's own, else 8080 |
 //!
 //! "The agent's own" is the port of its policy, else the one that the backend knows. (agent-sandbox's router does
 //! not know an agent's own port, so to it 8888 is the only default.)
+//!
+//! ¹ That router has these two. Their callers get its answers, and their agents see what it lets through:
+//! the agent's address as `Host`, and no `Authorization`.
 //!
 //! What is given twice, or disagrees, is refused with 400, because believing the first one found is how
 //! requests reach the wrong tenant:
@@ -19,14 +22,15 @@
 //! |---|---|
 //! | `Host` | exactly one with HTTP/1.1, at most one with HTTP/1.0 |
 //! | absolute target and `Host` | the same host and port |
-//! | `X-Sandbox-ID`, `-Namespace`, `-Port` | at most one of each, even when equal |
-//! | `X-Sandbox-Pod-IP` | any number, each must be an address; never dialled |
-//! | `X-Sandbox-UID` | any number, passed on, not used |
+//! | `X-Sandbox-ID`, `-Namespace`, `-Port`, `-UID` | at most one of each, even when equal |
+//! | `X-Sandbox-UID` | with `X-Sandbox-ID`, the uid that the agent's object has; another reaches nobody, wakes nobody and gets 502 |
+//! | `X-Sandbox-Pod-IP` | any number, each an address that is not link-local, multicast, unspecified, nor (unless agents have such) loopback; never dialled |
 //! | `X-Sandbox-Timeout` | the first that is a number of seconds counts |
 //! | two styles | the same agent, and the same port if both name one |
 //!
 //! An empty `X-Sandbox-*` value counts as absent, and an agent named by the path only is not looked for when
-//! the path is outside the prefix.
+//! the path is outside the prefix. The router takes the first of a field that is given twice, lets the path win
+//! over the fields, and takes a uid that it does not know for absent; here each of these is refused.
 
 mod authority;
 mod host;
@@ -42,9 +46,9 @@ use http::uri::{PathAndQuery, Uri};
 use http::{Method, Version};
 
 use super::settings::{Settings, Style};
-use crate::agent::AgentKey;
+use crate::agent::{AgentKey, AgentUid};
 
-pub use sandbox::NAMES as SANDBOX_HEADERS;
+pub use sandbox::{NAMES as SANDBOX_HEADERS, NO_ID};
 
 /// Where a request goes.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -55,6 +59,8 @@ pub struct Route {
     pub style: Style,
     /// The port that the request names.
     pub port: Option<u16>,
+    /// The object that the request is for (`X-Sandbox-UID`): no other agent of this name may get it.
+    pub uid: Option<AgentUid>,
     /// What the agent gets as target, byte for byte.
     pub target: PathAndQuery,
     /// How long the caller wants to be held at most (`X-Sandbox-Timeout`).
@@ -82,7 +88,7 @@ impl Route {
 #[error("{detail}")]
 pub struct BadRoute {
     /// The request speaks the language of agent-sandbox's router, and gets its answers.
-    pub by_header: bool,
+    pub by_router: bool,
     /// What is wrong, and what to write instead.
     pub detail: String,
 }
@@ -112,32 +118,34 @@ struct Named<'a> {
 /// Finds the agent that a request is for. `None` when it names none.
 pub fn find(settings: &Settings, head: Head<'_>) -> Result<Option<Route>, BadRoute> {
     let by_header = settings.find_by.contains(&Style::Header) && sandbox::is_attempted(head.headers);
-    find_any(settings, head, by_header).map_err(|detail| BadRoute { by_header, detail })
+    let by_router = by_header || path::below(settings, head.uri.path()).is_some();
+    find_any(settings, head, by_header).map_err(|detail| BadRoute { by_router, detail })
 }
 
 fn find_any(settings: &Settings, head: Head<'_>, by_header: bool) -> Result<Option<Route>, String> {
     let host = authority::of(head)?;
     let target = target_of(head)?;
 
-    let header = if by_header { sandbox::parse(head.headers)? } else { None };
+    let header = if by_header { sandbox::parse(settings, head.headers)? } else { None };
     let host = match &host {
         Some(host) => host::parse(settings, host)?,
         None => None,
     };
     let path = path::parse(settings, &target)?;
 
-    let named = [header, host, path.as_ref().map(|path| path.named)];
+    let named = [header, host, path.as_ref().map(path::ByPath::named)];
     let Some(first) = named.into_iter().flatten().min_by_key(|named| named.style) else {
-        return if by_header { Err("X-Sandbox-ID header is required.".to_owned()) } else { Ok(None) };
+        return if by_header { Err(NO_ID.to_owned()) } else { Ok(None) };
     };
     let port = agree(first, named.into_iter().flatten())?;
     let agent = AgentKey::new(first.namespace, first.agent);
-    let rest = match &path {
-        Some(path) => path.rest()?,
-        None => None,
+    let (uid, patience) = match header {
+        Some(_) => (sandbox::uid(head.headers)?, sandbox::patience(head.headers)),
+        None => (None, None),
     };
-    let patience = header.and_then(|_| sandbox::patience(head.headers));
-    Ok(Some(Route { agent, style: first.style, port, target: rest.unwrap_or(target), patience }))
+    let style = first.style;
+    let rest = path.map(|path| path.rest()).transpose()?;
+    Ok(Some(Route { agent, style, port, uid, target: rest.unwrap_or(target), patience }))
 }
 
 /// The port that all agree on; an error if they do not mean the same agent and port.

@@ -177,8 +177,9 @@ fn headers_name_an_agent_as_the_router_has_it() {
         (vec![("x-sandbox-id", "echo"), ("x-sandbox-port", "")], "default/echo - /x"),
         (vec![("x-sandbox-id", "echo"), ("x-sandbox-namespace", "")], "default/echo - /x"),
         (vec![("x-sandbox-id", "echo"), ("x-sandbox-pod-ip", "10.1.2.3")], "default/echo - /x"),
-        (vec![("x-sandbox-id", "echo"), ("x-sandbox-pod-ip", "127.0.0.1")], "default/echo - /x"),
-        (vec![("x-sandbox-id", "echo"), ("x-sandbox-uid", "1"), ("x-sandbox-uid", "2")], "default/echo - /x"),
+        (vec![("x-sandbox-id", "echo"), ("x-sandbox-pod-ip", "2001:db8::1")], "default/echo - /x"),
+        (vec![("x-sandbox-id", "echo"), ("x-sandbox-pod-ip", "")], "default/echo - /x"),
+        (vec![("x-sandbox-id", "echo"), ("x-sandbox-uid", "")], "default/echo - /x"),
     ] {
         let fields: Vec<_> = fields.into_iter().chain([host]).collect();
         let route = get("/x", &fields).find().unwrap().unwrap();
@@ -206,6 +207,12 @@ fn headers_that_are_wrong_are_refused_in_the_words_of_the_router() {
         (vec![id, ("x-sandbox-pod-ip", "0.0.0.0")], "Invalid target IP address."),
         (vec![id, ("x-sandbox-pod-ip", "fe80::1")], "Invalid target IP address."),
         (vec![id, ("x-sandbox-pod-ip", "::ffff:169.254.1.1")], "Invalid target IP address."),
+        (vec![id, ("x-sandbox-pod-ip", "224.0.0.1")], "Invalid target IP address."),
+        (vec![id, ("x-sandbox-pod-ip", "127.0.0.1")], "Invalid target IP address."),
+        (vec![id, ("x-sandbox-pod-ip", "::1")], "Invalid target IP address."),
+        (vec![id, ("x-sandbox-pod-ip", "::ffff:127.0.0.1")], "Invalid target IP address."),
+        (vec![id, ("x-sandbox-pod-ip", "fe80::1%eth0")], "Invalid target IP address."),
+        (vec![id, ("x-sandbox-pod-ip", "10.0.0.1"), ("x-sandbox-pod-ip", "x")], "Invalid target IP address."),
         (vec![id, id], "X-Sandbox-ID is given more than once."),
         (vec![id, ("x-sandbox-id", "")], "X-Sandbox-ID is given more than once."),
         (
@@ -216,11 +223,42 @@ fn headers_that_are_wrong_are_refused_in_the_words_of_the_router() {
             vec![id, ("x-sandbox-namespace", "a"), ("x-sandbox-namespace", "b")],
             "X-Sandbox-Namespace is given more than once.",
         ),
+        (vec![id, ("x-sandbox-uid", "a"), ("x-sandbox-uid", "a")], "X-Sandbox-UID is given more than once."),
     ] {
         let fields: Vec<_> = fields.into_iter().chain([("host", "router")]).collect();
         let bad = get("/", &fields).find().unwrap_err();
-        assert_eq!((bad.by_header, bad.detail.as_str()), (true, detail), "{fields:?}");
+        assert_eq!((bad.by_router, bad.detail.as_str()), (true, detail), "{fields:?}");
     }
+}
+
+#[test]
+fn a_loopback_address_is_taken_where_agents_have_such() {
+    let settings = Settings { loopback_pod_ip: true, ..settings() };
+    let with_address = |address| {
+        get("/", &[("host", "r"), ("x-sandbox-id", "echo"), ("x-sandbox-pod-ip", address)])
+            .find_with(&settings)
+            .is_ok()
+    };
+    for good in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "10.0.0.1"] {
+        assert!(with_address(good), "{good}");
+    }
+    for bad in ["0.0.0.0", "::", "169.254.1.1", "fe80::1", "ff02::1"] {
+        assert!(!with_address(bad), "{bad}");
+    }
+}
+
+#[test]
+fn a_uid_is_kept_as_it_is_where_headers_name_the_agent() {
+    let uid = |fields: &[(&str, &str)]| {
+        let fields: Vec<_> = fields.iter().copied().chain([("x-sandbox-uid", "ab-\u{fc}")]).collect();
+        get("/p/default/echo/80/", &fields).find().unwrap().unwrap().uid
+    };
+    let kept = AgentUid("ab-\u{fc}".into());
+    assert_eq!(uid(&[("host", "r"), ("x-sandbox-id", "echo")]), Some(kept));
+    assert_eq!(uid(&[("host", "r")]), None, "the router looks at no field of a path-routed request");
+    let mut broken = get("/", &[("host", "r"), ("x-sandbox-id", "echo")]);
+    broken.headers.insert("x-sandbox-uid", HeaderValue::from_bytes(b"\xff").unwrap());
+    assert!(broken.find().unwrap().unwrap().uid.is_some(), "what is no text is no reason to forget it");
 }
 
 #[test]
@@ -257,38 +295,48 @@ fn a_path_names_an_agent_and_passes_its_rest_on_byte_for_byte() {
         ("/p/default/echo/8080//x", "default/echo 8080 //x"),
         ("/p/default/echo/8080/../../other", "default/echo 8080 /../../other"),
         ("/p/default/echo/8080/a%2Fb%20c", "default/echo 8080 /a%2Fb%20c"),
+        ("/p/default/echo/8080/p/a/b/1/", "default/echo 8080 /p/a/b/1/"),
+        ("/p/default/echo/8080/a?/p/a/b/1/", "default/echo 8080 /a?/p/a/b/1/"),
+        ("/p/def%61ult/ec%68o/%380%380?q=%20", "default/echo 8080 /?q=%20"),
+        ("/p/default/echo/+080/", "default/echo 80 /"),
     ] {
         let route = get(uri, &[("host", "r")]).find().unwrap().unwrap();
         assert_eq!(short(&route), expected, "{uri}");
         assert_eq!(route.style, Style::Path);
     }
-    for uri in ["/", "/x", "/px/default/echo/80/", "/P/default/echo/80/"] {
+    for uri in
+        ["/", "/x", "/p", "/p?x", "/px/default/echo/80/", "/P/default/echo/80/", "/x?/p/default/echo/80/"]
+    {
         assert_eq!(get(uri, &[("host", "r")]).find(), Ok(None), "{uri}");
     }
 }
 
 #[test]
 fn a_path_below_the_prefix_that_names_no_agent_is_refused_and_not_looked_for_elsewhere() {
-    for uri in [
-        "/p",
-        "/p/",
-        "/p?x",
-        "/p/default",
-        "/p/default/echo",
-        "/p/default/echo/",
-        "/p/default/echo/0/",
-        "/p/default/echo/65536/",
-        "/p/default/echo/http/",
-        "/p/default//80/",
-        "/p/Default/echo/80/",
-        "/p/default/ec%68o/80/",
-        "/p//default/echo/80/",
+    let form = "Path-routed request must have the form <prefix>/<namespace>/<id>/<port>/...";
+    for (uri, detail) in [
+        ("/p/", form),
+        ("/p/?x", form),
+        ("/p/default", form),
+        ("/p/default/echo", form),
+        ("/p/default/echo/", form),
+        ("/p/default/echo?/80/", form),
+        ("/p/default//80/", form),
+        ("/p//default/echo/80/", form),
+        ("/p/Default/Echo/0/", "Invalid namespace format."),
+        ("/p/de%2Ffault/echo/80/", "Invalid namespace format."),
+        ("/p/default/Echo/0/", "Invalid sandbox ID format."),
+        ("/p/default/%ff/80/", "Invalid sandbox ID format."),
+        ("/p/default/..%2fecho/80/", "Invalid sandbox ID format."),
+        ("/p/default/echo/0/", "Invalid port format."),
+        ("/p/default/echo/65536/", "Invalid port format."),
+        ("/p/default/echo/http/", "Invalid port format."),
+        ("/p/default/ec%6/80/", "Invalid percent-encoding in path."),
+        ("/p/default/echo/%zz/", "Invalid percent-encoding in path."),
+        ("/p/Default/echo/8%", "Invalid percent-encoding in path."),
     ] {
         let bad = get(uri, &[("host", "echo.default.agents.example.com")]).find().unwrap_err();
-        assert_eq!(
-            bad.detail, "Path-routed request must have the form /p/<namespace>/<id>/<port>/...",
-            "{uri}"
-        );
+        assert_eq!((bad.by_router, bad.detail.as_str()), (true, detail), "{uri}");
     }
 }
 

@@ -16,9 +16,10 @@ use crate::state::State;
 use crate::{spawn, wait};
 
 /// How long a component may take to work. A cold API server on a busy machine takes a third of it.
-const READY_LIMIT: Duration = Duration::from_secs(120);
-/// How long a component may take to end by itself.
-const STOP_GRACE: Duration = Duration::from_secs(20);
+const READY_LIMIT: Duration = Duration::from_mins(2);
+/// How long a component may take to end by itself. An API server closes its port at once, and then waits a minute for
+/// watches to end that nobody ends.
+const STOP_GRACE: Duration = Duration::from_secs(5);
 /// One look at a component's health.
 const LOOK_LIMIT: Duration = Duration::from_secs(1);
 

@@ -9,6 +9,8 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use tar::{Builder, EntryType, Header};
 
+use crate::hex::hex;
+
 /// Where Debian keeps the authorities that TLS trusts, and where most libraries look for them.
 const AUTHORITIES: &str = "etc/ssl/certs/ca-certificates.crt";
 
@@ -97,7 +99,7 @@ impl Image {
 const INTERPRETER: &[u8] = b"/ld-linux";
 
 fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(bytes))
 }
 
 fn file(archive: &mut Builder<Vec<u8>>, name: &str, mode: u32, bytes: &[u8]) -> Result<()> {

@@ -30,8 +30,8 @@ pub(crate) fn remember(id: &str) -> Result<()> {
 
 /// What another cluster wrote down: it may have changed them already.
 fn of_another() -> Option<String> {
-    let folders = fs::read_dir(state::short("").as_path()).ok()?.flatten();
-    folders.filter_map(|folder| fs::read_to_string(folder.path().join(FILE)).ok()).next()
+    let mut folders = fs::read_dir(state::short("").as_path()).ok()?.flatten();
+    folders.find_map(|folder| fs::read_to_string(folder.path().join(FILE)).ok())
 }
 
 /// Gives back what was written down, if anything was.

@@ -14,7 +14,7 @@ struct Cli {
     /// The cluster's name, which is its folder in target/cluster [default: drowse; of `run`: run]
     #[arg(long, global = true, value_name = "NAME")]
     cluster: Option<String>,
-    /// The cluster's folder, instead [default: $DROWSE_CLUSTER_DIR, but for `up` and `run`]
+    /// The cluster's folder, instead [default: `$DROWSE_CLUSTER_DIR`, but for `up` and `run`]
     #[arg(long, global = true, conflicts_with = "cluster")]
     dir: Option<PathBuf>,
     #[command(subcommand)]

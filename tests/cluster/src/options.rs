@@ -1,6 +1,6 @@
 //! What kind of cluster somebody wants.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -22,7 +22,10 @@ impl Options {
     pub fn named(name: &str) -> Result<Self> {
         let target = match std::env::var_os("CARGO_TARGET_DIR").filter(|dir| !dir.is_empty()) {
             Some(dir) => std::path::absolute(dir).context("failed to find the current folder")?,
-            None => PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target")),
+            None => {
+                let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
+                workspace.context("this crate is in no workspace; set CARGO_TARGET_DIR")?.join("target")
+            }
         };
         Ok(Self { dir: target.join("cluster").join(name), with_node: true, kwok: false })
     }

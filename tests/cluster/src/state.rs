@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::hex::hex;
 use crate::network::Block;
 use crate::options::Options;
 use crate::parts::Programs;
@@ -33,8 +34,8 @@ pub(crate) struct State {
 
 /// The id of the cluster whose folder this is.
 pub(crate) fn id(dir: &Path) -> String {
-    let hash = Sha256::digest(dir.as_os_str().as_encoded_bytes());
-    hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+    let hash = hex(&Sha256::digest(dir.as_os_str().as_encoded_bytes()));
+    hash.chars().take(8).collect()
 }
 
 impl State {

@@ -3,7 +3,7 @@
 use super::http::Call;
 use super::installation::Installation;
 use super::kubectl::{eventually, get, try_kubectl};
-use super::sandbox::{Namespace, PORT, Sandbox};
+use super::sandbox::{Namespace, Sandbox};
 
 #[test]
 fn in_the_place_of_the_router_a_call_by_its_headers_wakes_the_agent() {
@@ -20,7 +20,7 @@ fn in_the_place_of_the_router_a_call_by_its_headers_wakes_the_agent() {
         ("Host", "sandbox-router-svc.agent-sandbox-system.svc.cluster.local:8080"),
         ("X-Sandbox-ID", &agent.name),
         ("X-Sandbox-Namespace", &agent.namespace),
-        ("X-Sandbox-Port", &PORT.to_string()),
+        ("X-Sandbox-Port", "8080"),
     ];
     let answer = Call::new(drowse.address(), "/", &headers).answer();
     assert_eq!((answer.status, answer.header("drowse-start")), (200, "cold"), "{answer:?}");

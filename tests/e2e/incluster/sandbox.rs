@@ -7,9 +7,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::kubectl::{apply, eventually, get, is, kubectl, list, try_kubectl, uid};
-
-/// Where the agent listens.
-pub(super) const PORT: u16 = 8080;
+use crate::support::Agent;
 
 /// A namespace. Gone with all in it when dropped.
 pub(super) struct Namespace {
@@ -24,60 +22,26 @@ impl Namespace {
         Self { name }
     }
 
-    /// An agent that keeps its state in its container. Waits until it is ready.
+    /// Makes a demo agent. Waits until it is ready.
     pub(super) fn agent(&self, name: &str) -> Sandbox {
-        self.create(name, |_| {})
+        self.create(&Agent::new(name))
     }
 
-    /// An agent that keeps its state on a volume, in a runtime class or the default one.
-    pub(super) fn agent_with_volume(&self, name: &str, runtime: Option<&str>) -> Sandbox {
-        self.volume(&format!("data-{name}"));
-        self.create(name, |spec| {
-            let pod = &mut spec["podTemplate"]["spec"];
-            if let Some(runtime) = runtime {
-                pod["runtimeClassName"] = json!(runtime);
-            }
-            pod["containers"][0]["volumeMounts"] = json!([{"name": "data", "mountPath": "/data"}]);
-            pod["volumes"] = json!([]);
-            spec["service"] = json!(true);
-            spec["volumeClaimTemplates"] = json!([{
-                "metadata": {"name": "data"},
-                "spec": {
-                    "accessModes": ["ReadWriteOnce"],
-                    "storageClassName": "local",
-                    "resources": {"requests": {"storage": "1Gi"}},
-                },
-            }]);
-        })
+    /// The same with a volume, on which it keeps its state, and a name in DNS.
+    pub(super) fn agent_with_volume(&self, agent: &Agent) -> Sandbox {
+        self.volume(&format!("data-{}", agent.name));
+        self.create(&agent.clone().with_volume().set("/spec/service", json!(true)))
     }
 
-    fn create(&self, name: &str, change: impl FnOnce(&mut Value)) -> Sandbox {
-        let mut spec = json!({
-            "podTemplate": {"spec": {
-                "terminationGracePeriodSeconds": 5,
-                "volumes": [{"name": "data", "emptyDir": {}}],
-                "containers": [{
-                    "name": "agent",
-                    "image": "drowse:dev",
-                    "command": [
-                        "/drowse", "demo-agent", "--host", "0.0.0.0", "--port", PORT.to_string(),
-                        "--state-file", "/data/state.json", "--namespace", self.name, "--name", name,
-                    ],
-                    "ports": [{"containerPort": PORT}],
-                    "readinessProbe": {"httpGet": {"path": "/healthz", "port": PORT}, "periodSeconds": 1},
-                    "volumeMounts": [{"name": "data", "mountPath": "/data"}],
-                }],
-            }},
-        });
-        change(&mut spec);
-        apply(&json!({
-            "apiVersion": "agents.x-k8s.io/v1beta1",
-            "kind": "Sandbox",
-            "metadata": {"name": name, "namespace": self.name},
-            "spec": spec,
-        }));
-        let sandbox = Sandbox { namespace: self.name.clone(), name: name.to_owned() };
-        eventually(&format!("{name} is made"), || sandbox.pod().filter(|pod| is(pod, "Ready")));
+    fn create(&self, agent: &Agent) -> Sandbox {
+        let mut object = agent.clone().with(&["--namespace", &self.name, "--name", &agent.name]).json();
+        object["metadata"]["namespace"] = json!(self.name);
+        // So that the Service names it as soon as it answers, and not before.
+        object["spec"]["podTemplate"]["spec"]["containers"][0]["readinessProbe"] =
+            json!({"httpGet": {"path": "/readyz", "port": "http"}, "periodSeconds": 1});
+        apply(&object);
+        let sandbox = Sandbox { namespace: self.name.clone(), name: agent.name.clone() };
+        eventually(&format!("{} is made", sandbox.key()), || sandbox.pod().filter(|pod| is(pod, "Ready")));
         sandbox
     }
 

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::installation::Installation;
 use super::kubectl::{eventually, get, is, kubectl, uid};
 use super::sandbox::{Namespace, Sandbox};
+use crate::support::Agent;
 
 /// Looks at what a person sees of a sleeping agent.
 #[track_caller]
@@ -82,7 +83,7 @@ fn sleeps_and_comes_back_as_itself(drowse: &Installation, agent: &Sandbox) {
 fn an_agent_with_a_volume_sleeps_and_comes_back_as_itself() {
     let space = Namespace::new("volume");
     let drowse = Installation::of("single");
-    let agent = space.agent_with_volume("keeper", None);
+    let agent = space.agent_with_volume(&Agent::new("keeper"));
     sleeps_and_comes_back_as_itself(&drowse, &agent);
 
     // Its name leads to the new pod, also inside the cluster.
@@ -102,7 +103,7 @@ fn an_agent_with_a_volume_sleeps_and_comes_back_as_itself() {
 fn the_runtime_class_of_an_agent_is_never_touched() {
     let space = Namespace::new("runtime");
     let drowse = Installation::of("single");
-    let agent = space.agent_with_volume("walled", Some("runc-too"));
+    let agent = space.agent_with_volume(&Agent::new("walled").pod("runtimeClassName", json!("runc-too")));
     sleeps_and_comes_back_as_itself(&drowse, &agent);
     assert_eq!(agent.object()["spec"]["podTemplate"]["spec"]["runtimeClassName"], "runc-too");
     drowse.assert_well();

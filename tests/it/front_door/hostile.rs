@@ -162,7 +162,7 @@ async fn what_names_no_agent_is_told_how_to() {
             && answer.contains("<agent>.<namespace>.agents.localhost")
     );
     let answer = world.ask("GET /healthz HTTP/1.1\nHost: elsewhere\nConnection: close\n\n").await;
-    assert!(answer.starts_with("HTTP/1.1 200 OK\n") && answer.ends_with("{\"status\":\"ok\"}\n"), "{answer}");
+    assert!(answer.starts_with("HTTP/1.1 200 OK\n") && answer.ends_with("{\"status\":\"ok\"}"), "{answer}");
     let answer = world.ask("GET / HTTP/1.1\nHost: r\nX-Sandbox-Port: 1\nConnection: close\n\n").await;
     assert!(answer.ends_with("{\"detail\":\"X-Sandbox-ID header is required.\"}\n"), "{answer}");
 }

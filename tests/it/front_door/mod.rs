@@ -1,7 +1,9 @@
 //! The front door over real sockets: callers and agents are played byte for byte.
 
+mod auth;
 mod bodies;
 mod hold;
 mod hostile;
 mod http;
+mod router;
 mod world;

@@ -14,6 +14,7 @@ use drowse::lifecycle::{AgentSeen, Mode, PhaseName, PodSeen, PodState, Suspended
 use drowse::metrics::Metrics;
 use drowse::policy::Policy;
 use drowse::policy::rules::{Layer, RuleSet};
+use drowse::proxy::auth::Authenticator;
 use drowse::proxy::{FrontDoor, Settings};
 use drowse::time::Clock;
 use futures_util::FutureExt;
@@ -36,6 +37,7 @@ pub(super) struct World {
     pub(super) engine: Arc<Engine>,
     pub(super) backend: Arc<FakeBackend>,
     pub(super) settings: Arc<ArcSwap<Settings>>,
+    pub(super) metrics: Arc<Metrics>,
     pub(super) shutdown: CancellationToken,
     pub(super) serving: JoinHandle<()>,
 }
@@ -46,6 +48,7 @@ pub(super) struct Start {
     pub(super) settings: Settings,
     pub(super) limits: Limits,
     pub(super) asleep: bool,
+    pub(super) authenticator: Option<Arc<dyn Authenticator>>,
 }
 
 impl Default for Start {
@@ -62,6 +65,7 @@ impl Default for Start {
                 trust_stale_for: Duration::MAX,
             },
             asleep: false,
+            authenticator: None,
         }
     }
 }
@@ -89,11 +93,15 @@ impl World {
         );
         tokio::spawn(Arc::clone(&engine).run());
         let settings = Arc::new(ArcSwap::from_pointee(start.settings));
-        let door = FrontDoor::bind(Arc::clone(&settings), Arc::clone(&engine), metrics).unwrap();
+        let mut door =
+            FrontDoor::bind(Arc::clone(&settings), Arc::clone(&engine), Arc::clone(&metrics)).unwrap();
+        if let Some(authenticator) = start.authenticator {
+            door = door.authenticated_by(authenticator);
+        }
         let (address, shutdown) = (door.address(), CancellationToken::new());
         let serving = tokio::spawn(door.run(shutdown.clone()));
         until(|| engine.is_synced()).await;
-        Self { address, engine, backend, settings, shutdown, serving }
+        Self { address, engine, backend, settings, metrics, shutdown, serving }
     }
 
     pub(super) async fn until_running(&self) {
@@ -316,6 +324,14 @@ impl FakeBackend {
         let mut state = self.state.lock();
         state.write(Mode::Suspended, SuspendedBy::Person);
         state.end_pod();
+    }
+
+    /// The agent is deleted and made anew, up at once; of the deletion nobody hears.
+    pub(super) fn make_anew(&self) {
+        let mut state = self.state.lock();
+        state.seen.uid = AgentUid("agent-2".into());
+        state.write(Mode::Running, SuspendedBy::Idle);
+        state.start_pod();
     }
 
     /// The pod vanishes, and another one takes its place.

@@ -4,6 +4,7 @@
 mod bench;
 mod callers;
 mod chance;
+mod cluster;
 mod demand;
 mod failure;
 mod gone;

@@ -69,7 +69,7 @@ fn a_drain_that_comes_to_nothing_opens_the_gate_again_and_says_why() {
             "a caller",
             Abandoned::Demand,
         ),
-        (Station::AskingPeers, |b| b.noise().is("Running p1", ""), "a newer revision", Abandoned::NoAnswer),
+        (Station::AskingPeers, |b| b.noise().is("Running p1", ""), "a newer revision", Abandoned::Conflict),
         (
             Station::Writing,
             |b| {

@@ -13,7 +13,7 @@ pub(super) fn etcd(state: &State) -> Vec<String> {
     let (client, peer) = (loopback(state.ports.etcd), loopback(state.ports.etcd_peer));
     let mut args = flags([
         ("name", "etcd".to_owned()),
-        ("data-dir", path(state.file("etcd"))),
+        ("data-dir", path(&state.file("etcd"))),
         ("listen-client-urls", client.clone()),
         ("advertise-client-urls", client),
         ("listen-peer-urls", peer.clone()),
@@ -28,7 +28,7 @@ pub(super) fn etcd(state: &State) -> Vec<String> {
 }
 
 pub(super) fn apiserver(state: &State) -> Vec<String> {
-    let pki = |file: &str| path(state.dir().join("pki").join(file));
+    let pki = |file: &str| path(&state.dir().join("pki").join(file));
     // Loopback is no address that the Service `kubernetes` may point at.
     let reconciler = if state.options.with_node { "lease" } else { "none" };
     flags([
@@ -54,9 +54,9 @@ pub(super) fn apiserver(state: &State) -> Vec<String> {
 }
 
 pub(super) fn controller_manager(state: &State) -> Vec<String> {
-    let pki = |file: &str| path(state.dir().join("pki").join(file));
+    let pki = |file: &str| path(&state.dir().join("pki").join(file));
     flags([
-        ("kubeconfig", path(state.kubeconfig("kube-controller-manager"))),
+        ("kubeconfig", path(&state.kubeconfig("kube-controller-manager"))),
         ("bind-address", Ipv4Addr::LOCALHOST.to_string()),
         ("secure-port", state.ports.controller_manager.to_string()),
         ("leader-elect", "false".to_owned()),
@@ -69,7 +69,7 @@ pub(super) fn controller_manager(state: &State) -> Vec<String> {
 
 pub(super) fn scheduler(state: &State) -> Vec<String> {
     flags([
-        ("kubeconfig", path(state.kubeconfig("kube-scheduler"))),
+        ("kubeconfig", path(&state.kubeconfig("kube-scheduler"))),
         ("bind-address", Ipv4Addr::LOCALHOST.to_string()),
         ("secure-port", state.ports.scheduler.to_string()),
         ("leader-elect", "false".to_owned()),
@@ -79,7 +79,7 @@ pub(super) fn scheduler(state: &State) -> Vec<String> {
 
 pub(super) fn agent_sandbox(state: &State) -> Vec<String> {
     flags([
-        ("kubeconfig", path(state.kubeconfig("agent-sandbox-controller"))),
+        ("kubeconfig", path(&state.kubeconfig("agent-sandbox-controller"))),
         ("extensions", "true".to_owned()),
         ("leader-elect", "false".to_owned()),
         ("metrics-bind-address", format!("{}:{}", state.node(), state.ports.sandbox_metrics)),
@@ -89,9 +89,9 @@ pub(super) fn agent_sandbox(state: &State) -> Vec<String> {
 
 pub(super) fn kwok(state: &State) -> Vec<String> {
     let stages = parts::stages_of_kwok(&state.programs);
-    let stages = stages.into_iter().map(|file| format!("--config={}", path(file)));
+    let stages = stages.into_iter().map(|file| format!("--config={}", path(&file)));
     let args = flags([
-        ("kubeconfig", path(state.kubeconfig("kwok"))),
+        ("kubeconfig", path(&state.kubeconfig("kwok"))),
         ("manage-all-nodes", "false".to_owned()),
         ("manage-nodes-with-label-selector", "type=kwok".to_owned()),
         ("cidr", state.block.fake_pods()),

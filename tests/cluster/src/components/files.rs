@@ -1,6 +1,7 @@
 //! The configuration files of the node's components.
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -57,33 +58,33 @@ fn network<A: std::fmt::Display>(state: &State, name: &str, (first, last): (A, A
 }
 
 fn containerd(state: &State) -> Result<String> {
-    let plugins = debian::plugins().context("the network plugins are gone")?;
+    let plugins = quoted(&debian::plugins().context("the network plugins are gone")?);
     let runtimes: String = [("runc", "pods"), ("runc-too", "pods"), (ONE_ADDRESS, ONE_ADDRESS)]
         .map(|(runtime, network)| {
             format!(
                 r#"
 [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.{runtime}]
 runtime_type = "io.containerd.runc.v2"
-cni_conf_dir = {cni:?}
+cni_conf_dir = {cni}
 cni_max_conf_num = 1
 [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.{runtime}.options]
 SystemdCgroup = false
-Root = {runc:?}
+Root = {runc}
 "#,
-                cni = state.file("cni").join(network),
-                runc = state.short().join("runc"),
+                cni = quoted(&state.file("cni").join(network)),
+                runc = quoted(&state.short().join("runc")),
             )
         })
         .concat();
     Ok(format!(
         r#"version = 3
-root = {root:?}
-state = {running:?}
+root = {root}
+state = {running}
 # These have places on the machine that two clusters would share.
 disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.nri.v1.nri"]
 
 [grpc]
-address = {socket:?}
+address = {socket}
 
 [plugins."io.containerd.cri.v1.images".pinned_images]
 sandbox = "{pause}"
@@ -93,17 +94,22 @@ sandbox = "{pause}"
 restrict_oom_score_adj = true
 netns_mounts_under_state_dir = true
 [plugins."io.containerd.cri.v1.runtime".cni]
-bin_dirs = [{plugins:?}]
-conf_dir = {cni:?}
+bin_dirs = [{plugins}]
+conf_dir = {cni}
 [plugins."io.containerd.cri.v1.runtime".containerd]
 default_runtime_name = "runc"
 {runtimes}"#,
-        root = state.file("containerd"),
-        running = state.short().join("c"),
-        socket = state.containerd(),
+        root = quoted(&state.file("containerd")),
+        running = quoted(&state.short().join("c")),
+        socket = quoted(&state.containerd()),
         pause = pause::IMAGE,
-        cni = state.file("cni").join("pods"),
+        cni = quoted(&state.file("cni").join("pods")),
     ))
+}
+
+/// A path as TOML has it, which is as JSON has it.
+fn quoted(path: &Path) -> String {
+    json!(path).to_string()
 }
 
 fn kubelet(state: &State) -> Value {

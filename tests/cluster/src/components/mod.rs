@@ -6,7 +6,7 @@ mod files;
 mod node;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub(crate) use files::write as write_files;
 
@@ -86,6 +86,6 @@ fn loopback(port: u16) -> String {
     format!("http://{}:{port}", Ipv4Addr::LOCALHOST)
 }
 
-fn path(path: PathBuf) -> String {
+fn path(path: &Path) -> String {
     path.display().to_string()
 }

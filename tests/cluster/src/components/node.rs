@@ -6,19 +6,19 @@ use crate::state::State;
 
 /// Where kube-proxy says that it is well.
 pub(super) const PROXY_HEALTH: u16 = 10_256;
-/// Where CoreDNS says that it knows the Services.
+/// Where `CoreDNS` says that it knows the Services.
 pub(super) const DNS_READY: u16 = 8181;
 
 pub(super) fn containerd(state: &State) -> Vec<String> {
-    flags([("config", path(state.file("containerd.toml"))), ("log-level", "info".to_owned())])
+    flags([("config", path(&state.file("containerd.toml"))), ("log-level", "info".to_owned())])
 }
 
 pub(super) fn kubelet(state: &State) -> Vec<String> {
     flags([
-        ("config", path(state.file("kubelet.json"))),
-        ("kubeconfig", path(state.kubeconfig("kubelet"))),
-        ("root-dir", path(state.file("kubelet"))),
-        ("cert-dir", path(state.file("kubelet-pki"))),
+        ("config", path(&state.file("kubelet.json"))),
+        ("kubeconfig", path(&state.kubeconfig("kubelet"))),
+        ("root-dir", path(&state.file("kubelet"))),
+        ("cert-dir", path(&state.file("kubelet-pki"))),
         ("hostname-override", NODE.to_owned()),
         ("node-ip", state.node().to_string()),
     ])
@@ -27,7 +27,7 @@ pub(super) fn kubelet(state: &State) -> Vec<String> {
 pub(super) fn proxy(state: &State) -> Vec<String> {
     let unchanged = || "0".to_owned();
     flags([
-        ("kubeconfig", path(state.kubeconfig("kube-proxy"))),
+        ("kubeconfig", path(&state.kubeconfig("kube-proxy"))),
         ("proxy-mode", "iptables".to_owned()),
         ("hostname-override", NODE.to_owned()),
         ("cluster-cidr", state.block.pods()),
@@ -44,5 +44,5 @@ pub(super) fn proxy(state: &State) -> Vec<String> {
 }
 
 pub(super) fn coredns(state: &State) -> Vec<String> {
-    vec!["-conf".to_owned(), path(state.file("Corefile"))]
+    vec!["-conf".to_owned(), path(&state.file("Corefile"))]
 }

@@ -35,6 +35,8 @@ pub(crate) fn make(namespace: &str, block: Block) -> Result<()> {
         &format!("addr add {node}/30 dev node"),
         "link set node up",
         &format!("route add default via {host}"),
+        // What nobody has would otherwise go back and forth between here and the machine.
+        &format!("route add unreachable {all}"),
         // Made here and not by the plugin that connects pods, so that the address is there before the first pod.
         &format!("link add {BRIDGE} type bridge"),
         &format!("addr add {}/20 dev {BRIDGE}", block.gateway()),

@@ -92,7 +92,7 @@ fn copy_yaml(from: &Path, to: &Path, wanted: impl Fn(&str) -> bool) -> Result<()
     for entry in fs::read_dir(from).with_context(|| format!("failed to read {}", from.display()))? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if name.ends_with(".yaml") && wanted(&name) {
+        if entry.path().extension().is_some_and(|extension| extension == "yaml") && wanted(&name) {
             let text = fs::read(entry.path())?;
             fs::write(to.join(&name), text).with_context(|| format!("failed to write {name}"))?;
         }

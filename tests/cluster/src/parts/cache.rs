@@ -4,10 +4,12 @@
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use sha2::{Digest, Sha256};
 
 use super::{Module, Part, Programs, build};
+use crate::hex::hex;
+use crate::interrupt;
 
 /// Finds or builds these parts.
 pub(super) fn provide(parts: &[&Part]) -> Result<Programs> {
@@ -20,6 +22,7 @@ pub(super) fn provide(parts: &[&Part]) -> Result<Programs> {
         let missing: Vec<_> =
             places.iter().filter(|(part, place)| !place.join(part.name).is_file()).collect();
         for (nth, (part, place)) in missing.iter().enumerate() {
+            ensure!(!interrupt::asked(), "told to end before {} was built", part.name);
             let count = format!("{} of {}", nth + 1, missing.len());
             build::build(part, place, &source(part.module), &count)?;
         }
@@ -58,8 +61,7 @@ fn place(folder: &Path, part: &Part) -> Result<PathBuf> {
     hash.update(part.module.tags);
     hash.update(part.module.linked);
     hash.update(part.package);
-    let hash = hash.finalize();
-    let short: String = hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    let short: String = hex(&hash.finalize()).chars().take(12).collect();
     Ok(folder.join(format!("{}-{}-{short}", part.name, version(part.module, &source)?)))
 }
 

@@ -1,0 +1,134 @@
+//! What a cluster adds: an object whose controller cannot make a pod, writes that never left, agents that must not be
+//! suspended for what they are.
+
+use std::sync::Arc;
+
+use crate::lifecycle::{
+    Abandoned, Effect, Event, Failure, FailureClass, PodState, Readiness, SuspendedBy, Transition, WriteError,
+};
+
+use super::bench::{Bench, IDLE, START_WITHIN};
+use super::station::Station;
+
+fn trouble(bench: &mut Bench, class: FailureClass) {
+    bench.object.trouble = Some(Failure::new(class, "as the controller says"));
+    bench.noise();
+}
+
+#[test]
+fn a_suspension_that_never_left_reopens_the_gate_at_once() {
+    let mut bench = Bench::at(Station::Writing);
+    bench.fails(WriteError::NotSent("refused".into())).is("Running p1", "");
+    assert!(bench.records.contains(&Transition::SuspendAbandoned(Abandoned::NoAnswer)));
+    assert_eq!(bench.calls, [], "nothing has to be settled");
+    // Not tried again at once: an API that is down stays down for a while.
+    bench.after(std::time::Duration::from_secs(10)).is("Running p1", "");
+    bench.after(IDLE + std::time::Duration::from_secs(60)).is("Draining Writing", "suspend");
+}
+
+#[test]
+fn a_settling_write_that_never_left_is_repeated() {
+    let mut bench = Bench::at(Station::Writing);
+    bench.lost().is("Draining Settling", "mark wanted");
+    bench.fails(WriteError::NotSent("refused".into())).is("Draining Settling", "");
+    bench.at_deadline().is("Draining Settling", "mark wanted");
+    bench.done().is("Running p1", "");
+}
+
+#[test]
+fn a_resume_that_never_left_is_repeated() {
+    let mut bench = Bench::at(Station::Suspended);
+    bench.call(1).is("Resuming Paced", "ask for a turn");
+    bench.granted().is("Resuming Writing", "resume");
+    bench.fails(WriteError::NotSent("refused".into()));
+    bench.at_deadline().is("Resuming Writing", "resume");
+    bench.done().is("Resuming AwaitingPod", "");
+}
+
+#[test]
+fn callers_are_told_at_once_when_there_will_be_no_pod() {
+    for class in [FailureClass::Quota, FailureClass::Admission, FailureClass::Expired] {
+        let mut bench = Bench::at(Station::Suspended);
+        bench.call(1);
+        bench.granted();
+        bench.done().is("Resuming AwaitingPod", "");
+        trouble(&mut bench, class);
+        assert_eq!(bench.machine.last_failure().map(|(failure, _)| failure.class), Some(class));
+        assert_eq!(bench.machine.held(), 0, "{class:?}");
+    }
+}
+
+#[test]
+fn trouble_that_may_pass_is_waited_for_and_told_in_the_end() {
+    let mut bench = Bench::at(Station::Suspended);
+    bench.call(1);
+    bench.granted();
+    bench.done();
+    trouble(&mut bench, FailureClass::Scheduling);
+    bench.demand().is("Resuming AwaitingPod", "");
+    bench.after(START_WITHIN);
+    let (failure, _) = bench.machine.last_failure().unwrap();
+    assert_eq!(failure.class, FailureClass::Scheduling);
+    assert!(failure.detail.contains("as the controller says"), "{}", failure.detail);
+}
+
+#[test]
+fn what_held_a_pod_up_is_told_when_time_is_up() {
+    let mut bench = Bench::at(Station::Suspended);
+    bench.demand();
+    bench.granted();
+    bench.done();
+    let mut seen = bench.set_pod("p1", false, PodState::Starting);
+    seen.hindrance = Some(Failure::new(FailureClass::Volume, "no such volume"));
+    bench.feed(Event::Pod(seen)).is("Resuming AwaitingPod", "");
+    bench.after(START_WITHIN);
+    let (failure, _) = bench.machine.last_failure().unwrap();
+    assert_eq!((failure.class, failure.detail.contains("no such volume")), (FailureClass::Volume, true));
+}
+
+#[test]
+fn an_agent_with_an_obstacle_stays_up_and_that_is_told_once() {
+    let mut bench = Bench::at(Station::Running);
+    bench.policy.obstacle = Some("its claim expires".into());
+    bench.after(IDLE).is("Running p1", "");
+    bench.after(IDLE).is("Running p1", "");
+    let told = bench.records.iter().filter(|record| matches!(record, Transition::Obstructed(_))).count();
+    assert_eq!(told, 1);
+    bench.suspend_now().is("Running p1", "");
+    bench.feed(Event::SuspendNow(SuspendedBy::Person)).is("Running p1", "");
+    bench.policy.obstacle = None;
+    bench.after(IDLE).is("Draining Writing", "suspend");
+}
+
+#[test]
+fn an_agent_that_ran_before_drowse_did_was_not_started_for_its_callers() {
+    let mut bench = Bench::new();
+    bench.runs().is("Resuming AwaitingPod", "");
+    bench.call(1);
+    bench.pod_up("p1");
+    bench.answers("p1").is("Running p1", "release 1");
+    let started = bench.records.iter().find_map(|record| match record {
+        Transition::Resumed(start) => Some(start.cold),
+        _ => None,
+    });
+    assert_eq!(started, Some(false));
+}
+
+#[test]
+fn a_pod_is_probed_as_it_wants_to_be_asked() {
+    let mut bench = Bench::at(Station::Suspended);
+    bench.demand();
+    bench.granted();
+    bench.done();
+    let mut seen = bench.set_pod("p1", false, super::bench::up());
+    let readiness = Arc::new(Readiness::Tcp { port: 7 });
+    seen.readiness = Some(Arc::clone(&readiness));
+    let (mut effects, policy) = (Vec::new(), bench.policy.clone());
+    let ctx = crate::lifecycle::Context { policy: &policy, ..bench.context() };
+    bench.machine.handle(Event::Pod(seen), ctx, &mut effects);
+    let asked = effects.iter().find_map(|effect| match effect {
+        Effect::Probe { readiness, .. } => readiness.clone(),
+        _ => None,
+    });
+    assert_eq!(asked, Some(readiness));
+}
