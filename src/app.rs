@@ -17,6 +17,7 @@ use crate::config::watch::Watch;
 use crate::config::{self, Auth, Backend, Config, FindBy, Program};
 use crate::engine::Engine;
 use crate::metrics::Metrics;
+use crate::open_files;
 use crate::proxy::auth::Remembering;
 use crate::proxy::{FrontDoor, Settings, Style};
 use crate::telemetry::LogControl;
@@ -24,6 +25,7 @@ use crate::time::Clock;
 
 /// Serves until SIGTERM or SIGINT; then lets what is in flight end, stops the agents, and returns.
 pub async fn run(config: Config, access: Access, log: LogControl) -> anyhow::Result<()> {
+    raise_open_files(config.front_door.max_connections);
     let app = App::new(&config).await?;
     let health = listen(config.health.listen, "health.listen").await?;
     let admin = listen(config.admin.listen, "admin.listen").await?;
@@ -150,6 +152,20 @@ impl App {
         }
         self.settings.store(Arc::new(settings(config)));
         self.engine.reconfigure(config.rules.clone(), &config.limits);
+    }
+}
+
+/// Two for each caller: the caller's connection and mostly one to the agent.
+fn raise_open_files(max_connections: usize) {
+    let needed = max_connections.saturating_mul(2) as u64;
+    match open_files::raise() {
+        Ok(Some(limit)) if limit < needed => tracing::warn!(
+            limit,
+            needed,
+            "fewer files may be open than front_door.max_connections takes: raise the hard limit, or lower the key"
+        ),
+        Ok(limit) => tracing::info!(limit, "as many files may be open"),
+        Err(error) => tracing::warn!(%error, "failed to raise the limit of open files"),
     }
 }
 

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::answers::{json_answer, of_length, text, with_type};
 use super::bodies::{self, Body, Checksum};
+use super::relay;
 use super::route::{PATHS, Route, RouteError};
 use super::runtime::Call;
 use super::serve::Agent;
@@ -30,7 +31,7 @@ pub(super) async fn answer(agent: &Agent, request: Request<Incoming>) -> Result<
     if !matches!(route, Ok(Route::Health | Route::Ready)) {
         agent.count_request();
     }
-    if !route.as_ref().is_ok_and(|route| route.takes_body()) {
+    if !route.as_ref().is_ok_and(Route::takes_body) {
         // Left unread, it would cost the connection, and a caller still writing might miss the answer.
         checksum(&mut body).await?;
     }
@@ -42,6 +43,9 @@ pub(super) async fn answer(agent: &Agent, request: Request<Incoming>) -> Result<
         Ok(Route::Echo) => json_answer(StatusCode::OK, &echo(&head)),
         Ok(Route::EchoBody) => echo_body(&head.headers, body),
         Ok(Route::Health) => text("ok\n"),
+        Ok(Route::Relay(to)) => relay::relay(&to).await.unwrap_or_else(|error| {
+            json_answer(StatusCode::BAD_GATEWAY, &json!({"error": error.to_string()}))
+        }),
         Ok(Route::Ready) => ready(agent),
         Ok(Route::Requests) => json_answer(StatusCode::OK, &json!({"requests": agent.requests()})),
         Ok(Route::Slow { length, every }) => {

@@ -7,6 +7,7 @@ mod answers;
 mod bodies;
 mod handlers;
 mod identity;
+mod relay;
 mod route;
 mod runtime;
 mod serve;

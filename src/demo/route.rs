@@ -14,7 +14,7 @@ use super::runtime::Call;
 use crate::units::{HumanDuration, Written as _};
 
 /// Every path but those of the runtime API, as the answer to an unknown one lists them.
-pub(super) const PATHS: [&str; 14] = [
+pub(super) const PATHS: [&str; 15] = [
     "/",
     "/bytes/<n>",
     "/checksum",
@@ -23,6 +23,7 @@ pub(super) const PATHS: [&str; 14] = [
     "/echo",
     "/echo/body",
     "/healthz",
+    "/relay?to=http://127.0.0.1:9101/",
     "/readyz",
     "/requests",
     "/slow?for=10s&every=1s",
@@ -37,7 +38,7 @@ const MAX_COUNT: u32 = 100_000;
 const MAX_BYTES: u64 = 1 << 30;
 
 /// What is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Route<'a> {
     State,
     Bytes(u64),
@@ -47,6 +48,7 @@ pub(super) enum Route<'a> {
     Echo,
     EchoBody,
     Health,
+    Relay(Uri),
     Ready,
     Requests,
     Runtime(Call<'a>),
@@ -77,6 +79,7 @@ impl<'a> Route<'a> {
             "/echo" => Ok(Self::Echo),
             "/echo/body" => Ok(Self::EchoBody),
             "/healthz" => Ok(Self::Health),
+            "/relay" => query.target().map(Self::Relay),
             "/readyz" => Ok(Self::Ready),
             "/requests" => Ok(Self::Requests),
             "/slow" => Ok(Self::Slow { length: query.duration("for", 10)?, every: query.every()? }),
@@ -99,7 +102,7 @@ impl<'a> Route<'a> {
     }
 
     /// Whether the answer is made from the body of the request, or must not wait for it.
-    pub(super) fn takes_body(self) -> bool {
+    pub(super) fn takes_body(&self) -> bool {
         matches!(
             self,
             Self::Checksum
@@ -111,7 +114,7 @@ impl<'a> Route<'a> {
     }
 }
 
-/// The query of a target. The first of several parameters with one name counts.
+/// The query of a target, as it is written. The first of several parameters with one name counts.
 struct Query<'a>(&'a str);
 
 impl Query<'_> {
@@ -135,6 +138,16 @@ impl Query<'_> {
                 Err(RouteError::Invalid("every: this is too short; write at least 10ms".into()))
             }
             every => Ok(every),
+        }
+    }
+
+    fn target(&self) -> Result<Uri, RouteError> {
+        let text = self.get("to").unwrap_or_default();
+        match text.parse::<Uri>() {
+            Ok(uri) if uri.scheme_str() == Some("http") && uri.host().is_some() => Ok(uri),
+            _ => {
+                Err(RouteError::Invalid(format!("to is {text:?}; write an http:// URL without an ampersand")))
+            }
         }
     }
 

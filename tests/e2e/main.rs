@@ -3,6 +3,7 @@
 //!
 //! Every test has a namespace and a Drowse of its own, which signs in with the permissions of `deploy/` and no others.
 
+mod incluster;
 mod outage;
 mod people;
 mod pitfalls;

@@ -5,6 +5,7 @@
 mod cli;
 mod collide;
 mod demo;
+mod deploy;
 mod front_door;
 mod process;
 mod reload;

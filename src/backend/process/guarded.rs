@@ -16,6 +16,7 @@ use super::guard::report::Report;
 use super::procfs;
 use super::spec::{AgentSpec, is_inherited};
 use crate::lifecycle::{Failure, FailureClass};
+use crate::open_files;
 use crate::time::{Clock, Moment};
 
 /// The command that makes this program a guard.
@@ -192,6 +193,9 @@ fn guard_command(drowse: &Path, spec: &AgentSpec, log: &Path) -> Command {
     let mut command = Command::new(drowse);
     command.arg(COMMAND).arg("--log").arg(log).arg("--working-dir").arg(&spec.working_dir);
     command.arg("--grace-ms").arg(spec.stop_grace.as_millis().to_string());
+    if let Some(limit) = open_files::given() {
+        command.arg("--open-files").arg(limit.to_string());
+    }
     command.arg("--").args(spec.words(drowse));
     for (name, _) in std::env::vars_os().filter(|(name, _)| !is_inherited(name)) {
         command.env_remove(name);

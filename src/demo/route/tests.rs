@@ -16,6 +16,7 @@ fn parameters_are_read_and_have_defaults() {
         ("/sse", Route::Events { every: secs(1), count: 5 }),
         ("/sse?count=100000", Route::Events { every: secs(1), count: 100_000 }),
         ("/bytes/1073741824", Route::Bytes(MAX_BYTES)),
+        ("/relay?to=http://b.x:81/y?z=1", Route::Relay(Uri::from_static("http://b.x:81/y?z=1"))),
         ("/status/404", Route::Status(StatusCode::NOT_FOUND)),
         ("/status/599", Route::Status(StatusCode::from_u16(599).unwrap())),
     ];
@@ -37,6 +38,8 @@ fn what_is_out_of_bounds_is_answered_with_what_to_write() {
             "/bytes/1073741825",
             r#"the number of bytes is "1073741825"; write a whole number from 0 to 1073741824"#,
         ),
+        ("/relay", r#"to is ""; write an http:// URL without an ampersand"#),
+        ("/relay?to=/x", r#"to is "/x"; write an http:// URL without an ampersand"#),
         ("/status/101", r#"the status is "101"; write a whole number from 200 to 599"#),
         ("/status/ok", r#"the status is "ok"; write a whole number from 200 to 599"#),
     ];

@@ -19,6 +19,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe;
 use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
 
+use crate::open_files;
 use init::{End, Init};
 use report::{Refused, Report};
 
@@ -34,6 +35,9 @@ pub struct Args {
     /// Milliseconds between SIGTERM and SIGKILL.
     #[arg(long, default_value_t = 5_000)]
     grace_ms: u64,
+    /// How many files the program may have open; if left out, as many as the guard may.
+    #[arg(long)]
+    open_files: Option<u64>,
     /// The program and its arguments.
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<String>,
@@ -61,6 +65,9 @@ async fn guard(args: &Args) -> Result<End, Refused> {
     let _deaf = deaf_to_signals().map_err(system)?;
     let stop = closed(stdin().map_err(system)?);
     let mut init = Init::new().map_err(system)?;
+    if let Some(limit) = args.open_files {
+        open_files::lower(limit).map_err(system)?;
+    }
     let agent = start::start(args)?;
     tell(&Report::Started(agent.as_raw_nonzero().get()));
     let end = tokio::select! {
