@@ -47,7 +47,9 @@ async fn members_of_a_warm_pool_are_left_alone_until_they_are_claimed() {
     eventually("the pool has a member that is ready", async || {
         let all = world.sandboxes().list(&Default::default()).await.unwrap();
         member = all.items.first().and_then(|it| it.metadata.name.clone()).unwrap_or_default();
-        !member.is_empty() && world.phase(&member).await == "Running"
+        let ready =
+            all.items.first().is_some_and(|it| it.data["status"].to_string().contains("DependenciesReady"));
+        ready && world.phase(&member).await == "Unknown"
     })
     .await;
     assert_eq!(world.get(&member, "/").await.status, 404, "nobody's, so nobody is let in");
