@@ -70,6 +70,8 @@ pub struct Machine<W> {
     failed_pod: Option<PodUid>,
     /// That pod was started by us, and not only looked at: it may be in use by other ways than ours.
     failed_start: bool,
+    /// Since when anything is known about it.
+    known_since: Moment,
     /// Where the life that is served, or probed, is; and whether it is asked in its own way.
     probed: Option<(IpAddr, bool)>,
     up_since: Option<Moment>,
@@ -116,6 +118,7 @@ impl<W> Machine<W> {
             last_failure: None,
             failed_pod: None,
             failed_start: false,
+            known_since: now,
             probed: None,
             up_since: None,
             last_demand: None,

@@ -10,6 +10,7 @@ use crate::lifecycle::observation::{
 };
 use crate::lifecycle::phase::{Phase, Resume, ResumeStep};
 use crate::lifecycle::refusal::Refusal;
+use crate::time::Moment;
 
 use super::suspend::may_clear;
 use super::{Context, Machine, RECHECK, Turn};
@@ -364,13 +365,20 @@ impl<W> Machine<W> {
             self.begin_resume(ctx, fx);
         } else if self.mode() == Some(Mode::Suspended) {
             self.settle(ctx, fx);
-        } else if self.candidate().is_some() && (!ctx.policy.manage || !self.failed_start) {
-            // Nothing may be done about it, or it may be in use by another way than ours; look whether it answers by
-            // now.
+        } else if self.candidate().is_some() && (!ctx.policy.manage || self.may_be_at_work(ctx)) {
+            // Nothing may be done about it, but it may answer by now.
             self.look(ctx, fx);
         } else if !self.waiters.is_empty() || !self.clear_away(ctx, fx) {
             self.check_at = ctx.now + RECHECK;
         }
+    }
+
+    /// It was not started by us, so it may be in use by another way than ours, on which we cannot reach it: until its
+    /// idle timeout is over, it is not idle for that.
+    fn may_be_at_work(&self, ctx: Context<'_>) -> bool {
+        let last = [self.up_since, self.last_demand, Some(self.gate.last_activity())].into_iter().flatten();
+        let last = last.fold(self.known_since, Moment::max);
+        !self.failed_start && ctx.now < last + ctx.policy.idle_timeout
     }
 
     // Draining | Resuming → Failed: as before, and whoever wants it may begin at once.

@@ -166,8 +166,9 @@ fn a_pod_that_its_node_calls_ready_is_not_asked_any_more() {
 }
 
 #[test]
-fn an_agent_that_was_up_and_cannot_be_reached_is_looked_at_again_and_never_suspended() {
+fn an_agent_that_was_up_and_cannot_be_reached_is_looked_at_again_until_its_idle_timeout_is_over() {
     let mut bench = Bench::new();
+    bench.policy.idle_timeout = LONG * 10;
     bench.runs();
     bench.pod_up("p1").is("Resuming Probing p1", "probe p1");
     // It may be at work for somebody who reaches it by another way.
@@ -179,6 +180,11 @@ fn an_agent_that_was_up_and_cannot_be_reached_is_looked_at_again_and_never_suspe
     bench.at_deadline();
     bench.after(LONG);
     assert_eq!(bench.calls, [], "not even for a caller");
+    bench.policy.idle_timeout = IDLE;
+    while bench.calls.is_empty() {
+        bench.at_deadline();
+    }
+    assert_eq!(super::show::show(bench.machine.phase()), "Draining Writing");
 }
 
 #[test]
