@@ -3,10 +3,11 @@
 SEEDS  ?= 1000000
 CONFIG ?= config/local.yaml
 
-.PHONY: help run test check simulate bench references image cluster cluster-down
+.PHONY: help run test check simulate bench bench-cluster scale references image cluster cluster-down upstream-e2e
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s
+", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 run: ## Build, and start Drowse with two demo agents; Ctrl-C ends all
 	@scripts/run $(CONFIG)
@@ -26,6 +27,12 @@ bench: ## Measure Drowse on this machine: warm, waking, and in a storm
 	cargo build --locked --release --package drowse --package drowse-loadtest
 	cargo run --locked --release --quiet --package drowse-loadtest -- all
 
+bench-cluster: ## Measure what a caller of a sleeping Sandbox waits, on a real cluster (root)
+	@scripts/bench-cluster wake
+
+scale: ## Measure Drowse before 10,000 sleeping Sandboxes, and in storms of resumes
+	@scripts/bench-cluster scale
+
 image: ## Make an image of Drowse, without a container engine
 	scripts/image
 
@@ -34,6 +41,9 @@ cluster: ## Start a Kubernetes cluster on this machine, with Agent Sandboxes and
 
 cluster-down: ## End that cluster
 	cargo run --locked --quiet --package drowse-cluster -- down
+
+upstream-e2e: ## Run Agent Sandbox's own end-to-end tests on a real cluster, with Drowse beside them (root)
+	@TESTS=$(TESTS) scripts/upstream-e2e
 
 references: ## Write the generated references anew
 	mkdir -p docs

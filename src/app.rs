@@ -197,8 +197,8 @@ fn specs(process: &config::ProcessBackend) -> Vec<AgentSpec> {
         working_dir: agent.working_dir.clone(),
         stop_grace: process.stop_grace,
         profile: Arc::new(Profile {
-            labels: agent.labels.clone(),
-            annotations: agent.annotations.clone(),
+            labels: (&agent.labels).into(),
+            annotations: (&agent.annotations).into(),
             port: Some(agent.port),
             only_port: true,
             hands_off: None,

@@ -28,6 +28,10 @@ pub(crate) enum Scenario {
     Wake(Wake),
     /// Many callers at one sleeping agent, all at once
     Storm(Storm),
+    /// On a cluster (KUBECONFIG) with a real node: one request to a sleeping Sandbox, again and again
+    ClusterWake(ClusterWake),
+    /// On a cluster (KUBECONFIG) with kwok: many sleeping Sandboxes, and storms of resumes and suspensions
+    ClusterScale(ClusterScale),
 }
 
 #[derive(Debug, clap::Args)]
@@ -76,6 +80,29 @@ pub(crate) struct Storm {
     pub(crate) max_in_flight: u32,
 }
 
+#[derive(Debug, clap::Args)]
+pub(crate) struct ClusterWake {
+    /// How often each Sandbox is suspended and called
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = value_parser!(u16).range(1..=1000))]
+    pub(crate) cycles: u16,
+    /// The image of Drowse that the node has; its demo agent is what is called
+    #[arg(long, default_value = "drowse:dev")]
+    pub(crate) image: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ClusterScale {
+    /// Sandboxes that sleep
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = value_parser!(u32).range(1..=200_000))]
+    pub(crate) sandboxes: u32,
+    /// How many of them are resumed and suspended in a storm
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = value_parser!(u32).range(1..=5000))]
+    pub(crate) storm: u32,
+    /// Resumes a second in the first storm; in the second, all are asked for at once
+    #[arg(long, value_name = "N", default_value_t = 15, value_parser = value_parser!(u32).range(1..=1000))]
+    pub(crate) rate: u32,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,6 +122,8 @@ mod tests {
             ["wake", "--cycles", "1001"],
             ["storm", "--callers", "25001"],
             ["all", "--callers", "0"],
+            ["cluster-wake", "--cycles", "0"],
+            ["cluster-scale", "--sandboxes", "200001"],
         ];
         for [scenario, option, value] in refused {
             assert!(Args::try_parse_from(["x", scenario, option, value]).is_err(), "{scenario} {option}");

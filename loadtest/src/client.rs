@@ -23,11 +23,11 @@ pub(crate) struct Call {
 
 impl Call {
     pub(crate) fn get(to: Loopback, host: &'static str, path: &'static str) -> Self {
-        Self { to, method: Method::GET, host: HeaderValue::from_static(host), path: Uri::from_static(path) }
+        Self::new(Method::GET, to, HeaderValue::from_static(host), Uri::from_static(path))
     }
 
-    pub(crate) fn post(to: Loopback, host: &'static str, path: &'static str) -> Self {
-        Self { method: Method::POST, ..Self::get(to, host, path) }
+    pub(crate) const fn new(method: Method, to: Loopback, host: HeaderValue, path: Uri) -> Self {
+        Self { to, method, host, path }
     }
 
     fn request(&self) -> Request<Empty<Bytes>> {
@@ -100,9 +100,19 @@ impl Connection {
 
     /// Sends one request, and reads all of the answer.
     pub(crate) async fn send(&mut self, call: &Call) -> Result<Answer, ClientError> {
+        self.send_and_note(call, || ()).await.map(|(answer, ())| answer)
+    }
+
+    /// The same, and notes something when the head of the answer is there.
+    pub(crate) async fn send_and_note<T>(
+        &mut self,
+        call: &Call,
+        note: impl FnOnce() -> T,
+    ) -> Result<(Answer, T), ClientError> {
         self.0.ready().await?;
         let (head, body) = self.0.send_request(call.request()).await?.into_parts();
+        let noted = note();
         let body = body.collect().await?.to_bytes();
-        Ok(Answer { status: head.status, headers: head.headers, body })
+        Ok((Answer { status: head.status, headers: head.headers, body }, noted))
     }
 }

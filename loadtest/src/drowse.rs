@@ -1,5 +1,5 @@
-//! The program under load: starts the real `drowse run` on a temporary configuration with one demo agent, asks its
-//! admin API, and ends it by its process id.
+//! The program under load: starts the real `drowse run` on a temporary configuration, with one demo agent or before a
+//! cluster, and ends it by its process id.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -8,17 +8,13 @@ use std::time::Duration;
 use ::drowse::time::Clock;
 use anyhow::{Context as _, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-use crate::client::{Answer, Call};
+use crate::agent::Agent;
+use crate::client::Call;
 use crate::loopback::Loopback;
 
-/// Under which the agent is found.
-const HOST: &str = "echo.default.agents.localhost";
-const AGENT: &str = "/api/v1/agents/default/echo";
-const SUSPEND: &str = "/api/v1/agents/default/echo/suspend";
 const LOCAL: &str = "127.0.0.1";
 
 /// How long anything that must happen may take.
@@ -42,7 +38,7 @@ impl Program {
     }
 }
 
-/// What differs between scenarios.
+/// What differs between scenarios with a demo agent.
 #[derive(Debug, Default)]
 pub(crate) struct Setup {
     /// How long the agent takes to start, in seconds.
@@ -59,9 +55,12 @@ pub(crate) struct Drowse {
     pub(crate) pid: u32,
     /// Its front door.
     pub(crate) front: Loopback,
-    /// Where its agent listens.
+    /// Where the demo agent listens.
     pub(crate) agent: Loopback,
+    /// The demo agent.
+    echo: Agent,
     admin: Loopback,
+    health: Loopback,
     child: Child,
     dir: TempDir,
 }
@@ -69,21 +68,41 @@ pub(crate) struct Drowse {
 impl Drowse {
     /// Starts it, and waits until it is ready. The agent has never been started then.
     pub(crate) async fn start(program: &Program, setup: &Setup) -> anyhow::Result<Self> {
+        Self::start_with(program, PATIENCE, |ports| config(ports, setup)).await
+    }
+
+    /// Starts it before the Sandboxes of one namespace of the cluster that the environment names. `rest` is the rest of
+    /// its configuration.
+    pub(crate) async fn before_cluster(
+        program: &Program,
+        namespace: &str,
+        rest: &str,
+        patience: Duration,
+    ) -> anyhow::Result<Self> {
+        Self::start_with(program, patience, |ports| cluster_config(ports, namespace, rest)).await
+    }
+
+    async fn start_with(
+        program: &Program,
+        patience: Duration,
+        config: impl FnOnce(&Ports) -> String,
+    ) -> anyhow::Result<Self> {
         let dir = TempDir::new().context("failed to make a temporary folder")?;
         let ports = Ports::free().context("failed to find free ports")?;
-        std::fs::write(dir.path().join("drowse.yaml"), config(&ports, setup))
-            .context("failed to configure")?;
+        std::fs::write(dir.path().join("drowse.yaml"), config(&ports)).context("failed to configure")?;
         let child = spawn(program, dir.path())?;
         let pid = child.id().context("drowse has ended already")?;
-        let mut drowse = Self { pid, front: ports.front, agent: ports.agent, admin: ports.admin, child, dir };
-        drowse.wait_until_ready(ports.health).await?;
+        let Ports { front, agent, admin, health } = ports;
+        let echo = Agent::new(front, admin, "default", "echo")?;
+        let mut drowse = Self { pid, front, agent, echo, admin, health, child, dir };
+        drowse.wait_until_ready(patience).await?;
         Ok(drowse)
     }
 
-    async fn wait_until_ready(&mut self, health: Loopback) -> anyhow::Result<()> {
-        let ready = Call::get(health, LOCAL, "/readyz");
+    async fn wait_until_ready(&mut self, patience: Duration) -> anyhow::Result<()> {
+        let ready = Call::get(self.health, LOCAL, "/readyz");
         let clock = Clock::start();
-        let deadline = clock.now() + PATIENCE;
+        let deadline = clock.now() + patience;
         while !ready.once().await.is_ok_and(|answer| answer.status.is_success()) {
             let ended = self.child.try_wait().context("failed to look after drowse")?;
             if ended.is_some() || clock.now() > deadline {
@@ -95,46 +114,38 @@ impl Drowse {
         Ok(())
     }
 
-    /// A request to the agent through the front door.
+    /// The demo agent.
+    pub(crate) const fn echo(&self) -> &Agent {
+        &self.echo
+    }
+
+    /// Another agent.
+    pub(crate) fn agent(&self, namespace: &str, name: &str) -> anyhow::Result<Agent> {
+        Agent::new(self.front, self.admin, namespace, name)
+    }
+
+    /// A request to the demo agent through the front door.
     pub(crate) fn through(&self, path: &'static str) -> Call {
-        Call::get(self.front, HOST, path)
+        self.echo.call(path)
     }
 
-    /// The same request straight to the agent.
+    /// The same request straight to the demo agent.
     pub(crate) fn direct(&self, path: &'static str) -> Call {
-        Call::get(self.agent, HOST, path)
+        self.echo.call_at(self.agent, path)
     }
 
-    /// The agent as the admin API shows it.
-    pub(crate) async fn state(&self) -> anyhow::Result<Value> {
-        let answer =
-            Call::get(self.admin, LOCAL, AGENT).once().await.context("the admin API does not answer")?;
-        Ok(answer.json())
+    /// Its metrics.
+    pub(crate) async fn metrics(&self) -> anyhow::Result<String> {
+        let answer = Call::get(self.health, LOCAL, "/metrics").once().await.context("no metrics")?;
+        Ok(String::from_utf8_lossy(&answer.body).into_owned())
     }
 
-    /// Suspends the agent, and waits until it is.
-    pub(crate) async fn suspend(&self) -> anyhow::Result<()> {
-        let suspended = async {
-            let answer = self.ask_to_suspend().await?;
-            ensure!(answer.status.is_success(), "the admin API answers {}", answer.status);
-            while self.state().await?["phase"] != "Suspended" {
-                tokio::time::sleep(LOOK_EVERY).await;
-            }
-            Ok(())
-        };
-        tokio::time::timeout(PATIENCE, suspended).await.context("the agent does not get suspended")?
-    }
-
-    /// Asks until the request before no longer counts as in flight: Drowse may see its end after the caller does.
-    async fn ask_to_suspend(&self) -> anyhow::Result<Answer> {
-        let suspend = Call::post(self.admin, LOCAL, SUSPEND);
-        loop {
-            let answer = suspend.once().await.context("the admin API does not answer")?;
-            if answer.status != http::StatusCode::CONFLICT {
-                return Ok(answer);
-            }
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
+    /// All agents in a phase, as the admin API lists them.
+    pub(crate) async fn agents_in(&self, phase: &str) -> anyhow::Result<serde_json::Value> {
+        let path = http::Uri::try_from(format!("/api/v1/agents?phase={phase}"))?;
+        let host = http::HeaderValue::from_static(LOCAL);
+        let answer = Call::new(http::Method::GET, self.admin, host, path).once().await;
+        Ok(answer.context("the admin API does not answer")?.json())
     }
 
     /// Asks it to end, and kills it if it does not.
@@ -197,6 +208,18 @@ fn config(ports: &Ports, setup: &Setup) -> String {
     )
 }
 
+/// Agents of one namespace, opted in.
+fn cluster_config(ports: &Ports, namespace: &str, rest: &str) -> String {
+    format!(
+        "backend: {{kubernetes: {{namespaces: [{namespace}]}}}}\n\
+         front_door: {{listen: \"{}\"}}\nadmin: {{listen: \"{}\"}}\nhealth: {{listen: \"{}\"}}\n\
+         defaults: {{route: true, manage: true, idle_timeout: 1h, min_running: 0s}}\n{rest}",
+        ports.front.address(),
+        ports.admin.address(),
+        ports.health.address(),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -205,8 +228,9 @@ mod tests {
     fn drowse_understands_the_configuration() {
         let ports = Ports::free().unwrap();
         let storm = Setup { start_delay_secs: 2, callers: Some(25_000), max_in_flight: Some(7) };
-        for setup in [Setup::default(), storm] {
-            let text = config(&ports, &setup);
+        let mut texts = [Setup::default(), storm].map(|setup| config(&ports, &setup)).to_vec();
+        texts.push(cluster_config(&ports, "bench", "telemetry: {log: {level: debug}}\n"));
+        for text in texts {
             if let Err(error) = ::drowse::config::parse(&text, Path::new("drowse.yaml")) {
                 panic!("{error}\n{text}");
             }

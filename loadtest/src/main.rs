@@ -2,8 +2,10 @@
 //!
 //! Every run is bounded in requests and time, and ends what it started. README.md says what the figures mean.
 
+mod agent;
 mod args;
 mod client;
+mod cluster;
 mod drowse;
 mod loopback;
 mod open_files;
@@ -65,6 +67,7 @@ async fn measure(args: &Args) -> anyhow::Result<Report> {
         Scenario::Warm(warm) => (Some(warm), None, None),
         Scenario::Wake(wake) => (None, Some(wake), None),
         Scenario::Storm(storm) => (None, None, Some(storm)),
+        Scenario::ClusterWake(_) | Scenario::ClusterScale(_) => (None, None, None),
     };
     if let Some(options) = warm {
         let figures = warm::run(&program, options).await.context("warm")?;
@@ -80,6 +83,16 @@ async fn measure(args: &Args) -> anyhow::Result<Report> {
         let figures = storm::run(&program, options).await.context("storm")?;
         println!("{}", figures.table());
         report.storm = Some(figures);
+    }
+    if let Scenario::ClusterWake(options) = &args.scenario {
+        let figures = cluster::wake::run(&program, options).await.context("cluster-wake")?;
+        println!("{}", figures.table());
+        report.cluster_wake = Some(figures);
+    }
+    if let Scenario::ClusterScale(options) = &args.scenario {
+        let figures = cluster::scale::run(&program, options).await.context("cluster-scale")?;
+        println!("{}", figures.table());
+        report.cluster_scale = Some(figures);
     }
     if let Some(file) = &args.json {
         report.write(file)?;

@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use serde::Serialize;
 
+use crate::cluster::{scale, wake as cluster_wake};
 use crate::drowse::Program;
 use crate::{storm, wake, warm};
 
@@ -21,6 +22,8 @@ pub(crate) struct Report {
     pub(crate) warm: Option<warm::Figures>,
     pub(crate) wake: Option<wake::Figures>,
     pub(crate) storm: Option<storm::Figures>,
+    pub(crate) cluster_wake: Option<cluster_wake::Figures>,
+    pub(crate) cluster_scale: Option<scale::Figures>,
 }
 
 impl Report {
@@ -34,6 +37,8 @@ impl Report {
             warm: None,
             wake: None,
             storm: None,
+            cluster_wake: None,
+            cluster_scale: None,
         }
     }
 
@@ -48,6 +53,8 @@ impl Report {
         self.warm.as_ref().is_none_or(warm::Figures::is_clean)
             && self.wake.as_ref().is_none_or(|wake| wake.answers.is_clean())
             && self.storm.as_ref().is_none_or(storm::Figures::is_clean)
+            && self.cluster_wake.as_ref().is_none_or(|wake| wake.answers.is_clean())
+            && self.cluster_scale.as_ref().is_none_or(scale::Figures::is_clean)
     }
 
     pub(crate) fn write(&self, file: &Path) -> anyhow::Result<()> {

@@ -3,21 +3,24 @@
 use std::time::Duration;
 
 /// The parts of a wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Waited {
     /// In all.
     pub(crate) hold: Duration,
     /// Until the agent's process was there.
     pub(crate) resume: Duration,
-    /// From there until it answered.
+    /// From there until it answered and was known to be the one that is meant.
     pub(crate) probe: Duration,
+    /// Of the probe: the read that said who answers there; zero if Drowse does not say.
+    pub(crate) attest: Duration,
 }
 
 impl Waited {
-    /// Reads the header; `None` unless all three parts are there.
+    /// Reads the header; `None` unless the first three parts are there.
     pub(crate) fn parse(header: &str) -> Option<Self> {
         let part = |name| duration(header, name);
-        Some(Self { hold: part("hold")?, resume: part("resume")?, probe: part("probe")? })
+        let attest = part("attest").unwrap_or_default();
+        Some(Self { hold: part("hold")?, resume: part("resume")?, probe: part("probe")?, attest })
     }
 }
 
@@ -34,11 +37,12 @@ mod tests {
 
     #[test]
     fn all_parts_are_read_as_milliseconds() {
-        let waited = Waited::parse("hold;dur=1234.6, resume;dur=900.0, probe;dur=0.3");
+        let waited = Waited::parse("hold;dur=1234.6, resume;dur=900.0, probe;dur=0.3, attest;dur=0.2");
         let expected = Waited {
             hold: Duration::from_micros(1_234_600),
             resume: Duration::from_millis(900),
             probe: Duration::from_micros(300),
+            attest: Duration::from_micros(200),
         };
         assert_eq!(waited, Some(expected));
     }

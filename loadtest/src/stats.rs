@@ -24,6 +24,7 @@ pub(crate) struct Quantiles {
     pub(crate) count: u64,
     pub(crate) min_ms: f64,
     pub(crate) p50_ms: f64,
+    pub(crate) p90_ms: f64,
     pub(crate) p99_ms: f64,
     pub(crate) p999_ms: f64,
     pub(crate) max_ms: f64,
@@ -52,6 +53,7 @@ impl Recorder {
             count: self.0.len(),
             min_ms: self.0.min() as f64 / 1000.0,
             p50_ms: at(0.5),
+            p90_ms: at(0.9),
             p99_ms: at(0.99),
             p999_ms: at(0.999),
             max_ms: self.0.max() as f64 / 1000.0,
@@ -87,6 +89,7 @@ mod tests {
         assert_eq!(quantiles.count, 1000);
         near(quantiles.min_ms, 1.0);
         near(quantiles.p50_ms, 500.0);
+        near(quantiles.p90_ms, 900.0);
         near(quantiles.p99_ms, 990.0);
         near(quantiles.p999_ms, 999.0);
         near(quantiles.max_ms, 1000.0);

@@ -133,7 +133,7 @@ async fn watch(drowse: &Drowse, listens: &Cell<Option<Moment>>) -> anyhow::Resul
     let mut held = Held::default();
     while listens.get().is_none() {
         let memory = procfs::memory(drowse.pid)?;
-        held.see(drowse.state().await?["held"].as_u64().unwrap_or_default(), memory);
+        held.see(drowse.echo().state().await?["held"].as_u64().unwrap_or_default(), memory);
         tokio::time::sleep(LOOK_EVERY).await;
     }
     Ok(held)

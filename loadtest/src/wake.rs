@@ -50,7 +50,7 @@ pub(crate) async fn run(program: &Program, options: &args::Wake) -> anyhow::Resu
     // The first start of all makes the agent's folder and file, and warms the caches of the system.
     connection.send(&call).await.context("the agent does not start")?;
     for _ in 0..options.cycles {
-        drowse.suspend().await?;
+        drowse.echo().suspend().await?;
         let sent = clock.now();
         let end = tokio::time::timeout(PATIENCE, connection.send(&call)).await.context("no answer")?;
         recorders.add(clock.now().since(sent), &end)?;

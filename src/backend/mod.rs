@@ -2,8 +2,8 @@
 
 pub mod kubernetes;
 pub mod process;
+mod texts;
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -14,13 +14,15 @@ use crate::agent::{AgentKey, AgentUid, Generation, Life, PodUid, Revision};
 use crate::lifecycle::{AgentSeen, Mode, PodSeen, SuspendedBy, Transition, WriteError};
 use crate::policy::HandsOff;
 
+pub use texts::Texts;
+
 /// What the rules and the front door want to know of an agent, apart from its state.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Profile {
     /// Labels, for the rules to match.
-    pub labels: BTreeMap<String, String>,
+    pub labels: Texts,
     /// Our own annotations (`drowse.dev/…`), with the prefix cut off.
-    pub annotations: BTreeMap<String, String>,
+    pub annotations: Texts,
     /// The port that the agent declares; used when neither the request nor the policy names one.
     pub port: Option<u16>,
     /// Its address is shared with others, so that no port but the declared one is its own (invariant 3).

@@ -40,8 +40,8 @@ pub(super) fn access(config: &Config) -> Result<Access, Failure> {
 fn agents(config: &Config) -> Vec<(AgentKey, Profile)> {
     let Backend::Process(process) = &config.backend else { return Vec::new() };
     let profile = |agent: &config::ProcessAgent| Profile {
-        labels: agent.labels.clone(),
-        annotations: agent.annotations.clone(),
+        labels: (&agent.labels).into(),
+        annotations: (&agent.annotations).into(),
         port: Some(agent.port),
         only_port: true,
         hands_off: None,

@@ -99,8 +99,8 @@ fn a_full_file_is_read_to_the_last_key() {
     assert_eq!(config.limits.held, 5);
     assert_eq!(config.log.format, LogFormat::Json);
     let profile = Profile {
-        labels: relay.labels.clone(),
-        annotations: relay.annotations.clone(),
+        labels: (&relay.labels).into(),
+        annotations: (&relay.annotations).into(),
         port: Some(relay.port),
         only_port: true,
         hands_off: None,

@@ -77,17 +77,19 @@ impl Engine {
                 None
             }
             Effect::Release { waiter, start } => {
-                let waited = Waited {
-                    hold: self.clock.now().since(waiter.arrived),
-                    resume: start.resume,
-                    probe: start.probe,
-                    cold: start.cold,
-                };
                 let Some(upstream) = slot.upstream.load_full() else {
                     // The gate is open, so this does not happen; should it, no place may be lost.
                     debug_assert!(false, "an open gate without an upstream");
                     let _ = slot.gate().leave(None);
                     return Some(Deed::Answer(waiter, Err(Refusal::Gone)));
+                };
+                let waited = Waited {
+                    hold: self.clock.now().since(waiter.arrived),
+                    resume: start.resume,
+                    probe: start.probe,
+                    // Of a caller that waited for no start, but for its turn, there was none.
+                    attest: upstream.attest.min(start.probe),
+                    cold: start.cold,
                 };
                 let place = Place::new(Arc::clone(slot), Arc::clone(self));
                 Some(Deed::Answer(waiter, Ok(Permit::new(place, upstream, Some(waited)))))

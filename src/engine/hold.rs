@@ -33,8 +33,10 @@ pub struct Waited {
     pub hold: Duration,
     /// Of the start that it waited for: from its begin until the pod showed its address.
     pub resume: Duration,
-    /// Of that start: from the address to the first answer.
+    /// Of that start: from the address until it answered and was known to be the one that is meant.
     pub probe: Duration,
+    /// Of the probe: the read that said who answers there (guard IDENT).
+    pub attest: Duration,
     /// The agent had to be started for it.
     pub cold: bool,
 }

@@ -10,6 +10,7 @@ mod deadlines;
 mod effects;
 mod hold;
 mod permit;
+mod policies;
 mod probing;
 mod slot;
 pub mod snapshot;
@@ -42,6 +43,7 @@ pub use slot::Slot;
 
 use budget::Budget;
 use deadlines::Deadlines;
+use policies::Policies;
 use starts::Starts;
 use table::Table;
 use trust::Trust;
@@ -68,7 +70,7 @@ pub struct Engine {
     table: Table,
     rules: ArcSwap<RuleSet>,
     /// Held while policies are made from rules, so that an agent is not left with those of older rules.
-    policies: Mutex<()>,
+    policies: Mutex<Policies>,
     backend: Arc<dyn Backend>,
     clock: Clock,
     metrics: Arc<Metrics>,
@@ -100,7 +102,7 @@ impl Engine {
         Arc::new(Self {
             table: Table::default(),
             rules: ArcSwap::from_pointee(rules),
-            policies: Mutex::new(()),
+            policies: Mutex::default(),
             backend,
             clock,
             metrics,
@@ -192,14 +194,15 @@ impl Engine {
 
     /// New rules and limits: every agent's policy changes now, and its running deadlines with it.
     pub fn reconfigure(self: &Arc<Self>, rules: RuleSet, limits: &Limits) {
-        let policies = self.policies.lock();
+        let mut policies = self.policies.lock();
         self.rules.store(Arc::new(rules));
         self.held.resize(limits.held.into());
         self.held_bytes.resize(limits.held_body_bytes);
         self.starts.set_limits(limits);
         self.trust.set_limit(limits.trust_stale_for);
         for slot in self.table.all() {
-            slot.set_policy(self.rules.load().resolve(slot.key(), &slot.profile()).policy);
+            let policy = self.rules.load().resolve(slot.key(), &slot.profile()).policy;
+            slot.set_policy(policies.share(policy));
         }
         drop(policies);
         for slot in self.table.all() {
@@ -273,22 +276,18 @@ impl Engine {
         {
             return Arc::clone(slot);
         }
-        let policies = self.policies.lock();
+        let mut policies = self.policies.lock();
         let resolved = self.rules.load().resolve(key, profile);
         for problem in &resolved.problems {
             tracing::warn!(agent = %key, "{problem}");
         }
+        let policy = policies.share(resolved.policy);
         let Some(slot) = known else {
             self.metrics.phase_changed(None, Some(PhaseName::Unknown));
-            return self.table.insert(Slot::new(
-                key.clone(),
-                Arc::clone(profile),
-                resolved.policy,
-                self.clock.now(),
-            ));
+            return self.table.insert(Slot::new(key.clone(), Arc::clone(profile), policy, self.clock.now()));
         };
         slot.set_profile(Arc::clone(profile));
-        slot.set_policy(resolved.policy);
+        slot.set_policy(policy);
         drop(policies);
         // Deadlines that are running are those of the policy before.
         self.handle(&slot, Event::Tick);

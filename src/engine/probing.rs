@@ -25,6 +25,14 @@ pub(super) struct Target {
     pub(super) readiness: Option<Arc<Readiness>>,
 }
 
+/// Where a life answered.
+struct Answer {
+    port: u16,
+    stream: TcpStream,
+    /// How long it took to be told that it is this life.
+    attest: Duration,
+}
+
 impl Engine {
     /// Probes one life until it answers or the token is cancelled.
     pub(super) fn probe(self: &Arc<Self>, slot: &Arc<Slot>, target: Target, cancel: CancellationToken) {
@@ -32,15 +40,15 @@ impl Engine {
         self.spawn(async move {
             tokio::select! {
                 () = cancel.cancelled() => {}
-                (port, stream) = engine.find_answer(&slot, &target) => {
-                    engine.answered(&slot, target.life, target.address, port, stream);
+                answer = engine.find_answer(&slot, &target) => {
+                    engine.answered(&slot, target.life, target.address, answer);
                 }
             }
         });
     }
 
     /// Bounded by the caller, who cancels it when the start counts as failed.
-    async fn find_answer(&self, slot: &Arc<Slot>, target: &Target) -> (u16, TcpStream) {
+    async fn find_answer(&self, slot: &Arc<Slot>, target: &Target) -> Answer {
         let Target { life, address, readiness } = target;
         let address = *address;
         if let Some(readiness) = readiness {
@@ -48,8 +56,9 @@ impl Engine {
         }
         loop {
             let (port, stream) = probe::until_answers(address, || slot.ports_to_probe()).await;
+            let asked = self.clock.now();
             match self.backend.attest(slot.key(), life, SocketAddr::new(address, port)).await {
-                Ok(true) => return (port, stream),
+                Ok(true) => return Answer { port, stream, attest: self.clock.now().since(asked) },
                 Ok(false) => tracing::debug!(
                     agent = %slot.key(), pod = %life.pod.0, %address, port,
                     "something answers at the agent's address that is not this agent; not using it"
@@ -72,14 +81,8 @@ impl Engine {
     }
 
     /// Publishes where requests go, then lets the machine open the gate: both under the machine's lock.
-    fn answered(
-        self: &Arc<Self>,
-        slot: &Arc<Slot>,
-        life: Life,
-        address: IpAddr,
-        port: u16,
-        stream: TcpStream,
-    ) {
+    fn answered(self: &Arc<Self>, slot: &Arc<Slot>, life: Life, address: IpAddr, answer: Answer) {
+        let Answer { port, stream, attest } = answer;
         let machine = slot.machine.lock();
         if machine.awaits(&life) {
             let upstream = Upstream {
@@ -87,6 +90,7 @@ impl Engine {
                 address,
                 ready_port: port,
                 ready_at: self.clock.now(),
+                attest,
                 dials: Semaphore::new(MAX_DIALS),
                 pool: Pool::with_first(port, stream),
             };

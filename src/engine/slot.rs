@@ -50,14 +50,14 @@ pub(super) struct Deferred {
 }
 
 impl Slot {
-    pub(super) fn new(key: AgentKey, profile: Arc<Profile>, policy: Policy, now: Moment) -> Self {
+    pub(super) fn new(key: AgentKey, profile: Arc<Profile>, policy: Arc<Policy>, now: Moment) -> Self {
         let gate = Arc::new(Gate::default());
         let seed = BuildHasherDefault::<DefaultHasher>::default().hash_one(&key);
         Self {
             gate: Arc::clone(&gate),
             upstream: ArcSwapOption::empty(),
             profile: ArcSwap::new(profile),
-            policy: ArcSwap::from_pointee(policy),
+            policy: ArcSwap::new(policy),
             machine: Mutex::new(Machine::new(gate, seed, now)),
             effects: Mutex::default(),
             arrivals: AtomicU64::new(0),
@@ -115,8 +115,8 @@ impl Slot {
         std::iter::once(own).chain(asked).collect()
     }
 
-    pub(super) fn set_policy(&self, policy: Policy) {
-        self.policy.store(Arc::new(policy));
+    pub(super) fn set_policy(&self, policy: Arc<Policy>) {
+        self.policy.store(policy);
     }
 
     pub(super) fn set_profile(&self, profile: Arc<Profile>) {

@@ -11,20 +11,22 @@ const LONGEST: Duration = Duration::from_mins(5);
 #[derive(Debug)]
 pub struct Backoff {
     seed: u64,
-    delays: ExponentialBackoff,
+    /// `None` while nothing has failed: that is so of nearly all agents, and this is large.
+    delays: Option<Box<ExponentialBackoff>>,
     failures: u32,
 }
 
 impl Backoff {
     /// Nothing has failed yet. The seed spreads the jitter of different agents.
-    pub fn new(seed: u64) -> Self {
-        Self { seed, delays: delays(seed), failures: 0 }
+    pub const fn new(seed: u64) -> Self {
+        Self { seed, delays: None, failures: 0 }
     }
 
     /// One more failure: how long to wait now, between 0.25 s and 10 min (twice the longest, by jitter).
     pub fn failed(&mut self) -> Duration {
         self.failures = self.failures.saturating_add(1);
-        self.delays.next().unwrap_or(LONGEST)
+        let seed = self.seed;
+        self.delays.get_or_insert_with(|| Box::new(delays(seed))).next().unwrap_or(LONGEST)
     }
 
     /// It works again.

@@ -9,8 +9,13 @@ use crate::time::Moment;
 pub struct WaiterId(pub u64);
 
 /// The queue. Its length is bounded by whoever adds to it (`max_held`).
+///
+/// Nearly always nobody waits, and then it takes no memory: there may be a hundred thousand of them.
 #[derive(Debug)]
-pub struct Waitlist<W> {
+pub struct Waitlist<W>(Option<Box<Queue<W>>>);
+
+#[derive(Debug)]
+struct Queue<W> {
     by_arrival: BTreeMap<WaiterId, Waiting<W>>,
     by_deadline: BTreeSet<(Moment, WaiterId)>,
     waking: usize,
@@ -25,6 +30,12 @@ struct Waiting<W> {
 
 impl<W> Default for Waitlist<W> {
     fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<W> Default for Queue<W> {
+    fn default() -> Self {
         Self { by_arrival: BTreeMap::new(), by_deadline: BTreeSet::new(), waking: 0 }
     }
 }
@@ -32,50 +43,55 @@ impl<W> Default for Waitlist<W> {
 impl<W> Waitlist<W> {
     /// Adds a caller at the end. `wakes` says whether it is a reason to resume the agent.
     pub fn push(&mut self, id: WaiterId, waiter: W, deadline: Moment, wakes: bool) {
-        debug_assert!(self.by_arrival.last_key_value().is_none_or(|(last, _)| *last < id), "ids grow");
-        self.by_deadline.insert((deadline, id));
-        self.waking += usize::from(wakes);
-        self.by_arrival.insert(id, Waiting { waiter, deadline, wakes });
+        let queue = self.0.get_or_insert_default();
+        debug_assert!(queue.by_arrival.last_key_value().is_none_or(|(last, _)| *last < id), "ids grow");
+        queue.by_deadline.insert((deadline, id));
+        queue.waking += usize::from(wakes);
+        queue.by_arrival.insert(id, Waiting { waiter, deadline, wakes });
     }
 
     /// Takes the caller that has waited longest.
     pub fn pop_first(&mut self) -> Option<W> {
-        let id = *self.by_arrival.first_key_value()?.0;
+        let id = *self.0.as_ref()?.by_arrival.first_key_value()?.0;
         self.remove(id)
     }
 
     /// Takes one caller out, wherever it stands; `None` if it is not (any more) in the queue.
     pub fn remove(&mut self, id: WaiterId) -> Option<W> {
-        let gone = self.by_arrival.remove(&id)?;
-        self.by_deadline.remove(&(gone.deadline, id));
-        self.waking -= usize::from(gone.wakes);
+        let queue = self.0.as_mut()?;
+        let gone = queue.by_arrival.remove(&id)?;
+        queue.by_deadline.remove(&(gone.deadline, id));
+        queue.waking -= usize::from(gone.wakes);
+        if queue.by_arrival.is_empty() {
+            self.0 = None;
+        }
         Some(gone.waiter)
     }
 
     /// Takes a caller whose deadline has come.
     pub fn pop_expired(&mut self, now: Moment) -> Option<W> {
-        let (deadline, id) = *self.by_deadline.first()?;
+        let (deadline, id) = *self.0.as_ref()?.by_deadline.first()?;
         if deadline <= now { self.remove(id) } else { None }
     }
 
     /// The earliest deadline of all.
     pub fn next_deadline(&self) -> Option<Moment> {
-        self.by_deadline.first().map(|(deadline, _)| *deadline)
+        self.0.as_ref()?.by_deadline.first().map(|(deadline, _)| *deadline)
     }
 
     /// How many wait.
     pub fn len(&self) -> usize {
-        self.by_arrival.len()
+        self.0.as_ref().map_or(0, |queue| queue.by_arrival.len())
     }
 
     /// Whether nobody waits.
-    pub fn is_empty(&self) -> bool {
-        self.by_arrival.is_empty()
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_none()
     }
 
     /// Whether anybody waits who is a reason to resume the agent.
-    pub const fn wants_wake(&self) -> bool {
-        self.waking > 0
+    pub fn wants_wake(&self) -> bool {
+        self.0.as_ref().is_some_and(|queue| queue.waking > 0)
     }
 }
 
@@ -122,5 +138,14 @@ mod tests {
         let mut list = list(&[9, 3]);
         assert_eq!((list.remove(WaiterId(0)), list.remove(WaiterId(0)), list.len()), (Some(0), None, 1));
         assert!(!list.wants_wake(), "the second does not wake");
+    }
+
+    #[test]
+    fn when_the_last_one_has_left_there_is_nobody_and_the_queue_takes_no_memory() {
+        let mut list = list(&[9, 3]);
+        assert!(list.pop_expired(at(3)).is_some() && !list.is_empty());
+        assert!(list.pop_first().is_some() && list.is_empty() && list.0.is_none());
+        list.push(WaiterId(9), 9, at(1), true);
+        assert_eq!((list.len(), list.wants_wake(), list.next_deadline()), (1, true, Some(at(1))));
     }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use super::glob::Glob;
 use super::{HandsOff, Policy};
 use crate::agent::AgentKey;
-use crate::backend::Profile;
+use crate::backend::{Profile, Texts};
 use crate::units::{Count, HumanDuration, InFlight, PathPatterns, Port, Timeout, Written, nearest};
 
 /// The prefix of our annotations, for messages; a [`Profile`] has it cut off.
@@ -98,7 +98,7 @@ impl Match {
         let fits = |glob: &Option<Glob>, text| glob.as_ref().is_none_or(|glob| glob.matches(text));
         fits(&self.namespace, key.namespace())
             && fits(&self.name, key.name())
-            && self.labels.iter().all(|(label, value)| profile.labels.get(label) == Some(value))
+            && self.labels.iter().all(|(label, value)| profile.labels.get(label) == Some(value.as_str()))
     }
 }
 
@@ -164,21 +164,21 @@ impl RuleSet {
 
 /// Goes through the keys of one agent.
 struct Picker<'a> {
-    annotations: Option<&'a BTreeMap<String, String>>,
+    annotations: Option<&'a Texts>,
     layers: Vec<&'a Layer>,
     provenance: Vec<KeyOrigin>,
     problems: Vec<String>,
 }
 
 impl<'a> Picker<'a> {
-    fn new(layers: Vec<&'a Layer>, annotations: &'a BTreeMap<String, String>) -> Self {
+    fn new(layers: Vec<&'a Layer>, annotations: &'a Texts) -> Self {
         let permission = layers.iter().find_map(|layer| layer.allow_annotations);
         let allowed = permission.unwrap_or(false);
         Self {
             annotations: allowed.then_some(annotations),
             layers,
             provenance: Vec::with_capacity(Keys::NAMES.len()),
-            problems: annotations.keys().filter_map(|name| complaint(name, allowed)).collect(),
+            problems: annotations.names().filter_map(|name| complaint(name, allowed)).collect(),
         }
     }
 

@@ -15,8 +15,8 @@ const DROWSE_START: HeaderName = HeaderName::from_static("drowse-start");
 pub(super) fn tell(headers: &mut HeaderMap, waited: Option<Waited>) {
     let start = if waited.is_some_and(|waited| waited.cold) { "cold" } else { "warm" };
     headers.insert(DROWSE_START, HeaderValue::from_static(start));
-    if let Some(Waited { hold, resume, probe, .. }) = waited {
-        insert(headers, &[("hold", hold), ("resume", resume), ("probe", probe)]);
+    if let Some(Waited { hold, resume, probe, attest, .. }) = waited {
+        insert(headers, &[("hold", hold), ("resume", resume), ("probe", probe), ("attest", attest)]);
     }
 }
 
@@ -26,7 +26,7 @@ pub(super) fn tell_hold(headers: &mut HeaderMap, hold: Duration) {
 }
 
 fn insert(headers: &mut HeaderMap, parts: &[(&str, Duration)]) {
-    let mut text = String::with_capacity(64);
+    let mut text = String::with_capacity(80);
     for (name, took) in parts {
         let separator = if text.is_empty() { "" } else { ", " };
         // Writing to a String cannot fail.
@@ -50,12 +50,13 @@ mod tests {
         let waited = Waited {
             hold: Duration::from_micros(1_234_560),
             resume: Duration::from_millis(900),
-            probe: Duration::from_micros(300),
+            probe: Duration::from_micros(5300),
+            attest: Duration::from_millis(5),
             cold: true,
         };
         tell(&mut headers, Some(waited));
         let all: Vec<_> = headers.get_all(SERVER_TIMING).iter().collect();
-        assert_eq!(all, ["hold;dur=1234.6, resume;dur=900.0, probe;dur=0.3"]);
+        assert_eq!(all, ["hold;dur=1234.6, resume;dur=900.0, probe;dur=5.3, attest;dur=5.0"]);
         assert_eq!(headers.get_all(DROWSE_START).iter().collect::<Vec<_>>(), ["cold"]);
     }
 
@@ -72,7 +73,8 @@ mod tests {
     fn a_wait_for_an_agent_that_was_up_is_warm() {
         let mut headers = HeaderMap::new();
         let zero = Duration::ZERO;
-        tell(&mut headers, Some(Waited { hold: zero, resume: zero, probe: zero, cold: false }));
+        let waited = Waited { hold: zero, resume: zero, probe: zero, attest: zero, cold: false };
+        tell(&mut headers, Some(waited));
         assert_eq!(headers[DROWSE_START], "warm");
         assert!(headers.contains_key(SERVER_TIMING));
     }

@@ -10,6 +10,7 @@ pub mod request_body;
 mod testing;
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -31,6 +32,8 @@ pub struct Upstream {
     pub ready_port: u16,
     /// When it answered.
     pub ready_at: Moment,
+    /// How long the read took that said who answers there (guard IDENT).
+    pub attest: Duration,
     /// Idle connections. Closed by the engine when this life ends.
     pub pool: Pool,
     /// Places for dials of the ready port at the same time, see [`Upstream::place_to_dial`].

@@ -95,6 +95,8 @@ async fn drowse_learns_of_everything_after_a_restart_and_suspends_nobody_at_once
     world.suspend("down").await;
     world.wait_until_asleep("down").await;
     let pod = world.who_answers("up").await;
+    let dns = world.sandbox("up").await["status"]["serviceFQDN"].clone();
+    assert!(dns.is_null(), "it has no Service, so it is found by its pod alone: {dns}");
     world.drowse.restart().await;
     world.wait_for_phase("up", "Running").await;
     world.wait_for_phase("down", "Suspended").await;

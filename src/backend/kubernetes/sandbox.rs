@@ -1,6 +1,5 @@
 //! A Sandbox as far as Drowse wants to know it. The pod template is looked at while it is parsed and not kept.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ManagedFieldsEntry, ObjectMeta};
@@ -123,21 +122,15 @@ pub(super) fn seen(sandbox: &Sandbox) -> Result<AgentSeen, Malformed> {
 }
 
 /// What rules match on, and how to reach it.
-pub(super) fn profile(sandbox: &Sandbox) -> Profile {
+pub(super) fn profile<'a>(sandbox: &'a Sandbox) -> Profile {
     let template = &sandbox.spec.pod_template.spec;
-    let ours = |(name, value): (&String, &String)| {
+    let ours = |(name, value): (&'a String, &'a String)| {
         let key = name.strip_prefix(PREFIX).filter(|key| !marks::ALL.contains(key))?;
-        Some((key.to_owned(), value.clone()))
+        Some((key, value.as_str()))
     };
     Profile {
-        labels: sandbox.metadata.labels.clone().unwrap_or_default(),
-        annotations: sandbox
-            .metadata
-            .annotations
-            .iter()
-            .flatten()
-            .filter_map(ours)
-            .collect::<BTreeMap<_, _>>(),
+        labels: sandbox.metadata.labels.as_ref().map(Into::into).unwrap_or_default(),
+        annotations: sandbox.metadata.annotations.iter().flatten().filter_map(ours).collect(),
         port: first_port(&template.containers),
         only_port: template.host_network,
         hands_off: None,

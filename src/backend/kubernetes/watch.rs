@@ -275,6 +275,13 @@ fn ended(status: &Status) -> End {
             "{}; give the ServiceAccount of Drowse the permissions that docs/install.md lists",
             status.message
         )),
+        404 => End::Failed(format!(
+            "{}; install agent-sandbox 1.0 or later, which has Sandboxes of the version agents.x-k8s.io/v1beta1",
+            status.message
+        )),
         code => End::Failed(format!("status {code}: {}", status.message)),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::Step::{self, Index, Key};
 use crate::agent::AgentKey;
-use crate::backend::Profile;
+use crate::backend::{Profile, Texts};
 use crate::config::decode::Document;
 use crate::config::model::{ProcessAgent, ProcessBackend, Program};
 use crate::config::raw;
@@ -104,7 +104,7 @@ fn annotations(written: BTreeMap<String, String>, report: &Reporter<'_, '_, '_>)
             report.at(&path, message);
             continue;
         };
-        let annotations = BTreeMap::from([(key.to_owned(), value.clone())]);
+        let annotations = Texts::from_iter([(key, value.as_str())]);
         let profile = Profile { annotations, ..Profile::default() };
         for problem in rules.resolve(&AgentKey::new("default", "any"), &profile).problems {
             report.at(&path, problem);

@@ -50,7 +50,8 @@ pub struct Machine<W> {
     phase: Phase,
     since: Moment,
     agent: Option<AgentSeen>,
-    pod: Option<PodSeen>,
+    /// Boxed, as what is `None` of most agents in a large fleet: they sleep.
+    pod: Option<Box<PodSeen>>,
     /// Observations of pods up to here are old news.
     pod_floor: Revision,
     waiters: Waitlist<W>,
@@ -297,8 +298,8 @@ impl<W> Machine<W> {
     }
 
     /// The newest observation of its pod.
-    pub const fn pod(&self) -> Option<&PodSeen> {
-        self.pod.as_ref()
+    pub fn pod(&self) -> Option<&PodSeen> {
+        self.pod.as_deref()
     }
 
     /// How many callers wait.

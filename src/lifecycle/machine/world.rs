@@ -27,7 +27,7 @@ impl<W> Machine<W> {
             return false;
         }
         self.pod_floor = seen.revision;
-        self.pod = Some(seen);
+        self.pod = Some(Box::new(seen));
         true
     }
 

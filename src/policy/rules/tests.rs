@@ -69,7 +69,7 @@ fn a_rule_matches_on_namespace_name_and_every_label() {
     let matches =
         Match { namespace: Some(Glob::read("prod-*").unwrap()), name: None, labels: labels.clone() };
     let fits = |namespace, labels: &BTreeMap<_, _>| {
-        let profile = Profile { labels: labels.clone(), ..Profile::default() };
+        let profile = Profile { labels: labels.into(), ..Profile::default() };
         matches.fits(&AgentKey::new(namespace, "x"), &profile)
     };
     assert!(fits("prod-eu", &labels));

@@ -1,5 +1,6 @@
 //! Requests for a sleeping agent wait for it, within bounds.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use drowse::lifecycle::PhaseName;
@@ -34,13 +35,26 @@ async fn a_request_for_a_sleeping_agent_wakes_it_and_is_told_what_it_waited_for(
     let head = caller.head().await;
     assert!(head.starts_with("http/1.1 200 ok\n") && head.contains("\ndrowse-start: cold\n"), "{head}");
     let timing = head.lines().find(|line| line.starts_with("server-timing: ")).unwrap();
-    for part in ["hold;dur=", "resume;dur=", "probe;dur="] {
+    for part in ["hold;dur=", "resume;dur=", "probe;dur=", "attest;dur="] {
         assert!(timing.contains(part), "{timing}");
     }
     assert_eq!(world.backend.resumes(), 1);
     caller.send(&format!("GET / HTTP/1.1\n{HOST}\n\n")).await;
     caller.read_until("ok").await;
     assert!(caller.head().await.contains("\ndrowse-start: warm\n"));
+}
+
+#[tokio::test]
+async fn a_caller_is_told_how_long_it_took_to_know_who_answers() {
+    let world = World::start(Toy::answering(OK).await, asleep()).await;
+    world.backend.attest_ms.store(30, Ordering::Relaxed);
+    let mut caller = send(&world, &format!("GET / HTTP/1.1\n{HOST}\n\n")).await;
+    let head = caller.head().await;
+    let dur = |name: &str| -> f64 {
+        let rest = head.split(&format!("{name};dur=")).nth(1).unwrap();
+        rest.split([',', '\n']).next().unwrap().trim().parse().unwrap()
+    };
+    assert!(dur("attest") >= 30.0 && dur("attest") <= dur("probe"), "{head}");
 }
 
 #[tokio::test]

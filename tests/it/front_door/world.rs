@@ -287,6 +287,8 @@ impl Played {
 pub(super) struct FakeBackend {
     state: Mutex<State>,
     pub(super) resumes: AtomicU64,
+    /// How long a read takes that says who answers.
+    pub(super) attest_ms: AtomicU64,
 }
 
 struct State {
@@ -309,7 +311,7 @@ impl FakeBackend {
             trouble: None,
         };
         let state = State { events: None, seen, pods: 0, starts: None };
-        Self { state: Mutex::new(state), resumes: AtomicU64::new(0) }
+        Self { state: Mutex::new(state), resumes: AtomicU64::new(0), attest_ms: AtomicU64::new(0) }
     }
 
     /// The next start ends only when what this gives is sent to.
@@ -458,7 +460,12 @@ impl Backend for FakeBackend {
         _life: &Life,
         _at: SocketAddr,
     ) -> BoxFuture<'static, Result<bool, String>> {
-        async { Ok(true) }.boxed()
+        let takes = Duration::from_millis(self.attest_ms.load(Ordering::Relaxed));
+        async move {
+            tokio::time::sleep(takes).await;
+            Ok(true)
+        }
+        .boxed()
     }
 
     fn last_log_lines(&self, _key: &AgentKey) -> Vec<String> {

@@ -43,11 +43,11 @@ async fn a_change_takes_effect_at_the_next_start_and_its_port_is_told_then() {
 
     spec.port = free_port();
     spec.profile =
-        Arc::new(Profile { labels: [("team".into(), "blue".into())].into(), ..Profile::default() });
+        Arc::new(Profile { labels: [("team", "blue")].into_iter().collect(), ..Profile::default() });
     world.apply(std::slice::from_ref(&spec));
     world.until("it is told", |world| world.agent("echo").revision > before.revision).await;
     let profile = &world.known[&key("echo")].profile;
-    assert_eq!((profile.labels["team"].as_str(), profile.port), ("blue", Some(old.port)));
+    assert_eq!((profile.labels.get("team"), profile.port), (Some("blue"), Some(old.port)));
     assert_eq!(pid(&greet(&old).await), pid(&first), "it goes on as it was started");
 
     world.suspend("echo").await;
