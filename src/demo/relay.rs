@@ -33,7 +33,7 @@ pub(super) enum RelayError {
 /// `GET`s it. To be used with a target that has a host.
 pub(super) async fn relay(to: &Uri) -> Result<Response<Body>, RelayError> {
     let answer = tokio::time::timeout(ANSWER_LIMIT, call(to)).await.map_err(|_| RelayError::Late)??;
-    let mut answer = answer.map(|body| body.boxed_unsync());
+    let mut answer = answer.map(|body| body.map_err(Into::into).boxed_unsync());
     // They are about the connection over there.
     for name in [CONNECTION, TRANSFER_ENCODING] {
         answer.headers_mut().remove(name);

@@ -63,7 +63,7 @@ impl Engine {
         if let Some(obstacle) = &slot.policy().obstacle {
             return Err(CommandError::Refused { detail: obstacle.to_string() });
         }
-        let until = tokio::time::Instant::now() + SETTLED_WITHIN;
+        let until = self.clock.instant(self.clock.now() + SETTLED_WITHIN);
         // Anybody's change of the object, and be it of its status, makes the write fail.
         for _ in 0..SUSPEND_ATTEMPTS {
             self.handle(&slot, Event::SuspendNow(by));

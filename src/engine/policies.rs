@@ -36,7 +36,7 @@ mod tests {
         let mut policies = Policies::default();
         let of = |max_held| Policy { max_held, ..Policy::default() };
         let first = policies.share(of(1));
-        assert_eq!((*policies.share(of(2))).max_held, 2);
+        assert_eq!(policies.share(of(2)).max_held, 2);
         assert!(Arc::ptr_eq(&first, &policies.share(of(1))));
     }
 

@@ -1,4 +1,4 @@
-//! A SandboxClaim as far as Drowse wants to know it: whether the end of a pod would be the end of the agent.
+//! A `SandboxClaim` as far as Drowse wants to know it: whether the end of a pod would be the end of the agent.
 
 use kube::CustomResource;
 use serde::{Deserialize, Serialize};

@@ -185,7 +185,16 @@ impl KubernetesBackend {
         let name = format!("{what} in {place}");
         // Claims are an extension of agent-sandbox that a cluster need not have.
         let optional = what == "sandboxclaims";
-        let watch = Watch { api, name, selector, source, optional, facts, reports: reports.clone() };
+        let watch = Watch {
+            api,
+            name,
+            selector,
+            source,
+            optional,
+            facts,
+            clock: self.clock,
+            reports: reports.clone(),
+        };
         tokio::spawn(self.ending.clone().run_until_cancelled_owned(watch.run()));
     }
 

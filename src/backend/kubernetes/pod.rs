@@ -54,7 +54,8 @@ pub(super) struct Port {
     /// Its name, for probes.
     pub(super) name: Option<String>,
     /// Its number.
-    pub(super) container_port: u16,
+    #[serde(rename = "containerPort")]
+    pub(super) number: u16,
     /// TCP if left out.
     pub(super) protocol: Option<String>,
 }
@@ -110,15 +111,11 @@ pub(super) fn address(status: &PodStatus) -> Option<IpAddr> {
 
 /// The first TCP port that is declared.
 pub(super) fn first_port(containers: &[Container]) -> Option<u16> {
-    containers
-        .iter()
-        .flat_map(|container| &container.ports)
-        .find(|port| is_tcp(port))
-        .map(|port| port.container_port)
+    containers.iter().flat_map(|container| &container.ports).find(|port| is_tcp(port)).map(|port| port.number)
 }
 
 fn is_tcp(port: &Port) -> bool {
-    port.container_port != 0 && port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP")
+    port.number != 0 && port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP")
 }
 
 fn state(status: &PodStatus) -> PodState {
@@ -242,7 +239,7 @@ fn number(port: &IntOrString, container: &Container) -> Option<u16> {
         IntOrString::Int(number) => u16::try_from(*number).ok(),
         IntOrString::String(name) => {
             let named = container.ports.iter().find(|port| port.name.as_deref() == Some(name));
-            named.map(|port| port.container_port).or_else(|| name.parse().ok())
+            named.map(|port| port.number).or_else(|| name.parse().ok())
         }
     }
 }

@@ -18,11 +18,12 @@ use tokio::sync::mpsc;
 
 use super::index::{Listing, Object, Origin, Report, Source};
 use crate::agent::Revision;
+use crate::time::Clock;
 
 /// Objects in one page of a list, as client-go has it: memory stays flat.
 const PAGE: u32 = 500;
 /// How long a page may take. Ten thousand Sandboxes take a busy API server seconds.
-const PAGE_LIMIT: Duration = Duration::from_secs(60);
+const PAGE_LIMIT: Duration = Duration::from_mins(1);
 /// The server ends a watch after this long, and we begin the next one. Short, because the silence of a broken
 /// connection must not be taken for the silence of a cluster where nothing happens for long.
 const WATCH_FOR_SECS: u32 = 60;
@@ -54,6 +55,8 @@ pub(super) struct Watch<K> {
     pub(super) optional: bool,
     /// Boils an object down; `None` for one that is of no interest.
     pub(super) facts: fn(&K) -> Option<Object>,
+    /// The time.
+    pub(super) clock: Clock,
     /// Who is told.
     pub(super) reports: mpsc::Sender<Told>,
 }
@@ -163,7 +166,7 @@ where
             Err(_) => return End::Failed(format!("no answer to a watch within {BEGIN_LIMIT:?}")),
         };
         let mut stream = std::pin::pin!(stream);
-        let began = tokio::time::Instant::now();
+        let began = self.clock.now();
         if let Err(end) = self.tell(origin, Report::Live).await {
             return end;
         }
@@ -171,7 +174,7 @@ where
         loop {
             let event = match tokio::time::timeout(SILENCE_LIMIT, stream.next()).await {
                 Err(_) => return End::Failed(format!("the watch was silent for {SILENCE_LIMIT:?}")),
-                Ok(None) if began.elapsed() < GOOD_WATCH => {
+                Ok(None) if self.clock.now().since(began) < GOOD_WATCH => {
                     return End::Failed("the watch ended as soon as it had begun".to_owned());
                 }
                 Ok(None) => return End::Over,

@@ -56,7 +56,7 @@ pub(super) async fn suspend(
         },
         "spec": { "operatingMode": OperatingMode::Suspended },
     });
-    seen(bounded(sandboxes(client, &key).patch(key.name(), &params(), &Patch::Merge(&patch))).await?)
+    seen(&bounded(sandboxes(client, &key).patch(key.name(), &params(), &Patch::Merge(&patch))).await?)
 }
 
 /// Writes `Running` and a wanted-at mark, if the object still has this identity and generation, and so this mode.
@@ -81,7 +81,7 @@ pub(super) async fn resume(
     let likely = if from == Mode::Suspended { Marks::Suspended } else { Marks::None };
     let error = match bounded(write(likely)).await {
         Err(Failed::Api(error)) if is_failed_test(&error) => error,
-        other => return seen(other?),
+        other => return seen(&other?),
     };
     // Some precondition did not hold: find out which.
     let object = bounded(api.get(key.name())).await?;
@@ -97,13 +97,13 @@ pub(super) async fn resume(
     }
     match bounded(write(marks)).await {
         Err(Failed::Api(error)) if is_failed_test(&error) => Err(WriteError::Conflict),
-        other => seen(other?),
+        other => seen(&other?),
     }
 }
 
 /// Reads the object past every cache: without a resourceVersion the API server asks etcd.
 pub(super) async fn read(client: Client, key: AgentKey) -> Result<AgentSeen, WriteError> {
-    seen(bounded(sandboxes(client, &key).get(key.name())).await?)
+    seen(&bounded(sandboxes(client, &key).get(key.name())).await?)
 }
 
 /// Whether, read past every cache, the pod of this name is the one of this life, at this address and not on its way
@@ -133,8 +133,8 @@ fn params() -> PatchParams {
     PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() }
 }
 
-fn seen(object: Sandbox) -> Result<AgentSeen, WriteError> {
-    sandbox::seen(&object).map_err(malformed)
+fn seen(object: &Sandbox) -> Result<AgentSeen, WriteError> {
+    sandbox::seen(object).map_err(malformed)
 }
 
 /// It was written, but what came back cannot be read.
@@ -209,8 +209,7 @@ fn resume_patch(
     patch.push(add(["metadata", "annotations", WANTED_AT], wanted_at));
     if marks == Marks::Suspended {
         for mark in [SUSPENDED_BY, SUSPENDED_AT] {
-            let path = PointerBuf::from_tokens(["metadata", "annotations", mark]);
-            patch.push(PatchOperation::Remove(RemoveOperation { path }));
+            patch.push(remove(["metadata", "annotations", mark]));
         }
     }
     patch
@@ -222,4 +221,8 @@ fn test<const N: usize>(path: [&str; N], value: Value) -> PatchOperation {
 
 fn add<const N: usize>(path: [&str; N], value: Value) -> PatchOperation {
     PatchOperation::Add(AddOperation { path: PointerBuf::from_tokens(path), value })
+}
+
+fn remove<const N: usize>(path: [&str; N]) -> PatchOperation {
+    PatchOperation::Remove(RemoveOperation { path: PointerBuf::from_tokens(path) })
 }

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
+#[expect(clippy::needless_pass_by_value, reason = "it reads better")]
 fn pod(spec: Value, status: Value) -> Pod {
     serde_json::from_value(json!({
         "apiVersion": "v1",
@@ -30,6 +31,7 @@ fn waiting(reason: &str) -> Value {
     json!({"phase": "Pending", "containerStatuses": [container(state, json!({}))]})
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it reads better")]
 fn container(state: Value, last: Value) -> Value {
     json!({"name": "a", "image": "x", "imageID": "", "ready": false, "restartCount": 0, "state": state, "lastState": last})
 }

@@ -66,6 +66,7 @@ async fn play(answers: Vec<Answer>) -> (mpsc::Receiver<Told>, Arc<Mutex<Vec<Stri
         source: 4,
         optional: true,
         facts: facts::claim,
+        clock: Clock::start(),
         reports,
     };
     tokio::spawn(watch.run());
@@ -107,6 +108,7 @@ fn failure(code: u16) -> Value {
     json!({"apiVersion": "v1", "kind": "Status", "status": "Failure", "message": "as the test wants", "reason": "x", "code": code})
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it reads better")]
 fn event(kind: &str, object: Value) -> Value {
     json!({"type": kind, "object": object})
 }

@@ -23,7 +23,7 @@ fn a_suspension_that_never_left_reopens_the_gate_at_once() {
     assert_eq!(bench.calls, [], "nothing has to be settled");
     // Not tried again at once: an API that is down stays down for a while.
     bench.after(std::time::Duration::from_secs(10)).is("Running p1", "");
-    bench.after(IDLE + std::time::Duration::from_secs(60)).is("Draining Writing", "suspend");
+    bench.after(IDLE + std::time::Duration::from_mins(1)).is("Draining Writing", "suspend");
 }
 
 #[test]
