@@ -126,7 +126,13 @@ async fn settle(changed: &Notify) {
     }
 }
 
-/// The folders that matter: the one of the path, and where symlinks lead the one of the file itself.
+/// Whether a folder is one that is watched, or in it. A ConfigMap's file is: what changes is a link in the folder of the
+/// path, and the folder behind it is deleted, which `notify` would warn about each time.
+fn is_below(real: &Path, watched: Option<&Path>) -> bool {
+    watched.and_then(|folder| folder.canonicalize().ok()).is_some_and(|folder| real.starts_with(folder))
+}
+
+/// The folders that matter: the one of the path, and where symlinks lead out of it the one of the file itself.
 struct Folders {
     watcher: Option<RecommendedWatcher>,
     watched: Vec<PathBuf>,
@@ -153,10 +159,11 @@ impl Folders {
     fn follow(&mut self, path: &Path) {
         let Some(watcher) = &mut self.watcher else { return };
         let mut wanted: Vec<_> = path.parent().map(Path::to_owned).into_iter().collect();
-        if let Some(real) = path.canonicalize().ok().and_then(|real| real.parent().map(Path::to_owned)) {
+        if let Some(real) = path.canonicalize().ok().and_then(|real| real.parent().map(Path::to_owned))
+            && !is_below(&real, path.parent())
+        {
             wanted.push(real);
         }
-        wanted.dedup();
         for gone in self.watched.iter().filter(|folder| !wanted.contains(folder)) {
             let _ = watcher.unwatch(gone);
         }

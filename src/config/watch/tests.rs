@@ -108,7 +108,7 @@ async fn going_back_to_what_is_in_force_clears_the_error() {
 #[tokio::test]
 async fn a_swapped_symlink_is_followed_as_a_config_map_does_it() {
     let mut bench = Bench::new(|folder| {
-        for (version, secs) in [("v1", 1), ("v2", 2)] {
+        for (version, secs) in [("v1", 1), ("v2", 2), ("v3", 3)] {
             fs::create_dir(folder.join(version)).unwrap();
             fs::write(folder.join(version).join("drowse.yaml"), text(secs)).unwrap();
         }
@@ -117,12 +117,31 @@ async fn a_swapped_symlink_is_followed_as_a_config_map_does_it() {
         folder.join("drowse.yaml")
     });
     let folder = bench.path.parent().unwrap().to_owned();
-    symlink("v2", folder.join("..data_tmp")).unwrap();
-    fs::rename(folder.join("..data_tmp"), folder.join("..data")).unwrap();
-    fs::remove_dir_all(folder.join("v1")).unwrap();
+    for (old, new, secs) in [("v1", "v2", 2), ("v2", "v3", 3)] {
+        symlink(new, folder.join("..data_tmp")).unwrap();
+        fs::rename(folder.join("..data_tmp"), folder.join("..data")).unwrap();
+        fs::remove_dir_all(folder.join(old)).unwrap();
+        bench.until_idle(secs).await;
+    }
+}
+
+#[tokio::test]
+async fn a_link_out_of_the_folder_is_followed_and_the_file_there_watched() {
+    let mut bench = Bench::new(|folder| {
+        for name in ["here", "there", "elsewhere"] {
+            fs::create_dir(folder.join(name)).unwrap();
+            fs::write(folder.join(name).join("real.yaml"), text(1)).unwrap();
+        }
+        symlink("../there/real.yaml", folder.join("here/drowse.yaml")).unwrap();
+        folder.join("here/drowse.yaml")
+    });
+    let folder = bench.path.parent().unwrap().parent().unwrap().to_owned();
+    fs::write(folder.join("there/real.yaml"), text(2)).unwrap();
     bench.until_idle(2).await;
-    // The new folder is watched in its turn.
-    fs::write(folder.join("v2").join("drowse.yaml"), text(3)).unwrap();
+    symlink("../elsewhere/real.yaml", folder.join("here/new")).unwrap();
+    fs::rename(folder.join("here/new"), &bench.path).unwrap();
+    bench.until_idle(1).await;
+    fs::write(folder.join("elsewhere/real.yaml"), text(3)).unwrap();
     bench.until_idle(3).await;
 }
 

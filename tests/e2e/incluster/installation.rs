@@ -110,7 +110,7 @@ impl Installation {
         }
         let log = self.log();
         assert!(log.contains("listening"), "{log}");
-        for word in ["forbidden", "Forbidden", "\"level\":\"ERROR\"", "panicked"] {
+        for word in ["forbidden", "Forbidden", "\"level\":\"ERROR\"", "panicked", "notify"] {
             assert!(!log.contains(word), "{word:?} is in the log:\n{log}");
         }
     }

@@ -164,7 +164,9 @@ fn uninstalling_leaves_agents_running() {
     // The kubelet looks at once when the pod changes, and else within a minute or two.
     let nudge = ["annotate", "pods", "-l", "app.kubernetes.io/name=drowse", "test=nudge", "--overwrite"];
     drowse.drowse(&nudge);
-    eventually("the pod has the new file", || drowse.log().contains("reloaded").then_some(()));
+    eventually("the pod has the new file", || {
+        drowse.log().contains("the configuration file was applied").then_some(())
+    });
 
     drowse.command(&["resume", "--all"]);
     let pods =

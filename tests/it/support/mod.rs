@@ -70,12 +70,17 @@ fn free_address() -> SocketAddr {
 impl Drowse {
     /// Starts it with these agents and this `defaults:` section, and waits until it is ready.
     pub(crate) async fn start(agents: &[Agent], defaults: &str) -> Self {
+        Self::start_by(Command::new(PROGRAM), agents, defaults).await
+    }
+
+    /// The same by another command, which ends by executing the program with the arguments that it is given.
+    pub(crate) async fn start_by(command: Command, agents: &[Agent], defaults: &str) -> Self {
         let dir = TempDir::new().unwrap();
         let (front, admin, health) = (free_address(), free_address(), free_address());
         let agents: String = agents.iter().map(Agent::yaml).collect();
         let config = config(front, admin, health, &agents, defaults);
         std::fs::write(dir.path().join("drowse.yaml"), config).unwrap();
-        let child = spawn(dir.path());
+        let child = spawn(command, dir.path());
         let drowse = Self { front, admin, health, dir, agents, child };
         eventually("Drowse is ready", async || {
             http::get(drowse.health, "x", "/readyz").await.is_ok_and(|answer| answer.status == 200)
@@ -170,9 +175,9 @@ impl Drop for Drowse {
     }
 }
 
-fn spawn(dir: &Path) -> Child {
+fn spawn(mut command: Command, dir: &Path) -> Child {
     let log = std::fs::File::options().create(true).append(true).open(dir.join("drowse.log")).unwrap();
-    Command::new(PROGRAM)
+    command
         .args(["run", "--config"])
         .arg(dir.join("drowse.yaml"))
         .env("RUST_BACKTRACE", "1")
