@@ -48,6 +48,7 @@ pub struct Context<'a> {
 
 /// One agent. `W` is whatever the shell needs to reach a caller that waits.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Machine<W> {
     gate: Arc<Gate>,
     phase: Phase,

@@ -3,7 +3,7 @@
 use crate::agent::{AgentUid, Life, PodUid, Revision};
 use crate::lifecycle::effect::Effect;
 use crate::lifecycle::observation::{AgentSeen, Failure, Mode, PodSeen, PodState};
-use crate::lifecycle::phase::{Phase, Resume, ResumeStep};
+use crate::lifecycle::phase::{Phase, PhaseName, Resume, ResumeStep};
 use crate::lifecycle::refusal::Refusal;
 use std::net::IpAddr;
 
@@ -94,7 +94,8 @@ impl<W> Machine<W> {
             None => {}
             // Nobody's business, so it is not even dialled.
             Some(_) if !ctx.policy.route && !ctx.policy.manage => {
-                if self.phase != Phase::Unknown {
+                let from = self.phase.name();
+                if from != PhaseName::Unknown {
                     self.enter(Phase::Unknown, ctx, fx);
                 }
             }

@@ -39,6 +39,7 @@ pub(super) struct Pending {
     pub(super) call: Call,
 }
 
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Bench {
     pub(super) machine: Machine<u32>,
     pub(super) gate: Arc<Gate>,
