@@ -56,16 +56,20 @@ async fn an_api_server_that_is_gone_stops_neither_warm_agents_nor_drowse() {
     let world = stage("cut").await;
     world.tunnel.set(Way::Cut);
     expect_the_best_of_it(&world).await;
-    // Long enough for the restless one to be idle; and longer than what was seen is trusted (15 s), so that new
-    // connections are not made any more to a pod that may be another by now.
-    eventually("it would be suspended", async || world.reason("restless").await.contains("idle")).await;
-    assert_eq!(world.mode("restless").await, "Running");
+    // Longer than what was seen is trusted (15 s), so that new connections are not made any more to a pod that may be
+    // another by now; and long enough for the restless one to be idle.
     eventually("what was seen is too old to be trusted", async || {
         // Two at once: one of them needs a new connection.
         let (one, two) = tokio::join!(world.get("warm", "/slow?for=1s"), world.get("warm", "/slow?for=1s"));
         [one, two].iter().any(|answer| answer.status == 503 && answer.text().contains("trust_stale_for"))
     })
     .await;
+    assert!(
+        world.reason("restless").await.contains("nobody is suspended"),
+        "{}",
+        world.reason("restless").await
+    );
+    assert_eq!(world.mode("restless").await, "Running");
     world.tunnel.set(Way::Open);
     expect_recovery(&world).await;
 }

@@ -113,7 +113,7 @@ async fn drowse_learns_of_everything_after_a_restart_and_suspends_nobody_at_once
 #[tokio::test]
 async fn an_agent_that_a_rule_does_not_name_is_neither_routed_to_nor_written_to() {
     let world = World::with("optin", "rules:\n  - match: {labels: {team: blue}}\n    route: true\n    manage: true\n    idle_timeout: 1s\n    min_running: 0s\n").await;
-    world.create(&Agent::new("other")).await;
+    world.make(&Agent::new("other")).await;
     world.create(&Agent::new("ours").set("/metadata/labels", json!({"team": "blue"}))).await;
     assert_eq!(world.get("other", "/").await.status, 404);
     // The same Drowse has long since suspended the one that is ours.

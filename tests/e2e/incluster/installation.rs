@@ -48,6 +48,9 @@ impl Installation {
         // It says so while old pods are still on their way out.
         let replicas = self.deployment()["spec"]["replicas"].as_u64().unwrap();
         eventually("old pods of Drowse are gone", || (self.pods().len() as u64 == replicas).then_some(()));
+        // The node learns of it a little later.
+        let address = self.address();
+        eventually("the Service leads to it", || std::net::TcpStream::connect(address).ok());
     }
 
     /// `kubectl` in the namespace of Drowse.
@@ -110,7 +113,7 @@ impl Installation {
         }
         let log = self.log();
         assert!(log.contains("listening"), "{log}");
-        for word in ["forbidden", "Forbidden", "\"level\":\"ERROR\"", "panicked", "notify"] {
+        for word in ["forbidden: User", "Forbidden", "\"level\":\"ERROR\"", "panicked", "notify"] {
             assert!(!log.contains(word), "{word:?} is in the log:\n{log}");
         }
     }

@@ -66,6 +66,11 @@ impl Agent {
             .with(&["--state-file", "/data/state.json"])
     }
 
+    /// Whether it wants a volume.
+    pub(crate) fn has_volume(&self) -> bool {
+        self.object["spec"]["volumeClaimTemplates"].is_array()
+    }
+
     /// Its pod template, for a `SandboxTemplate`.
     pub(crate) fn template(&self) -> Value {
         self.json()["spec"]["podTemplate"].clone()

@@ -1,9 +1,11 @@
 //! A namespace, the Drowse that looks after it, and what tests do to both.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
-use k8s_openapi::api::core::v1::{Namespace, Pod, ServiceAccount};
+use k8s_openapi::api::core::v1::{Namespace, PersistentVolume, Pod, ServiceAccount};
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
@@ -64,10 +66,38 @@ impl World {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
+    /// Makes an agent.
+    pub(crate) async fn make(&self, agent: &Agent) {
+        if agent.has_volume() {
+            self.make_volume(&agent.name).await;
+        }
+        self.sandboxes().create(&post(), &from(agent.json())).await.unwrap();
+    }
+
     /// Makes an agent, and waits until Drowse lets requests in.
     pub(crate) async fn create(&self, agent: &Agent) {
-        self.sandboxes().create(&post(), &from(agent.json())).await.unwrap();
+        self.make(agent).await;
         self.wait_for_phase(&agent.name, "Running").await;
+    }
+
+    /// A folder of this machine as a volume, which an agent's claim `data` finds.
+    async fn make_volume(&self, agent: &str) {
+        let dir = std::env::var_os("DROWSE_CLUSTER_DIR").expect("a cluster of ours, see tests/cluster");
+        let name = format!("{}-{agent}", self.namespace);
+        let folder = std::path::Path::new(&dir).join("volumes").join(&name);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o777)).unwrap();
+        let volume = json!({
+            "metadata": {"name": name},
+            "spec": {
+                "storageClassName": "local", "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"],
+                "persistentVolumeReclaimPolicy": "Retain",
+                "claimRef": {"namespace": self.namespace, "name": format!("data-{agent}")},
+                "hostPath": {"path": folder, "type": "Directory"},
+            },
+        });
+        let volumes: Api<PersistentVolume> = Api::all(self.client.clone());
+        volumes.create(&post(), &from(volume)).await.unwrap();
     }
 
     /// A change of a Sandbox by somebody else.
