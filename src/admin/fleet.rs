@@ -11,7 +11,7 @@ use crate::engine::{CommandError, Engine};
 /// All agents, as operators see and command them.
 pub trait Fleet: Send + Sync + 'static {
     /// Whether everything that exists is known.
-    fn is_synced(&self) -> bool;
+    fn is_ready(&self) -> bool;
 
     /// Whether Drowse is about to end.
     fn is_ending(&self) -> bool;
@@ -36,8 +36,8 @@ pub trait Fleet: Send + Sync + 'static {
 }
 
 impl Fleet for Arc<Engine> {
-    fn is_synced(&self) -> bool {
-        Engine::is_synced(self)
+    fn is_ready(&self) -> bool {
+        Engine::is_ready(self)
     }
 
     fn is_ending(&self) -> bool {

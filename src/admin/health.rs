@@ -51,7 +51,7 @@ impl Health {
         let not = |why: &'static str| with_body(StatusCode::SERVICE_UNAVAILABLE, TEXT, why);
         if self.fleet.is_ending() {
             not("not ready: Drowse is shutting down\n")
-        } else if !self.fleet.is_synced() {
+        } else if !self.fleet.is_ready() {
             not("not ready: not all agents are known yet\n")
         } else {
             with_body(StatusCode::OK, TEXT, "ready\n")

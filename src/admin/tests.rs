@@ -59,7 +59,7 @@ fn view(namespace: &str, name: &str, phase: PhaseName) -> AgentView {
 }
 
 impl Fleet for Table {
-    fn is_synced(&self) -> bool {
+    fn is_ready(&self) -> bool {
         self.synced.load(Ordering::SeqCst)
     }
 

@@ -126,7 +126,7 @@ async fn settle(changed: &Notify) {
     }
 }
 
-/// Whether a folder is one that is watched, or in it. A ConfigMap's file is: what changes is a link in the folder of the
+/// Whether a folder is one that is watched, or in it. A `ConfigMap`'s file is: what changes is a link in the folder of the
 /// path, and the folder behind it is deleted, which `notify` would warn about each time.
 fn is_below(real: &Path, watched: Option<&Path>) -> bool {
     watched.and_then(|folder| folder.canonicalize().ok()).is_some_and(|folder| real.starts_with(folder))

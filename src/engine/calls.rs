@@ -19,8 +19,13 @@ impl Engine {
         let (engine, slot) = (Arc::clone(self), Arc::clone(slot));
         self.spawn(async move {
             let result = call.await;
-            if let Err(error) = &result {
-                tracing::debug!(agent = %slot.key(), %error, "a call to the backend failed");
+            match &result {
+                // Somebody has to do something about it.
+                Err(error @ WriteError::Refused(_)) => {
+                    tracing::warn!(agent = %slot.key(), %error, "a write failed")
+                }
+                Err(error) => tracing::debug!(agent = %slot.key(), %error, "a call to the backend failed"),
+                Ok(_) => {}
             }
             engine.handle(&slot, Event::Done { id, result });
         });

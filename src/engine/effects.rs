@@ -16,7 +16,7 @@ use super::hold::{Caller, Waited};
 use super::permit::{Permit, Place};
 use super::probing::Target;
 use super::slot::Deferred;
-use super::{Engine, Slot};
+use super::{Engine, MAX_SUSPENDING, Slot};
 
 /// Something to do after the machine's lock is released.
 enum Deed {
@@ -49,8 +49,13 @@ impl Engine {
         event: Event<Caller>,
     ) {
         let policy = slot.policy();
-        let ctx =
-            Context { now: self.clock.now(), policy: &policy, may_suspend: self.may_suspend(), alone: true };
+        let ctx = Context {
+            now: self.clock.now(),
+            policy: &policy,
+            may_suspend: self.may_suspend(),
+            alone: true,
+            crowded: self.suspending.load(Ordering::Relaxed) >= MAX_SUSPENDING,
+        };
         let mut effects = Vec::new();
         machine.handle(event, ctx, &mut effects);
         self.deadlines.arm(slot, &machine);
@@ -129,7 +134,15 @@ impl Engine {
         let key = slot.key();
         match effect {
             Effect::Suspend { id, uid, revision, by } => {
-                self.call(slot, id, self.backend.suspend(key, &uid, revision, by));
+                self.suspending.fetch_add(1, Ordering::Relaxed);
+                let (engine, call) = (Arc::clone(self), self.backend.suspend(key, &uid, revision, by));
+                let counted = async move {
+                    let _place = scopeguard::guard((), |()| {
+                        engine.suspending.fetch_sub(1, Ordering::Relaxed);
+                    });
+                    call.await
+                };
+                self.call(slot, id, Box::pin(counted));
             }
             Effect::Resume { id, uid, generation, from } => {
                 self.call(slot, id, self.backend.resume(key, &uid, generation, from));

@@ -48,6 +48,10 @@ use starts::Starts;
 use table::Table;
 use trust::Trust;
 
+/// Suspensions that are written at once at most. An API server takes about a hundred patches in a second; more at once
+/// would only wait, each with its gate closed.
+const MAX_SUSPENDING: usize = 32;
+
 /// Bounds that hold over all agents together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -82,6 +86,10 @@ pub struct Engine {
     synced: AtomicBool,
     /// How many other replicas of Drowse exist: while there are any, nobody is suspended.
     others: AtomicUsize,
+    /// Suspensions that are being written.
+    suspending: AtomicUsize,
+    /// Everything that exists was reported once: from then on Drowse serves, whatever becomes of the watch.
+    was_synced: AtomicBool,
     /// Since when the watch is broken, and how long it is trusted all the same.
     trust: Trust,
     /// Drowse is about to end: nobody is suspended, and nobody new is held.
@@ -112,6 +120,8 @@ impl Engine {
             held_bytes: Budget::new(limits.held_body_bytes),
             synced: AtomicBool::new(false),
             others: AtomicUsize::new(0),
+            suspending: AtomicUsize::new(0),
+            was_synced: AtomicBool::new(false),
             trust: Trust::new(limits.trust_stale_for),
             ending: AtomicBool::new(false),
             tasks: TaskTracker::new(),
@@ -171,7 +181,13 @@ impl Engine {
         &self.held_bytes
     }
 
-    /// Whether everything that exists is known, so that Drowse is ready to serve.
+    /// Whether everything that exists was known once, so that Drowse is ready to serve. An outage of the API server is
+    /// no reason to send callers of warm agents away.
+    pub fn is_ready(&self) -> bool {
+        self.was_synced.load(Ordering::Acquire)
+    }
+
+    /// Whether everything that exists is known, and the watch stands.
     pub fn is_synced(&self) -> bool {
         self.synced.load(Ordering::Acquire)
     }
@@ -261,6 +277,9 @@ impl Engine {
 
     fn set_synced(self: &Arc<Self>, synced: bool) {
         self.trust.note(synced, self.clock.now());
+        if synced {
+            self.was_synced.store(true, Ordering::Release);
+        }
         if self.synced.swap(synced, Ordering::AcqRel) != synced && synced {
             for slot in self.table.all() {
                 self.handle(&slot, Event::Tick);

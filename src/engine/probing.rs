@@ -15,8 +15,9 @@ use crate::upstream::{MAX_DIALS, Upstream, probe, ready};
 
 use super::{Engine, Slot};
 
-/// How soon the question who answers there is asked again.
+/// How soon the question who answers there is asked again; it doubles, up to the second one.
 const ATTEST_RETRY: Duration = Duration::from_millis(50);
+const ATTEST_RETRY_MAX: Duration = Duration::from_secs(2);
 
 /// One life, and how to find out whether it is ready.
 pub(super) struct Target {
@@ -50,7 +51,7 @@ impl Engine {
     /// Bounded by the caller, who cancels it when the start counts as failed.
     async fn find_answer(&self, slot: &Arc<Slot>, target: &Target) -> Answer {
         let Target { life, address, readiness } = target;
-        let address = *address;
+        let (address, mut pause) = (*address, ATTEST_RETRY);
         if let Some(readiness) = readiness {
             ready::until_ready(address, readiness).await;
         }
@@ -64,10 +65,11 @@ impl Engine {
                     "something answers at the agent's address that is not this agent; not using it"
                 ),
                 Err(error) => {
-                    tracing::debug!(agent = %slot.key(), error, "cannot tell yet who answers at the agent's address");
+                    tracing::warn!(agent = %slot.key(), error, "cannot tell yet who answers at the agent's address");
                 }
             }
-            tokio::time::sleep(ATTEST_RETRY).await;
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(ATTEST_RETRY_MAX);
         }
     }
 
@@ -84,7 +86,7 @@ impl Engine {
     fn answered(self: &Arc<Self>, slot: &Arc<Slot>, life: Life, address: IpAddr, answer: Answer) {
         let Answer { port, stream, attest } = answer;
         let machine = slot.machine.lock();
-        if machine.awaits(&life) {
+        if machine.awaits(&life, address) {
             let upstream = Upstream {
                 life: life.clone(),
                 address,

@@ -62,7 +62,13 @@ impl Engine {
     pub(super) fn view(&self, slot: &Arc<Slot>) -> AgentView {
         let (policy, now) = (slot.policy(), self.clock.now());
         let machine = slot.machine.lock();
-        let state = State { machine: &machine, policy: &policy, now, others: self.others() };
+        let state = State {
+            machine: &machine,
+            policy: &policy,
+            now,
+            others: self.others(),
+            synced: self.is_synced(),
+        };
         let active = machine.gate().last_activity();
         AgentView {
             namespace: slot.key().namespace().to_owned(),
@@ -84,6 +90,7 @@ struct State<'a> {
     policy: &'a Policy,
     now: Moment,
     others: usize,
+    synced: bool,
 }
 
 impl State<'_> {
@@ -92,7 +99,8 @@ impl State<'_> {
             && self.policy.suspend
             && !self.policy.dry_run
             && self.policy.obstacle.is_none()
-            && self.others == 0;
+            && self.others == 0
+            && self.synced;
         if !suspends || self.machine.phase().name() != PhaseName::Running {
             return None;
         }
@@ -109,6 +117,9 @@ impl State<'_> {
 
     fn reason(&self) -> String {
         match self.machine.phase() {
+            Phase::Unknown if !self.policy.route && !self.policy.manage => {
+                "no rule names it, so Drowse leaves it alone".to_owned()
+            }
             Phase::Unknown => "nothing is known about it yet".to_owned(),
             Phase::Running { .. } => self.why_up(),
             Phase::Draining(_) => "idle; its suspension is being settled".to_owned(),
@@ -148,6 +159,10 @@ impl State<'_> {
         }
         if let Some(obstacle) = &self.policy.obstacle {
             return format!("up; {obstacle}");
+        }
+        if !self.synced {
+            return "up; not all of what happens can be seen at present, and until then nobody is suspended; see the log"
+                .to_owned();
         }
         if self.others > 0 {
             return format!(

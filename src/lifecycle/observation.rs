@@ -57,6 +57,8 @@ pub struct PodSeen {
     pub terminating: bool,
     /// How far it got.
     pub state: PodState,
+    /// Its node says that it is ready, so that it need not be asked.
+    pub ready: bool,
     /// What keeps it from getting further, though that may pass: told to callers who waited in vain.
     pub hindrance: Option<Failure>,
     /// How it wants to be asked whether it is ready; without it, a port that takes connections will do.

@@ -148,8 +148,12 @@ async fn dial(
             drop(place);
             let error = match dialled.map(Connection::new) {
                 Ok(Some(connection)) => {
-                    confirm(door, call, upstream).await?;
-                    return Ok(Some(connection));
+                    return match confirm(door, call, upstream).await {
+                        Ok(()) => Ok(Some(connection)),
+                        // That is known by now: it queues up for the next one.
+                        Err(_) if !permit.is_current() => Ok(None),
+                        Err(fault) => Err(fault),
+                    };
                 }
                 Ok(None) => "no connection can be made".to_owned(),
                 Err(error) => error.to_string(),

@@ -3,6 +3,8 @@
 //!
 //! Every test has a namespace and a Drowse of its own, which signs in with the permissions of `deploy/` and no others.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests")]
+
 mod incluster;
 mod outage;
 mod people;

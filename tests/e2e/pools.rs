@@ -1,5 +1,6 @@
 //! Warm pools and claims: agents that somebody else looks after too.
 
+use kube::api::{ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::support::world::{from, post};
@@ -32,7 +33,7 @@ async fn claim(world: &World, name: &str, lifecycle: Value) -> String {
     let mut sandbox = String::new();
     eventually("the claim has a Sandbox", async || {
         let claim = claims.get(name).await.unwrap();
-        sandbox = claim.data["status"]["sandbox"]["name"].as_str().unwrap_or_default().to_owned();
+        claim.data["status"]["sandbox"]["name"].as_str().unwrap_or_default().clone_into(&mut sandbox);
         !sandbox.is_empty()
     })
     .await;
@@ -45,9 +46,11 @@ async fn members_of_a_warm_pool_are_left_alone_until_they_are_claimed() {
     pool(&world, 1).await;
     let mut member = String::new();
     eventually("the pool has a member that is ready", async || {
-        let all = world.sandboxes().list(&Default::default()).await.unwrap();
+        let all = world.sandboxes().list(&ListParams::default()).await.unwrap();
         member = all.items.first().and_then(|it| it.metadata.name.clone()).unwrap_or_default();
-        !member.is_empty() && world.phase(&member).await == "Running"
+        let ready =
+            all.items.first().is_some_and(|it| it.data["status"].to_string().contains("DependenciesReady"));
+        ready && world.phase(&member).await == "Unknown"
     })
     .await;
     assert_eq!(world.get(&member, "/").await.status, 404, "nobody's, so nobody is let in");
@@ -86,7 +89,7 @@ async fn an_agent_whose_claim_would_be_deleted_by_a_suspension_is_not_suspended(
     // Mended, it is like any other.
     let claims = world.api(&cluster::extension("SandboxClaim", "sandboxclaims"));
     let change = json!({"spec": {"lifecycle": {"ttlSecondsAfterFinished": 3600}}});
-    claims.patch("short", &Default::default(), &kube::api::Patch::Merge(&change)).await.unwrap();
+    claims.patch("short", &PatchParams::default(), &Patch::Merge(&change)).await.unwrap();
     eventually("it sleeps", async || world.phase(&trapped).await == "Suspended").await;
     assert_eq!(world.get(&trapped, "/").await.status, 200);
     assert!(claims.get_opt("short").await.unwrap().is_some(), "and its claim is still there");

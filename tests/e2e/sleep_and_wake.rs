@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use drowse::time::{Clock, Moment};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::{Api, ResourceExt};
 use serde_json::json;
@@ -160,9 +161,9 @@ async fn an_annotation_overrules_where_it_may() {
 async fn a_reply_that_takes_longer_than_the_idle_timeout_is_whole() {
     let world = World::new("slow", "idle_timeout: 1s\nmin_running: 0s").await;
     world.create(&Agent::new("echo")).await;
-    let began = std::time::Instant::now();
+    let clock = Clock::start();
     let answer = world.get("echo", "/slow?for=4s").await;
     assert_eq!(answer.status, 200, "{}", answer.text());
-    assert!(began.elapsed() >= Duration::from_secs(4));
+    assert!(clock.now().since(Moment::START) >= Duration::from_secs(4));
     world.wait_until_asleep("echo").await;
 }

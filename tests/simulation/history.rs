@@ -1,6 +1,7 @@
 //! One history: a queue of things that happen, in virtual time, all drawn from one seed.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use drowse::agent::{Generation, Life, Revision};
@@ -396,6 +397,7 @@ impl History {
             policy: &policy,
             may_suspend: self.leader == replica,
             alone: self.replicas.len() == 1,
+            crowded: false,
         };
         let shown = self.trace.is_some().then(|| format!("{event:?}"));
         let mut effects = Vec::new();
@@ -505,7 +507,7 @@ impl History {
         if !self.world.answers(&life) && !blind {
             let delay = self.delay(5, 50);
             self.after(delay, Happening::Probe(replica, incarnation, number, life));
-        } else if self.replicas[replica].machine.awaits(&life) {
+        } else if self.replicas[replica].machine.awaits(&life, IpAddr::V4(Ipv4Addr::LOCALHOST)) {
             self.replicas[replica].life = Some(life.clone());
             self.to(replica, incarnation, Event::Answers(life));
         }

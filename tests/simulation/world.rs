@@ -52,6 +52,7 @@ impl Pod {
             revision: self.revision,
             terminating: self.terminating,
             state: self.state.clone(),
+            ready: false,
             hindrance: None,
             readiness: None,
         }

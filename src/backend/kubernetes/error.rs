@@ -11,12 +11,21 @@ use crate::lifecycle::{Failure, FailureClass, WriteError};
 pub(super) fn of_write(error: &kube::Error) -> WriteError {
     match error {
         kube::Error::Api(status) => match status.code {
-            404 => WriteError::Gone,
+            // Not every 404 is about the object: the kind may not be served for a moment.
+            404 if status.details.as_ref().is_some_and(|details| !details.name.is_empty()) => {
+                WriteError::Gone
+            }
             409 => WriteError::Conflict,
             // An object with another uid is another object.
             422 if is_about_uid(status) => WriteError::Conflict,
             // Turned away at the door: too many requests, or not known to the API server.
-            401 | 429 => WriteError::NotSent(format!("status {}: {}", status.code, status.message).into()),
+            401 | 404 | 429 => {
+                WriteError::NotSent(format!("status {}: {}", status.code, status.message).into())
+            }
+            // Admission comes before storage.
+            500 if status.message.contains("failed calling webhook") => {
+                WriteError::NotSent(status.message.as_str().into())
+            }
             400..=499 => WriteError::Refused(refused(&status.message)),
             code => WriteError::Unknown(format!("status {code}: {}", status.message).into()),
         },
@@ -76,7 +85,11 @@ mod tests {
 
     #[test]
     fn each_status_says_whether_it_was_written() {
-        assert_eq!(of_write(&api(404, "x")), WriteError::Gone);
+        let about = serde_json::json!({"code": 404, "message": "x", "details": {"name": "echo", "kind": "sandboxes"}});
+        let about: Status = serde_json::from_value(about).unwrap();
+        assert_eq!(of_write(&kube::Error::Api(Box::new(about))), WriteError::Gone);
+        assert!(matches!(of_write(&api(404, "no such kind")), WriteError::NotSent(_)));
+        assert!(matches!(of_write(&api(500, "failed calling webhook \"x\"")), WriteError::NotSent(_)));
         assert_eq!(of_write(&api(409, "x")), WriteError::Conflict);
         assert!(matches!(of_write(&api(429, "slow down")), WriteError::NotSent(_)));
         assert!(matches!(of_write(&api(401, "who")), WriteError::NotSent(_)));

@@ -42,6 +42,8 @@ use watch::{Told, Watch};
 /// Events that may wait for the core, and reports that may wait for the index: a full channel makes the watches
 /// wait, and those the API server.
 const MAX_REPORTS: usize = 1024;
+/// What the pods of Drowse itself are called in the log.
+const REPLICAS: &str = "replicas of Drowse";
 /// How long a connection to the API server may take to be made.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
@@ -50,7 +52,7 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 pub struct Options {
     /// The namespaces to look at; empty is all of them.
     pub namespaces: Vec<String>,
-    /// A kubeconfig file. Without one: the pod's own service account, else `KUBECONFIG`, else `~/.kube/config`.
+    /// A kubeconfig file. Without one: `KUBECONFIG`, else `~/.kube/config`, else the pod's own service account.
     pub kubeconfig: Option<PathBuf>,
     /// The context in it; without one, the current one.
     pub context: Option<String>,
@@ -61,6 +63,13 @@ pub struct Options {
 struct OwnPod {
     namespace: String,
     name: String,
+}
+
+impl OwnPod {
+    fn from_env() -> Option<Self> {
+        let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        Some(Self { namespace: variable("POD_NAMESPACE")?, name: variable("POD_NAME")? })
+    }
 }
 
 /// Sandboxes of a cluster.
@@ -86,6 +95,12 @@ pub enum ConnectError {
         "there is no cluster to connect to: {0}; run Drowse in a pod, or set backend.kubernetes.kubeconfig"
     )]
     Infer(#[from] kube::config::InferConfigError),
+    /// In a pod that does not say which.
+    #[error(
+        "in a pod, Drowse must know which one it is, to see whether there are other replicas: set POD_NAME and \
+         POD_NAMESPACE from the fields metadata.name and metadata.namespace, as deploy/kustomize/base does"
+    )]
+    Nameless,
     /// Certificates or credentials.
     #[error("failed to set up the connection to the cluster: {0}")]
     Client(#[from] kube::Error),
@@ -106,6 +121,9 @@ pub async fn connect(options: &Options) -> Result<Client, ConnectError> {
         }
         None => Config::infer().await?,
     };
+    if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() && OwnPod::from_env().is_none() {
+        return Err(ConnectError::Nameless);
+    }
     config.connect_timeout = Some(CONNECT_LIMIT);
     // The core repeats what failed, and knows whether it is still wanted.
     config.default_retry = false;
@@ -115,10 +133,7 @@ pub async fn connect(options: &Options) -> Result<Client, ConnectError> {
 impl KubernetesBackend {
     /// A backend that looks at these namespaces, or with none at all of them.
     pub fn new(client: Client, namespaces: Vec<String>, clock: Clock) -> Self {
-        let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let own_pod = variable("POD_NAMESPACE")
-            .zip(variable("POD_NAME"))
-            .map(|(namespace, name)| OwnPod { namespace, name });
+        let own_pod = OwnPod::from_env();
         let instance = own_pod.as_ref().map(|pod| pod.name.clone());
         let (announcer, announcements) = events::channel();
         let index = Arc::new(Mutex::new(Index::new(0)));
@@ -153,9 +168,13 @@ impl KubernetesBackend {
         }
         if let Some(own) = &self.own_pod {
             let selector = Some(facts::REPLICAS.to_owned());
-            self.start(Some(&own.namespace), "replicas of Drowse", selector, next(), facts::replica, reports);
+            self.start(Some(&own.namespace), REPLICAS, selector, next(), facts::replica, reports);
         }
-        let looking = self.suspicion.clone().look(self.client.clone(), next(), reports.clone());
+        let anywhere = match some.first() {
+            Some(Some(namespace)) => Api::namespaced(self.client.clone(), namespace),
+            _ => Api::all(self.client.clone()),
+        };
+        let looking = self.suspicion.clone().look(anywhere, next(), reports.clone());
         tokio::spawn(self.ending.clone().run_until_cancelled_owned(looking));
         source
     }
@@ -185,12 +204,15 @@ impl KubernetesBackend {
         let name = format!("{what} in {place}");
         // Claims are an extension of agent-sandbox that a cluster need not have.
         let optional = what == "sandboxclaims";
+        // That another replica has come must not be learnt late.
+        let lists_anew = what == REPLICAS;
         let watch = Watch {
             api,
             name,
             selector,
             source,
             optional,
+            lists_anew,
             facts,
             clock: self.clock,
             reports: reports.clone(),

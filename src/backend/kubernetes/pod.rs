@@ -55,7 +55,7 @@ pub(super) struct Port {
     pub(super) name: Option<String>,
     /// Its number.
     #[serde(rename = "containerPort")]
-    pub(super) number: u16,
+    number: i64,
     /// TCP if left out.
     pub(super) protocol: Option<String>,
 }
@@ -99,6 +99,7 @@ pub(super) fn seen(pod: &Pod, owner: AgentUid) -> Result<PodSeen, Malformed> {
         revision: revision(&pod.metadata)?,
         terminating: pod.metadata.deletion_timestamp.is_some(),
         state: state(&pod.status),
+        ready: pod.status.conditions.iter().any(|it| it.type_ == "Ready" && it.status == "True"),
         hindrance: hindrance(&pod.status),
         readiness: readiness(&pod.spec.containers).map(Arc::new),
     })
@@ -111,21 +112,27 @@ pub(super) fn address(status: &PodStatus) -> Option<IpAddr> {
 
 /// The first TCP port that is declared.
 pub(super) fn first_port(containers: &[Container]) -> Option<u16> {
-    containers.iter().flat_map(|container| &container.ports).find(|port| is_tcp(port)).map(|port| port.number)
+    containers.iter().flat_map(|container| &container.ports).find_map(tcp_number)
 }
 
-fn is_tcp(port: &Port) -> bool {
-    port.number != 0 && port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP")
+/// The API server does not check the numbers in a Sandbox: those that are none are not there.
+fn tcp_number(port: &Port) -> Option<u16> {
+    let number = u16::try_from(port.number).ok().filter(|number| *number != 0)?;
+    port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP").then_some(number)
 }
 
 fn state(status: &PodStatus) -> PodState {
     match status.phase.as_str() {
         "Failed" | "Succeeded" => PodState::Failed(ended(status)),
-        _ => match (hopeless_image(status), address(status)) {
-            (Some(failure), _) => PodState::Failed(failure),
-            (None, Some(address)) => PodState::Up(address),
-            (None, None) => PodState::Starting,
-        },
+        phase => {
+            // One that has come up once is not given up for a container that cannot be started anew.
+            let hopeless = if phase == "Pending" { hopeless_image(status) } else { None };
+            match (hopeless, address(status)) {
+                (Some(failure), _) => PodState::Failed(failure),
+                (None, Some(address)) => PodState::Up(address),
+                (None, None) => PodState::Starting,
+            }
+        }
     }
 }
 
@@ -210,7 +217,8 @@ fn waiting(status: &PodStatus) -> impl Iterator<Item = (String, String, String)>
 /// The readiness probe of the container that declares the first port, else of the first container that has one. Only
 /// what can be asked over the network: an `exec` probe cannot, and neither can one that wants TLS without a name.
 fn readiness(containers: &[Container]) -> Option<Readiness> {
-    let main = containers.iter().find(|container| container.ports.iter().any(is_tcp));
+    let main =
+        containers.iter().find(|container| container.ports.iter().any(|port| tcp_number(port).is_some()));
     let container = main.filter(|c| c.readiness_probe.is_some());
     let container = container.or_else(|| containers.iter().find(|c| c.readiness_probe.is_some()))?;
     let probe = container.readiness_probe.as_ref()?;
@@ -239,7 +247,7 @@ fn number(port: &IntOrString, container: &Container) -> Option<u16> {
         IntOrString::Int(number) => u16::try_from(*number).ok(),
         IntOrString::String(name) => {
             let named = container.ports.iter().find(|port| port.name.as_deref() == Some(name));
-            named.map(|port| port.number).or_else(|| name.parse().ok())
+            named.and_then(tcp_number).or_else(|| name.parse().ok())
         }
     }
 }

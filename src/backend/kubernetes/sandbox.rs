@@ -43,6 +43,9 @@ pub(super) enum OperatingMode {
     Running,
     /// No pod should run.
     Suspended,
+    /// A mode that a later version of agent-sandbox may know.
+    #[serde(other)]
+    Other,
 }
 
 /// The pod that a resume makes.
@@ -109,6 +112,8 @@ pub(super) fn seen(sandbox: &Sandbox) -> Result<AgentSeen, Malformed> {
     let (mode, suspended_by) = match sandbox.spec.operating_mode {
         OperatingMode::Running => (Mode::Running, SuspendedBy::Idle),
         OperatingMode::Suspended => (Mode::Suspended, suspended_by(meta)),
+        // Whatever it is, somebody else has set it, and traffic must not undo it.
+        OperatingMode::Other => (Mode::Suspended, SuspendedBy::Person),
     };
     Ok(AgentSeen {
         uid: AgentUid(uid(meta)?),

@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use kube::Client;
+use kube::Api;
+use kube::api::ListParams;
 use tokio::sync::{Notify, mpsc};
 
 use super::index::{Origin, Report, Source};
+use super::sandbox::Sandbox;
 use super::watch::Told;
 use crate::lifecycle::{AgentSeen, WriteError};
 
@@ -43,15 +45,16 @@ impl Suspicion {
     }
 
     /// Reports as a watch does: live until there is doubt, and live again when the API server answers.
-    pub(super) async fn look(self, client: Client, source: Source, reports: mpsc::Sender<Told>) {
-        let origin = Origin { source, listing: 0 };
+    /// What it asks for is stored, since an API server without its store answers much else.
+    pub(super) async fn look(self, api: Api<Sandbox>, source: Source, reports: mpsc::Sender<Told>) {
+        let (origin, one) = (Origin { source, listing: 0 }, ListParams::default().limit(1));
         while reports.send((origin, Report::Live)).await.is_ok() {
             self.raised.notified().await;
             if reports.send((origin, Report::Broken)).await.is_err() {
                 return;
             }
             tracing::warn!("a call to the API server came to nothing; nobody is suspended until it answers");
-            while !matches!(tokio::time::timeout(ANSWER_LIMIT, client.apiserver_version()).await, Ok(Ok(_))) {
+            while !matches!(tokio::time::timeout(ANSWER_LIMIT, api.list_metadata(&one)).await, Ok(Ok(_))) {
                 tokio::time::sleep(ASK_EVERY).await;
             }
             // What was raised meanwhile is over, too.

@@ -53,6 +53,9 @@ pub(super) struct Watch<K> {
     pub(super) source: Source,
     /// A cluster without this kind has none of it, which is fine.
     pub(super) optional: bool,
+    /// After a failure everything is listed anew, instead of going on from the last version: nothing is then told
+    /// late. For kinds of which there are few.
+    pub(super) lists_anew: bool,
     /// Boils an object down; `None` for one that is of no interest.
     pub(super) facts: fn(&K) -> Option<Object>,
     /// The time.
@@ -91,6 +94,7 @@ where
                     match self.list(Origin { listing, ..origin }).await {
                         Ok(version) => version,
                         Err(End::Unwanted) => return,
+                        Err(End::Over) => continue,
                         Err(end) => {
                             if !self.fail(origin, end, &mut trouble).await {
                                 return;
@@ -104,13 +108,21 @@ where
             let end = self.watch(Origin { source: self.source, listing }, &mut last, &mut trouble).await;
             version = match end {
                 End::Over => Some(last),
-                End::Forgotten => None,
+                End::Forgotten => {
+                    // Until it is listed, much may have happened. And should it be forgotten again and again, not
+                    // without a pause.
+                    if self.tell(origin, Report::Broken).await.is_err() {
+                        return;
+                    }
+                    tokio::time::sleep(RETRY.start).await;
+                    None
+                }
                 End::Unwanted => return,
                 failed @ End::Failed(_) => {
                     if !self.fail(origin, failed, &mut trouble).await {
                         return;
                     }
-                    Some(last)
+                    (!self.lists_anew).then_some(last)
                 }
             };
         }
@@ -152,7 +164,7 @@ where
         self.tell(origin, Report::Live).await?;
         tokio::select! {
             () = self.reports.closed() => Err(End::Unwanted),
-            () = tokio::time::sleep(ABSENT_RETRY) => Err(End::Forgotten),
+            () = tokio::time::sleep(ABSENT_RETRY) => Err(End::Over),
         }
     }
 
@@ -170,17 +182,22 @@ where
         if let Err(end) = self.tell(origin, Report::Live).await {
             return end;
         }
-        trouble.is_over(&self.name);
         loop {
             let event = match tokio::time::timeout(SILENCE_LIMIT, stream.next()).await {
                 Err(_) => return End::Failed(format!("the watch was silent for {SILENCE_LIMIT:?}")),
                 Ok(None) if self.clock.now().since(began) < GOOD_WATCH => {
                     return End::Failed("the watch ended as soon as it had begun".to_owned());
                 }
-                Ok(None) => return End::Over,
+                Ok(None) => {
+                    trouble.is_over(&self.name);
+                    return End::Over;
+                }
                 Ok(Some(Err(error))) => return failed(&error),
                 Ok(Some(Ok(event))) => event,
             };
+            if !matches!(event, WatchEvent::Error(_)) {
+                trouble.is_over(&self.name);
+            }
             let told = match event {
                 WatchEvent::Added(object) | WatchEvent::Modified(object) => {
                     last.clone_from(&object.resource_version().unwrap_or_default());
@@ -215,8 +232,12 @@ where
 
     /// Tells that it is broken, and waits before the next try. False if nobody wants to know any more.
     async fn fail(&self, origin: Origin, end: End, trouble: &mut Trouble) -> bool {
-        let End::Failed(why) = end else { return true };
         let pause = trouble.pause();
+        let why = match end {
+            End::Failed(why) => why,
+            // Too slow for the server's memory, or the kind is looked for again.
+            _ => "the list was forgotten before it was complete".to_owned(),
+        };
         trouble.log(&self.name, why);
         if self.tell(origin, Report::Broken).await.is_err() {
             return false;

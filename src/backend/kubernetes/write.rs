@@ -71,6 +71,22 @@ pub(super) async fn resume(
     from: Mode,
     now: Timestamp,
 ) -> Result<AgentSeen, WriteError> {
+    let writing = resume_unbounded(client, key, uid, generation, from, now);
+    let Ok(result) = tokio::time::timeout(CALL_LIMIT, writing).await else {
+        return Err(Failed::TimedOut.into());
+    };
+    result
+}
+
+/// One to three calls.
+async fn resume_unbounded(
+    client: Client,
+    key: AgentKey,
+    uid: AgentUid,
+    generation: Generation,
+    from: Mode,
+    now: Timestamp,
+) -> Result<AgentSeen, WriteError> {
     let api = sandboxes(client, &key);
     let write = async |marks| {
         let patch: Patch<()> =

@@ -140,6 +140,7 @@ impl Object {
             revision,
             terminating: false,
             state: PodState::Starting,
+            ready: false,
             hindrance: None,
             readiness: None,
         });

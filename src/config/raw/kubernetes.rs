@@ -13,8 +13,8 @@ pub(crate) struct Kubernetes {
     /// The namespaces whose Sandboxes Drowse looks at; if empty, all. With a list, Roles in these namespaces
     /// suffice. A change needs a restart.
     pub(crate) namespaces: Vec<Label>,
-    /// A kubeconfig file. Relative to the folder of this file. If left out: the service account of the pod that Drowse
-    /// runs in, else `KUBECONFIG`, else `~/.kube/config`. A change needs a restart.
+    /// A kubeconfig file. Relative to the folder of this file. If left out: `KUBECONFIG`, else
+    /// `~/.kube/config`, else the service account of the pod that Drowse runs in. A change needs a restart.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) kubeconfig: Option<String>,
     /// The context in the kubeconfig; if left out, its current one. A change needs a restart.

@@ -10,6 +10,7 @@ mod suspend;
 mod tests;
 mod world;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,10 +42,13 @@ pub struct Context<'a> {
     pub may_suspend: bool,
     /// There is no other replica to ask.
     pub alone: bool,
+    /// As many suspensions are being written as may be at once: wait for a place.
+    pub crowded: bool,
 }
 
 /// One agent. `W` is whatever the shell needs to reach a caller that waits.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Machine<W> {
     gate: Arc<Gate>,
     phase: Phase,
@@ -65,6 +69,12 @@ pub struct Machine<W> {
     last_failure: Option<Failure>,
     /// A pod whose failure was dealt with, though it may still be seen.
     failed_pod: Option<PodUid>,
+    /// That pod was started by us, and not only looked at: it may be in use by other ways than ours.
+    failed_start: bool,
+    /// Since when anything is known about it.
+    known_since: Moment,
+    /// Where the life that is served, or probed, is; and whether it is asked in its own way.
+    probed: Option<(IpAddr, bool)>,
     up_since: Option<Moment>,
     last_demand: Option<Moment>,
     /// When the signals are weighed next, or in phase Failed, when it is looked at again.
@@ -108,6 +118,9 @@ impl<W> Machine<W> {
             backoff: Backoff::new(seed),
             last_failure: None,
             failed_pod: None,
+            failed_start: false,
+            known_since: now,
+            probed: None,
             up_since: None,
             last_demand: None,
             check_at: now,
@@ -187,6 +200,8 @@ impl<W> Machine<W> {
             }
             Phase::Draining(drain) if drain.deadline <= ctx.now => self.drain_overdue(ctx, fx),
             Phase::Resuming(_) => self.resume_tick(ctx, fx),
+            // A rule may name it by now.
+            Phase::Unknown if !self.gone => self.settle(ctx, fx),
             Phase::Failed { retry_at, .. } if self.check_at.max(*retry_at) <= ctx.now => {
                 self.retry_due(ctx, fx);
             }
@@ -317,10 +332,11 @@ impl<W> Machine<W> {
         self.last_failure.as_ref().map(|failure| (failure, self.backoff.failures()))
     }
 
-    /// Whether this life is the one whose answer is awaited: the shell publishes where to reach it just before
+    /// Whether this life, at this address, is the one whose answer is awaited: the shell publishes where to reach it just before
     /// it reports [`Event::Answers`].
-    pub fn awaits(&self, life: &Life) -> bool {
-        matches!(&self.phase, Phase::Resuming(resume) if resume.step == ResumeStep::Probing(life.clone()))
+    pub fn awaits(&self, life: &Life, address: IpAddr) -> bool {
+        self.probed.is_some_and(|(probed, _)| probed == address)
+            && matches!(&self.phase, Phase::Resuming(resume) if resume.step == ResumeStep::Probing(life.clone()))
     }
 
     /// What every source of activity says. The one place that lists them.

@@ -10,8 +10,9 @@ use crate::lifecycle::observation::{
 };
 use crate::lifecycle::phase::{Phase, Resume, ResumeStep};
 use crate::lifecycle::refusal::Refusal;
+use crate::time::Moment;
 
-use super::suspend::may_write;
+use super::suspend::may_clear;
 use super::{Context, Machine, RECHECK, Turn};
 
 /// The first retry of a write that was not confirmed; it doubles.
@@ -107,7 +108,7 @@ impl<W> Machine<W> {
                 self.step(ResumeStep::Writing);
                 fx.push(Effect::Resume { id, uid, generation, from: Mode::Suspended });
             }
-            Mode::Running if self.needs_clearing() && may_write(ctx) => {
+            Mode::Running if self.needs_clearing() && may_clear(ctx) => {
                 if ctx.alone {
                     self.clear_failed_pod(fx);
                 } else {
@@ -127,7 +128,10 @@ impl<W> Machine<W> {
     fn needs_clearing(&self) -> bool {
         let Some(pod) = self.pod.as_ref().filter(|pod| self.uid() == Some(&pod.owner)) else { return false };
         let failed = matches!(pod.state, PodState::Failed(_)) && !pod.terminating;
-        let wedged = self.failed_pod.as_ref() == Some(&pod.uid) && self.backoff.failures() > 1;
+        let wedged = self.failed_pod.as_ref() == Some(&pod.uid)
+            && self.failed_start
+            && self.backoff.failures() > 1
+            && self.gate.in_flight() == 0;
         failed || wedged
     }
 
@@ -248,11 +252,18 @@ impl<W> Machine<W> {
         let Phase::Resuming(resume) = &mut self.phase else { return };
         match (&resume.step, candidate) {
             (ResumeStep::AwaitingPod | ResumeStep::Probing(_), Some((life, address))) => {
+                // Whom its node calls ready is not asked any more: the node may know ways that we do not.
+                let asked = self.pod.as_ref().filter(|pod| !pod.ready);
+                let readiness = asked.and_then(|pod| pod.readiness.clone());
                 let next = ResumeStep::Probing(life.clone());
-                if resume.step != next {
+                let moved = resume.step != next || self.probed.is_none_or(|(at, _)| at != address);
+                let need_not_ask = readiness.is_none() && self.probed.is_some_and(|(_, asks)| asks);
+                if moved {
                     resume.step = next;
                     resume.addressed = Some(ctx.now);
-                    let readiness = self.pod.as_ref().and_then(|pod| pod.readiness.clone());
+                }
+                if moved || need_not_ask {
+                    self.probed = Some((address, readiness.is_some()));
                     fx.push(Effect::Probe { life, address, readiness });
                 }
             }
@@ -320,6 +331,7 @@ impl<W> Machine<W> {
         let retry_in = self.backoff.failed();
         let retry_at = ctx.now + retry_in;
         self.failed_pod = self.pod.as_ref().map(|pod| pod.uid.clone());
+        self.failed_start = matches!(&self.phase, Phase::Resuming(resume) if resume.cold);
         self.last_failure = Some(failure.clone());
         fx.push(Effect::Record(Transition::Failed { failure: failure.clone(), retry_in, took }));
         self.enter(Phase::Failed { failure: failure.clone(), retry_at }, ctx, fx);
@@ -353,12 +365,20 @@ impl<W> Machine<W> {
             self.begin_resume(ctx, fx);
         } else if self.mode() == Some(Mode::Suspended) {
             self.settle(ctx, fx);
-        } else if !ctx.policy.manage && self.candidate().is_some() {
-            // Nothing may be done about it, but it may have come up by itself.
+        } else if self.candidate().is_some() && (!ctx.policy.manage || self.may_be_at_work(ctx)) {
+            // Nothing may be done about it, but it may answer by now.
             self.look(ctx, fx);
         } else if !self.waiters.is_empty() || !self.clear_away(ctx, fx) {
             self.check_at = ctx.now + RECHECK;
         }
+    }
+
+    /// It was not started by us, so it may be in use by another way than ours, on which we cannot reach it: until its
+    /// idle timeout is over, it is not idle for that.
+    fn may_be_at_work(&self, ctx: Context<'_>) -> bool {
+        let last = [self.up_since, self.last_demand, Some(self.gate.last_activity())].into_iter().flatten();
+        let last = last.fold(self.known_since, Moment::max);
+        !self.failed_start && ctx.now < last + ctx.policy.idle_timeout
     }
 
     // Draining | Resuming → Failed: as before, and whoever wants it may begin at once.

@@ -23,6 +23,8 @@ const FENCE_TIMEOUT: Duration = Duration::from_secs(5);
 const SETTLE_RETRY: Duration = Duration::from_secs(1);
 /// How soon a suspension that a peer or somebody else's change prevented is tried again.
 const RETRY_SUSPEND: Duration = Duration::from_secs(5);
+/// How soon an idle agent is looked at again when too many others are being suspended.
+const RECHECK_CROWDED: Duration = Duration::from_millis(250);
 /// How soon a suspension that was refused for good is tried again.
 const RETRY_REFUSED: Duration = Duration::from_mins(5);
 
@@ -54,6 +56,7 @@ impl<W> Machine<W> {
                     fx.push(Effect::Record(Transition::Obstructed(obstacle)));
                 }
             }
+            Verdict::Idle if may_suspend(ctx) && ctx.crowded => self.check_at = ctx.now + RECHECK_CROWDED,
             Verdict::Idle if may_suspend(ctx) => {
                 if self.close_if_still_idle(ctx) {
                     self.begin_drain(SuspendedBy::Idle, false, ctx, fx);
@@ -123,7 +126,7 @@ impl<W> Machine<W> {
         fx: &mut Vec<Effect<W>>,
     ) {
         if self.clears_at(revision) {
-            if may_write(ctx) {
+            if may_clear(ctx) {
                 self.clear_failed_pod(fx);
             } else {
                 self.retry_resume_write(ctx);
@@ -375,6 +378,11 @@ impl<W> Machine<W> {
 /// Whether Drowse may suspend this agent by itself.
 fn may_suspend(ctx: Context<'_>) -> bool {
     may_write(ctx) && ctx.policy.suspend && ctx.policy.obstacle.is_none()
+}
+
+/// Whether a dead pod may be cleared away by a suspension that is followed by a resume.
+pub(super) fn may_clear(ctx: Context<'_>) -> bool {
+    may_write(ctx) && !ctx.policy.dry_run && ctx.policy.obstacle.is_none()
 }
 
 /// Whether a suspension may be written at all.

@@ -3,7 +3,7 @@
 use crate::agent::{AgentUid, Life, PodUid, Revision};
 use crate::lifecycle::effect::Effect;
 use crate::lifecycle::observation::{AgentSeen, Failure, Mode, PodSeen, PodState};
-use crate::lifecycle::phase::{Phase, Resume, ResumeStep};
+use crate::lifecycle::phase::{Phase, PhaseName, Resume, ResumeStep};
 use crate::lifecycle::refusal::Refusal;
 use std::net::IpAddr;
 
@@ -92,6 +92,13 @@ impl<W> Machine<W> {
     pub(super) fn settle(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
         match self.mode() {
             None => {}
+            // Nobody's business, so it is not even dialled.
+            Some(_) if !ctx.policy.route && !ctx.policy.manage => {
+                let from = self.phase.name();
+                if from != PhaseName::Unknown {
+                    self.enter(Phase::Unknown, ctx, fx);
+                }
+            }
             // Its pod is known to be dead: there is nothing to wait for.
             Some(Mode::Running) => match self.known_failure() {
                 Some(failure) => self.await_recovery(failure, ctx, fx),
@@ -136,7 +143,8 @@ impl<W> Machine<W> {
         self.uid() == Some(&life.agent)
             && pod.uid == life.pod
             && !pod.terminating
-            && matches!(pod.state, PodState::Up(_))
+            // A pod that its node has rebuilt is the same pod at another address.
+            && matches!(pod.state, PodState::Up(address) if self.probed.is_some_and(|(at, _)| at == address))
     }
 
     /// The pod that may be believed (invariant 3): of our object, not dying, and seen by a controller that has

@@ -44,7 +44,8 @@ impl Call {
     pub(super) fn new(to: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Self {
         let mut stream = TcpStream::connect_timeout(&to, ANSWER_LIMIT).unwrap();
         stream.set_read_timeout(Some(ANSWER_LIMIT)).unwrap();
-        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let headers: Vec<_> = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let headers = headers.concat();
         write!(stream, "GET {path} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n").unwrap();
         Self { stream, seen: Vec::new() }
     }

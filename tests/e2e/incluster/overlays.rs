@@ -1,4 +1,4 @@
-//! The other installations: in the place of agent-sandbox's router, without a ClusterRole, and with three replicas.
+//! The other installations: in the place of agent-sandbox's router, without a `ClusterRole`, and with three replicas.
 
 use super::http::Call;
 use super::installation::Installation;

@@ -66,7 +66,7 @@ impl Agent {
             .with(&["--state-file", "/data/state.json"])
     }
 
-    /// Its pod template, for a SandboxTemplate.
+    /// Its pod template, for a `SandboxTemplate`.
     pub(crate) fn template(&self) -> Value {
         self.json()["spec"]["podTemplate"].clone()
     }

@@ -31,7 +31,8 @@ pub(crate) struct World {
 impl World {
     /// A namespace whose agents are all managed, with these rule keys, a line each.
     pub(crate) async fn new(test: &str, keys: &str) -> Self {
-        let keys: String = keys.lines().map(|line| format!("    {}\n", line.trim())).collect();
+        let keys: Vec<_> = keys.lines().map(|line| format!("    {}\n", line.trim())).collect();
+        let keys = keys.concat();
         Self::with(test, &format!("rules:\n  - route: true\n    manage: true\n{keys}")).await
     }
 

@@ -378,6 +378,7 @@ impl State {
             revision: self.seen.revision,
             terminating: false,
             state,
+            ready: false,
             hindrance: None,
             readiness: None,
         };

@@ -89,6 +89,7 @@ fn pod(agent: &str, name: &str, uid: &str, revision: u64) -> PodFacts {
             revision: Revision(revision),
             terminating: false,
             state: PodState::Starting,
+            ready: false,
             hindrance: None,
             readiness: None,
         },

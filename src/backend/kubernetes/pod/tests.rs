@@ -59,6 +59,9 @@ fn a_pod_is_up_as_soon_as_its_status_shows_an_address() {
     assert_eq!(with_status(json!({"phase": "Pending"})).state, PodState::Starting);
     let up = with_status(json!({"phase": "Running", "podIP": "10.0.0.7"}));
     assert_eq!(up.state, PodState::Up("10.0.0.7".parse().unwrap()));
+    assert!(!up.ready);
+    let ready = json!([{"type": "Ready", "status": "True"}]);
+    assert!(with_status(json!({"phase": "Running", "podIP": "10.0.0.7", "conditions": ready})).ready);
     let six = with_status(json!({"phase": "Pending", "podIP": "fd00::7"}));
     assert_eq!(six.state, PodState::Up("fd00::7".parse().unwrap()));
 }
@@ -82,6 +85,10 @@ fn an_image_that_cannot_be_had_is_a_failure_at_once_and_a_first_error_is_not() {
         assert_eq!(failure(&seen).class, FailureClass::Image, "{reason}");
         assert!(failure(&seen).detail.contains(reason));
     }
+    let mut serving = waiting("ImagePullBackOff");
+    serving["phase"] = json!("Running");
+    serving["podIP"] = json!("10.0.0.7");
+    assert!(matches!(with_status(serving).state, PodState::Up(_)), "a container beside the one that serves");
     let first = with_status(waiting("ErrImagePull"));
     assert_eq!(first.state, PodState::Starting);
     assert_eq!(first.hindrance.unwrap().class, FailureClass::Image);

@@ -159,3 +159,18 @@ fn an_object_that_cannot_be_put_in_order_is_refused() {
     assert_eq!(error, Malformed::Revision("x7".to_owned()));
     assert_eq!(seen(&sandbox(json!({"metadata": {"uid": null}}))).unwrap_err(), Malformed::Missing("uid"));
 }
+
+#[test]
+fn nothing_that_somebody_writes_into_a_sandbox_stops_the_watch() {
+    let odd = sandbox(json!({"spec": {
+        "operatingMode": "Hibernated",
+        "podTemplate": {"spec": {"containers": [{"ports": [{"containerPort": 70000}, {"containerPort": -1}, {"containerPort": 81}]}]}},
+    }}));
+    assert_eq!(profile(&odd).port, Some(81));
+    let seen = seen(&odd).unwrap();
+    assert_eq!(
+        (seen.mode, seen.suspended_by),
+        (Mode::Suspended, SuspendedBy::Person),
+        "not for traffic to undo"
+    );
+}

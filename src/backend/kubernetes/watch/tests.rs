@@ -33,6 +33,10 @@ enum Answer {
 
 /// An API server that gives these answers in turn, and notes what it was asked; and the reports of a watch on it.
 async fn play(answers: Vec<Answer>) -> (mpsc::Receiver<Told>, Arc<Mutex<Vec<String>>>) {
+    play_to(answers, false).await
+}
+
+async fn play_to(answers: Vec<Answer>, lists_anew: bool) -> (mpsc::Receiver<Told>, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let asked: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -57,7 +61,9 @@ async fn play(answers: Vec<Answer>) -> (mpsc::Receiver<Told>, Arc<Mutex<Vec<Stri
             );
         }
     });
-    let client = Client::try_from(Config::new(format!("http://{address}").parse().unwrap())).unwrap();
+    let mut config = Config::new(format!("http://{address}").parse().unwrap());
+    config.default_retry = false;
+    let client = Client::try_from(config).unwrap();
     let (reports, told) = mpsc::channel(100);
     let watch = Watch {
         api: Api::<SandboxClaim>::all(client),
@@ -65,6 +71,7 @@ async fn play(answers: Vec<Answer>) -> (mpsc::Receiver<Told>, Arc<Mutex<Vec<Stri
         selector: None,
         source: 4,
         optional: true,
+        lists_anew,
         facts: facts::claim,
         clock: Clock::start(),
         reports,
@@ -154,7 +161,7 @@ async fn everything_is_listed_page_by_page_and_then_watched_from_there() {
 }
 
 #[tokio::test]
-async fn a_version_that_the_server_has_forgotten_is_listed_anew_without_alarm() {
+async fn a_version_that_the_server_has_forgotten_is_listed_anew_and_until_then_all_is_stale() {
     let forgotten = || Answer::Lines(vec![event("ERROR", failure(410))]);
     let answers = vec![
         list(&["a", "b"], 10, ""),
@@ -166,8 +173,8 @@ async fn a_version_that_the_server_has_forgotten_is_listed_anew_without_alarm() 
     ];
     let (mut told, _) = play(answers).await;
     assert_eq!(next(&mut told, 4).await, ["a seen in 1", "b seen in 1", "listed 1 at 10", "live"]);
-    assert_eq!(next(&mut told, 2).await, ["b seen in 2", "listed 2 at 20"]);
-    assert_eq!(next(&mut told, 1).await, ["listed 3 at 30"]);
+    assert_eq!(next(&mut told, 3).await, ["broken", "b seen in 2", "listed 2 at 20"]);
+    assert_eq!(next(&mut told, 2).await, ["broken", "listed 3 at 30"]);
 }
 
 #[tokio::test]
@@ -187,6 +194,19 @@ async fn a_broken_watch_says_so_and_goes_on_where_it_was() {
     assert_eq!(next(&mut told, 2).await, ["broken", "broken"]);
     assert_eq!(next(&mut told, 2).await, ["live", "b seen in 1"], "not listed anew");
     assert!(asked.lock()[4].contains("resourceVersion=15"), "{asked:?}");
+}
+
+#[tokio::test]
+async fn where_nothing_may_be_told_late_a_broken_watch_lists_anew() {
+    let answers = vec![
+        list(&["a"], 10, ""),
+        Answer::Object(500, failure(500)),
+        list(&["b"], 12, ""),
+        Answer::Silence(vec![]),
+    ];
+    let (mut told, _) = play_to(answers, true).await;
+    let all = next(&mut told, 6).await;
+    assert_eq!(all, ["a seen in 1", "listed 1 at 10", "broken", "b seen in 2", "listed 2 at 12", "live"]);
 }
 
 #[tokio::test]

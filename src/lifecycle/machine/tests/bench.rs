@@ -2,6 +2,7 @@
 //!
 //! Every step returns what became of it in two short texts, to be compared with [`Did::is`].
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +39,7 @@ pub(super) struct Pending {
     pub(super) call: Call,
 }
 
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Bench {
     pub(super) machine: Machine<u32>,
     pub(super) gate: Arc<Gate>,
@@ -45,6 +47,7 @@ pub(super) struct Bench {
     pub(super) policy: Policy,
     pub(super) may_suspend: bool,
     pub(super) alone: bool,
+    pub(super) crowded: bool,
     /// The object as it is in truth.
     pub(super) object: AgentSeen,
     /// The pod as it is in truth.
@@ -95,6 +98,7 @@ impl Bench {
             },
             may_suspend: true,
             alone: true,
+            crowded: false,
             object: AgentSeen {
                 uid: AgentUid("agent".into()),
                 revision: Revision(1),
@@ -116,7 +120,13 @@ impl Bench {
     }
 
     pub(super) fn context(&self) -> Context<'_> {
-        Context { now: self.now, policy: &self.policy, may_suspend: self.may_suspend, alone: self.alone }
+        Context {
+            now: self.now,
+            policy: &self.policy,
+            may_suspend: self.may_suspend,
+            alone: self.alone,
+            crowded: self.crowded,
+        }
     }
 
     pub(super) fn feed(&mut self, event: Event<u32>) -> Did {
@@ -230,6 +240,7 @@ impl Bench {
             revision: self.next_revision(),
             terminating,
             state,
+            ready: false,
             hindrance: None,
             readiness: None,
         };
@@ -413,8 +424,11 @@ impl Bench {
     }
 }
 
+/// Where its pods are, unless a test says otherwise.
+pub(super) const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
 pub(super) fn up() -> PodState {
-    PodState::Up([127, 0, 0, 1].into())
+    PodState::Up(ADDRESS)
 }
 
 pub(super) fn refused() -> WriteError {

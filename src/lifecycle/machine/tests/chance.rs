@@ -12,7 +12,7 @@ use crate::lifecycle::{
     AgentSeen, CallId, Entry, Event, Failure, FailureClass, Mode, PodSeen, PodState, SuspendedBy, WriteError,
 };
 
-use super::bench::{Bench, refused, up};
+use super::bench::{ADDRESS, Bench, refused, up};
 use super::station::Station;
 
 /// Something that happens, or does not make sense.
@@ -260,7 +260,7 @@ impl Bench {
                     && let ResumeStep::Probing(life) = &resume.step
                 {
                     let life = life.clone();
-                    assert!(self.machine.awaits(&life));
+                    assert!(self.machine.awaits(&life, ADDRESS));
                     self.feed(Event::Answers(life));
                 }
             }

@@ -7,7 +7,7 @@ use crate::lifecycle::{
     Abandoned, Effect, Event, Failure, FailureClass, PodState, Readiness, SuspendedBy, Transition, WriteError,
 };
 
-use super::bench::{Bench, IDLE, START_WITHIN};
+use super::bench::{ADDRESS, Bench, IDLE, LONG, START_WITHIN, up};
 use super::station::Station;
 
 fn trouble(bench: &mut Bench, class: FailureClass) {
@@ -131,4 +131,94 @@ fn a_pod_is_probed_as_it_wants_to_be_asked() {
         _ => None,
     });
     assert_eq!(asked, Some(readiness));
+}
+
+#[test]
+fn a_pod_that_its_node_has_rebuilt_elsewhere_is_found_anew_before_anything_is_sent_there() {
+    let elsewhere = PodState::Up([127, 0, 0, 9].into());
+    let mut bench = Bench::at(Station::Running);
+    let seen = bench.set_pod("p1", false, elsewhere.clone());
+    bench.feed(Event::Pod(seen)).is("Resuming Probing p1", "retire, probe p1");
+    assert!(
+        !bench.machine.awaits(&bench.life("p1"), ADDRESS),
+        "an answer from the old address comes too late"
+    );
+    bench.answers("p1").is("Running p1", "");
+
+    let mut bench = Bench::at(Station::Probing);
+    let seen = bench.set_pod("p1", false, elsewhere);
+    bench.feed(Event::Pod(seen)).is("Resuming Probing p1", "probe p1");
+}
+
+#[test]
+fn a_pod_that_its_node_calls_ready_is_not_asked_any_more() {
+    let mut bench = Bench::at(Station::AwaitingPod);
+    let mut seen = bench.set_pod("p1", false, up());
+    seen.readiness = Some(Arc::new(Readiness::Tcp { port: 7 }));
+    bench.feed(Event::Pod(seen.clone())).is("Resuming Probing p1", "probe p1");
+    seen.revision.0 += 1;
+    bench.feed(Event::Pod(seen.clone())).is("Resuming Probing p1", "");
+    seen.revision.0 += 1;
+    seen.ready = true;
+    bench.feed(Event::Pod(seen.clone())).is("Resuming Probing p1", "probe p1");
+    seen.revision.0 += 1;
+    bench.feed(Event::Pod(seen)).is("Resuming Probing p1", "");
+}
+
+#[test]
+fn an_agent_that_was_up_and_cannot_be_reached_is_looked_at_again_until_its_idle_timeout_is_over() {
+    let mut bench = Bench::new();
+    bench.policy.idle_timeout = LONG * 10;
+    bench.runs();
+    bench.pod_up("p1").is("Resuming Probing p1", "probe p1");
+    // It may be at work for somebody who reaches it by another way.
+    for _ in 0..5 {
+        bench.at_deadline().is("Failed deadline", "stop probe");
+        bench.at_deadline().is("Resuming Probing p1", "probe p1");
+    }
+    bench.call(1);
+    bench.at_deadline();
+    bench.after(LONG);
+    assert_eq!(bench.calls, [], "not even for a caller");
+    bench.policy.idle_timeout = IDLE;
+    while bench.calls.is_empty() {
+        bench.at_deadline();
+    }
+    assert_eq!(super::show::show(bench.machine.phase()), "Draining Writing");
+}
+
+#[test]
+fn what_no_rule_names_is_not_even_dialled_until_one_does() {
+    let mut bench = Bench::new();
+    (bench.policy.route, bench.policy.manage) = (false, false);
+    bench.runs().is("Unknown", "");
+    bench.pod_up("p1").is("Unknown", "");
+    assert_eq!(bench.machine.next_deadline(), None);
+    bench.policy.route = true;
+    bench.tick().is("Resuming Probing p1", "probe p1");
+}
+
+#[test]
+fn a_dead_pod_is_not_cleared_away_where_nothing_may_be_suspended() {
+    type Forbid = fn(&mut Bench);
+    let forbid: [Forbid; 2] =
+        [|b| b.policy.obstacle = Some("its claim expires".into()), |b| b.policy.dry_run = true];
+    for forbid in forbid {
+        let mut bench = Bench::at(Station::Running);
+        bench.pod_fails("p1", FailureClass::Crash);
+        forbid(&mut bench);
+        bench.call(1);
+        bench.after(LONG);
+        assert_eq!(bench.calls, []);
+    }
+}
+
+#[test]
+fn an_idle_agent_waits_for_its_place_among_the_suspensions() {
+    let mut bench = Bench::at(Station::Running);
+    bench.crowded = true;
+    bench.after(IDLE).is("Running p1", "");
+    bench.at_deadline().is("Running p1", "");
+    bench.crowded = false;
+    bench.at_deadline().is("Draining Writing", "suspend");
 }
