@@ -19,7 +19,7 @@ fn limit(pid: u64) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn drowse_takes_all_that_it_may_and_its_agents_get_what_it_was_given() {
     let mut shell = Command::new("sh");
-    shell.args(["-c", &format!("ulimit -Hn {HARD} && ulimit -Sn {SOFT} && exec \"$@\""), "sh", PROGRAM]);
+    shell.args(["-c", &format!("ulimit -Sn {SOFT} && ulimit -Hn {HARD} && exec \"$@\""), "sh", PROGRAM]);
     let drowse = Drowse::start_by(shell, &[Agent::demo("echo")], "idle_timeout: 1h").await;
     assert_eq!(limit(drowse.pid().into()), HARD);
     let agent = drowse.get("echo", "/").await.json();
