@@ -6,8 +6,8 @@ use std::path::Path;
 use anyhow::Context as _;
 use serde::Serialize;
 
-use crate::drowse::Program;
 use crate::cluster::{scale, wake as cluster_wake};
+use crate::drowse::Program;
 use crate::{storm, wake, warm};
 
 /// All figures of a run.

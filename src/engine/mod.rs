@@ -226,6 +226,11 @@ impl Engine {
                 let slot = self.slot_for(&key, &profile);
                 self.handle(&slot, Event::Agent(seen));
             }
+            BackendEvent::Profile { key, profile } => {
+                if self.table.get(&key).is_some() {
+                    self.slot_for(&key, &profile);
+                }
+            }
             BackendEvent::AgentGone { key, uid } => {
                 if let Some(slot) = self.table.get(&key) {
                     self.handle(&slot, Event::AgentGone(uid));
@@ -284,12 +289,7 @@ impl Engine {
         let policy = policies.share(resolved.policy);
         let Some(slot) = known else {
             self.metrics.phase_changed(None, Some(PhaseName::Unknown));
-            return self.table.insert(Slot::new(
-                key.clone(),
-                Arc::clone(profile),
-                policy,
-                self.clock.now(),
-            ));
+            return self.table.insert(Slot::new(key.clone(), Arc::clone(profile), policy, self.clock.now()));
         };
         slot.set_profile(Arc::clone(profile));
         slot.set_policy(policy);

@@ -30,10 +30,7 @@ mod tests {
 
     #[test]
     fn a_goal_is_met_up_to_its_limit() {
-        assert_eq!(
-            Goal::at_most("wait", 5.0, 5.0, " ms").text(),
-            "met: wait: 5.00 ms, goal at most 5 ms\n"
-        );
+        assert_eq!(Goal::at_most("wait", 5.0, 5.0, " ms").text(), "met: wait: 5.00 ms, goal at most 5 ms\n");
         assert!(Goal::at_most("wait", 5.01, 5.0, " ms").text().starts_with("MISSED: wait"));
     }
 }

@@ -43,15 +43,15 @@ pub(crate) async fn run(program: &Program, options: &args::ClusterWake) -> anyho
     figures
 }
 
-async fn measure(
-    program: &Program,
-    options: &args::ClusterWake,
-    ground: &Ground,
-) -> anyhow::Result<Figures> {
+async fn measure(program: &Program, options: &args::ClusterWake, ground: &Ground) -> anyhow::Result<Figures> {
     for (name, _, delay_ms, readiness) in KINDS {
         let pod = objects::demo_pod(&options.image, delay_ms, readiness);
         let object = objects::sandbox(name, &pod)?;
-        ground.sandboxes().create(&PostParams::default(), &object).await.context("failed to make a Sandbox")?;
+        ground
+            .sandboxes()
+            .create(&PostParams::default(), &object)
+            .await
+            .context("failed to make a Sandbox")?;
     }
     let drowse = Drowse::before_cluster(program, &ground.namespace, CONFIG, PATIENCE).await?;
     let clock = Clock::start();
@@ -125,7 +125,8 @@ impl Bench {
             return Ok(None);
         }
         let header = end.as_ref().map(|answer| answer.header("server-timing")).unwrap_or_default();
-        let waited = Waited::parse(header).with_context(|| format!("the answer tells of no wait: {header:?}"))?;
+        let waited =
+            Waited::parse(header).with_context(|| format!("the answer tells of no wait: {header:?}"))?;
         let accepted = accepted.context("nobody saw the port accept")?;
         ensure!(waited.hold > Duration::ZERO, "the agent was not asleep");
         cycle.stages(sent, accepted, answered, waited).map(Some)

@@ -298,7 +298,7 @@ impl<W> Machine<W> {
     }
 
     /// The newest observation of its pod.
-    pub const fn pod(&self) -> Option<&PodSeen> {
+    pub fn pod(&self) -> Option<&PodSeen> {
         self.pod.as_deref()
     }
 

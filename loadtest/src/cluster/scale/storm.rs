@@ -116,7 +116,8 @@ fn join<'a>(
 impl Storm<'_> {
     pub(super) async fn run(mut self, rate: Option<u32>) -> anyhow::Result<Storms> {
         eprintln!("{} resumes and suspensions ...", self.names.len());
-        let resumes = tokio::time::timeout(PATIENCE, self.resumes(rate)).await.context("resumes do not end")??;
+        let resumes =
+            tokio::time::timeout(PATIENCE, self.resumes(rate)).await.context("resumes do not end")??;
         let suspends =
             tokio::time::timeout(PATIENCE, self.suspends()).await.context("suspensions do not end")??;
         Ok(Storms { rate, resumes, suspends })
@@ -256,7 +257,8 @@ async fn until_phase(drowse: &Drowse, phase: &str, count: usize) -> anyhow::Resu
 /// What the API server has counted so far: PATCH requests for Sandboxes (not for their status), by status code.
 async fn patch_requests(ground: &Ground) -> anyhow::Result<BTreeMap<String, u64>> {
     let request = http::Request::get("/metrics").body(Vec::new())?;
-    let text = ground.client.request_text(request).await.context("failed to read the API server's metrics")?;
+    let text =
+        ground.client.request_text(request).await.context("failed to read the API server's metrics")?;
     Ok(count_patches(&text))
 }
 
@@ -266,7 +268,8 @@ fn count_patches(metrics: &str) -> BTreeMap<String, u64> {
     for line in metrics.lines().filter(|line| line.starts_with("apiserver_request_total{")) {
         let code = line.split("code=\"").nth(1).and_then(|rest| rest.split('"').next());
         let value = line.rsplit(' ').next().and_then(|value| value.parse::<f64>().ok());
-        if let (true, Some(code), Some(value)) = (wanted.iter().all(|part| line.contains(part)), code, value) {
+        if let (true, Some(code), Some(value)) = (wanted.iter().all(|part| line.contains(part)), code, value)
+        {
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a counter")]
             let value = value as u64;
             *counts.entry(code.to_owned()).or_default() += value;
@@ -291,7 +294,10 @@ mod tests {
     fn patches_of_sandboxes_are_counted_by_status_and_others_are_not() {
         let line = |labels: &str, value: &str| format!("apiserver_request_total{{{labels}}} {value}\n");
         let text = line("code=\"200\",resource=\"sandboxes\",subresource=\"\",verb=\"PATCH\"", "7")
-            + &line("code=\"200\",resource=\"sandboxes\",scope=\"x\",subresource=\"\",verb=\"PATCH\"", "1e+01")
+            + &line(
+                "code=\"200\",resource=\"sandboxes\",scope=\"x\",subresource=\"\",verb=\"PATCH\"",
+                "1e+01",
+            )
             + &line("code=\"422\",resource=\"sandboxes\",subresource=\"\",verb=\"PATCH\"", "2")
             + &line("code=\"200\",resource=\"sandboxes\",subresource=\"status\",verb=\"PATCH\"", "9")
             + &line("code=\"200\",resource=\"pods\",subresource=\"\",verb=\"PATCH\"", "9");

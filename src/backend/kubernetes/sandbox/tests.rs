@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::backend::Texts;
 
 /// A Sandbox with this merged into it.
 fn sandbox(change: serde_json::Value) -> Sandbox {
@@ -126,8 +127,8 @@ fn rules_see_labels_and_our_annotations_but_not_our_marks() {
     let profile = profile(&sandbox(json!({"metadata": {"annotations": {
         "drowse.dev/idle-timeout": "5m", "drowse.dev/wanted-at": "now", "other": "x",
     }}})));
-    assert_eq!(profile.labels, BTreeMap::from([("tier".to_owned(), "gold".to_owned())]));
-    assert_eq!(profile.annotations, BTreeMap::from([("idle-timeout".to_owned(), "5m".to_owned())]));
+    assert_eq!(profile.labels, Texts::from_iter([("tier", "gold")]));
+    assert_eq!(profile.annotations, Texts::from_iter([("idle-timeout", "5m")]));
     assert_eq!((profile.port, profile.only_port), (Some(8888), false), "the first TCP port");
 }
 
