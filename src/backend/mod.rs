@@ -43,6 +43,13 @@ pub enum BackendEvent {
         /// What rules match on.
         profile: Arc<Profile>,
     },
+    /// What rules match on has changed, for a reason outside of the agent object.
+    Profile {
+        /// Which agent.
+        key: AgentKey,
+        /// What rules match on.
+        profile: Arc<Profile>,
+    },
     /// The agent object was deleted.
     AgentGone {
         /// Which agent.

@@ -8,11 +8,11 @@ use std::fmt;
 /// A few names with a value each, in the order of the names. Made once, then only read.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Texts {
-    /// Name, value, name, value, … one after the other.
-    text: Box<str>,
-    /// Where each of them ends.
-    ends: Box<[u32]>,
+    /// Name, value, name, value, …: of each its length in [`LENGTH`] bytes, and its bytes.
+    packed: Box<[u8]>,
 }
+
+const LENGTH: usize = size_of::<u32>();
 
 impl Texts {
     /// The value of a name.
@@ -22,13 +22,8 @@ impl Texts {
 
     /// All pairs, in the order of the names.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        let mut from = 0;
-        let mut next = move |end: u32| {
-            let part = self.text.get(from..end as usize).unwrap_or_default();
-            from = end as usize;
-            part
-        };
-        self.ends.chunks_exact(2).map(move |ends| (next(ends[0]), next(ends[1])))
+        let mut rest = &*self.packed;
+        std::iter::from_fn(move || Some((unpack(&mut rest)?, unpack(&mut rest)?)))
     }
 
     /// All names.
@@ -41,16 +36,27 @@ impl Texts {
 impl<K: Borrow<str> + Ord, V: Borrow<str>> FromIterator<(K, V)> for Texts {
     fn from_iter<T: IntoIterator<Item = (K, V)>>(pairs: T) -> Self {
         let sorted: BTreeMap<K, V> = pairs.into_iter().collect();
-        let (mut text, mut ends) = (String::new(), Vec::new());
+        let mut packed = Vec::new();
         for (name, value) in &sorted {
-            for part in [name.borrow(), value.borrow()] {
-                text.push_str(part);
-                // An object of the API server is at most a few megabytes.
-                ends.push(u32::try_from(text.len()).unwrap_or(u32::MAX));
-            }
+            pack(name.borrow(), &mut packed);
+            pack(value.borrow(), &mut packed);
         }
-        Self { text: text.into(), ends: ends.into() }
+        Self { packed: packed.into() }
     }
+}
+
+/// An object of the API server is at most some megabytes; what is longer than a length can say is left out.
+fn pack(text: &str, packed: &mut Vec<u8>) {
+    let length = u32::try_from(text.len()).unwrap_or(0);
+    packed.extend(length.to_le_bytes());
+    packed.extend(text.bytes().take(length as usize));
+}
+
+fn unpack<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
+    let (length, after) = rest.split_first_chunk::<LENGTH>()?;
+    let (text, after) = after.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+    *rest = after;
+    std::str::from_utf8(text).ok()
 }
 
 impl From<&BTreeMap<String, String>> for Texts {
@@ -92,7 +98,7 @@ mod tests {
     fn nothing_takes_no_memory_of_its_own() {
         let texts = Texts::from(&BTreeMap::new());
         assert_eq!((texts.iter().count(), texts.get("")), (0, None));
-        assert!(texts.text.is_empty() && texts.ends.is_empty());
+        assert!(texts.packed.is_empty());
         assert_eq!(texts, Texts::default());
     }
 }

@@ -242,6 +242,11 @@ impl Engine {
                 let slot = self.slot_for(&key, &profile);
                 self.handle(&slot, Event::Agent(seen));
             }
+            BackendEvent::Profile { key, profile } => {
+                if self.table.get(&key).is_some() {
+                    self.slot_for(&key, &profile);
+                }
+            }
             BackendEvent::AgentGone { key, uid } => {
                 if let Some(slot) = self.table.get(&key) {
                     self.handle(&slot, Event::AgentGone(uid));

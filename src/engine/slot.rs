@@ -123,3 +123,24 @@ impl Slot {
         self.profile.store(profile);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A hundred thousand agents are the goal, and most of them sleep.
+    #[test]
+    fn a_slot_stays_small() {
+        let size = size_of::<Slot>();
+        eprintln!(
+            "slot {size} machine {} phase {} seen {} profile {} policy {} waiters notify {}",
+            size_of::<Machine<Caller>>(),
+            size_of::<crate::lifecycle::Phase>(),
+            size_of::<crate::lifecycle::AgentSeen>(),
+            size_of::<Profile>(),
+            size_of::<Policy>(),
+            size_of::<Notify>()
+        );
+        assert!(size <= 600, "{size} bytes");
+    }
+}

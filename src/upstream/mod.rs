@@ -2,6 +2,7 @@
 
 pub mod connect;
 pub mod connection;
+mod pace;
 pub mod pool;
 pub mod probe;
 pub mod ready;

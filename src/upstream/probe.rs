@@ -9,11 +9,8 @@ use futures_util::stream::FuturesUnordered;
 use tokio::net::TcpStream;
 
 use super::connect::connect;
+use super::pace::Pace;
 
-/// The wait after the first refusal. A local connect costs some ten microseconds, so this is not rude.
-const FIRST_PAUSE: Duration = Duration::from_millis(2);
-/// The wait that pauses grow to.
-const LAST_PAUSE: Duration = Duration::from_millis(20);
 /// How long one dial may take: an address may be announced before packets get there.
 const DIAL_LIMIT: Duration = Duration::from_secs(1);
 /// Ports tried at the same time at most: callers may name any.
@@ -34,21 +31,20 @@ pub async fn until_answers(address: IpAddr, ports: impl Fn() -> Vec<u16>) -> (u1
         }
         tokio::select! {
             Some(answered) = dials.next() => return answered,
-            () = tokio::time::sleep(LAST_PAUSE) => {}
+            () = tokio::time::sleep(Pace::LONGEST_DIAL) => {}
         }
     }
 }
 
 /// Each port has its own rhythm, so that one that swallows packets does not delay one that refuses them.
 async fn dial(address: IpAddr, port: u16) -> (u16, TcpStream) {
-    let mut pause = FIRST_PAUSE;
+    let mut pace = Pace::of_dials();
     loop {
         match connect(address, port, DIAL_LIMIT).await {
             Ok(stream) => return (port, stream),
             Err(error) => tracing::trace!(%address, port, %error, "the agent does not answer yet"),
         }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 5 / 4).min(LAST_PAUSE);
+        tokio::time::sleep(pace.next()).await;
     }
 }
 
@@ -86,7 +82,7 @@ mod tests {
         let port = free_port().await;
         let mut probe = Box::pin(until_answers(LOCAL, || vec![port]));
         // It was refused at least once.
-        assert!(tokio::time::timeout(FIRST_PAUSE, &mut probe).await.is_err());
+        assert!(tokio::time::timeout(Duration::from_millis(2), &mut probe).await.is_err());
         let _listener = TcpListener::bind((LOCAL, port)).await.unwrap();
         assert_eq!(tokio::time::timeout(PATIENCE, probe).await.unwrap().0, port);
     }
@@ -97,7 +93,7 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         let ports = Mutex::new(vec![free_port().await]);
         let mut probe = Box::pin(until_answers(LOCAL, || ports.lock().clone()));
-        assert!(tokio::time::timeout(FIRST_PAUSE, &mut probe).await.is_err());
+        assert!(tokio::time::timeout(Duration::from_millis(2), &mut probe).await.is_err());
         ports.lock().push(port);
         assert_eq!(tokio::time::timeout(PATIENCE, probe).await.unwrap().0, port);
     }

@@ -14,12 +14,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::connect::connect;
+use super::pace::Pace;
 use crate::lifecycle::Readiness;
 
-/// The wait after the first "no".
-const FIRST_PAUSE: Duration = Duration::from_millis(2);
-/// The wait that pauses grow to: a readiness check may cost the agent more than a connect does.
-const LAST_PAUSE: Duration = Duration::from_millis(50);
 /// How long one check may take.
 const CHECK_LIMIT: Duration = Duration::from_secs(2);
 /// More than the answer of any health check.
@@ -29,18 +26,25 @@ const SERVING: u64 = 1;
 
 /// Asks until the answer is yes. Waits without limit: drop the future to cancel.
 pub async fn until_ready(address: IpAddr, readiness: &Readiness) {
-    let mut pause = FIRST_PAUSE;
+    let (mut dials, mut checks) = (Pace::of_dials(), Pace::of_checks());
     loop {
-        match tokio::time::timeout(CHECK_LIMIT, check(address, readiness)).await {
+        let pause = match tokio::time::timeout(CHECK_LIMIT, check(address, readiness)).await {
             Ok(Ok(true)) => return,
-            Ok(Ok(false)) => tracing::trace!(%address, "the agent says that it is not ready yet"),
-            Ok(Err(error)) => {
-                tracing::trace!(%address, %error, "the agent does not say yet whether it is ready")
+            Ok(Ok(false)) => {
+                tracing::trace!(%address, "the agent says that it is not ready yet");
+                checks.next()
             }
-            Err(_) => tracing::trace!(%address, "the agent takes long to say whether it is ready"),
-        }
+            Ok(Err(error)) => {
+                tracing::trace!(%address, %error, "the agent does not say yet whether it is ready");
+                // Nobody was bothered by a dial that was refused.
+                if matches!(error, CheckError::Connect(_)) { dials.next() } else { checks.next() }
+            }
+            Err(_) => {
+                tracing::trace!(%address, "the agent takes long to say whether it is ready");
+                checks.next()
+            }
+        };
         tokio::time::sleep(pause).await;
-        pause = (pause * 5 / 4).min(LAST_PAUSE);
     }
 }
 

@@ -12,7 +12,7 @@ use crate::lifecycle::{AgentSeen, PodSeen};
 use crate::policy::HandsOff;
 
 /// Which watch told it: one for each kind and namespace.
-pub(super) type Source = usize;
+pub(super) type Source = u32;
 
 /// Which listing of a source: what a newer listing does not have is gone.
 pub(super) type Listing = u32;
@@ -87,16 +87,19 @@ pub(super) enum Report {
 pub(super) struct Index {
     agents: HashMap<AgentKey, Agent>,
     pods: HashMap<AgentKey, Pod>,
+    /// That of the agent that was new last: lists are in the order of namespaces, so nearly all agents of one share it.
+    namespace: Arc<str>,
     claims: HashMap<AgentKey, (Origin, HandsOff)>,
     replicas: HashMap<AgentKey, Origin>,
     live: Vec<bool>,
     synced: bool,
 }
 
+/// Small, as there are many.
 #[derive(Debug)]
 struct Agent {
     origin: Origin,
-    seen: AgentSeen,
+    uid: AgentUid,
     profile: Arc<Profile>,
     claim: Option<Arc<str>>,
 }
@@ -110,20 +113,21 @@ struct Pod {
 
 impl Index {
     /// Knows nothing yet. It is complete when this many watches stand.
-    pub(super) fn new(sources: usize) -> Self {
+    pub(super) fn new(sources: Source) -> Self {
         Self {
             agents: HashMap::new(),
             pods: HashMap::new(),
+            namespace: "".into(),
             claims: HashMap::new(),
             replicas: HashMap::new(),
-            live: vec![false; sources],
+            live: (0..sources).map(|_| false).collect(),
             synced: false,
         }
     }
 
     /// The identity of the object of this agent.
     pub(super) fn uid(&self, key: &AgentKey) -> Option<AgentUid> {
-        self.agents.get(key).map(|agent| agent.seen.uid.clone())
+        self.agents.get(key).map(|agent| agent.uid.clone())
     }
 
     /// The name of the pod of this agent.
@@ -165,27 +169,38 @@ impl Index {
     }
 
     fn agent(&mut self, origin: Origin, facts: SandboxFacts, out: &mut Vec<BackendEvent>) {
-        let SandboxFacts { key, seen, mut profile, claim, unclaimed, .. } = facts;
+        let SandboxFacts { mut key, seen, mut profile, claim, unclaimed, .. } = facts;
         profile.hands_off = self.hands_off(&key, claim.as_ref(), unclaimed);
         let known = self.agents.get(&key);
         // Deleted and made again while nobody watched.
-        if let Some(predecessor) = known.filter(|known| known.seen.uid != seen.uid) {
-            out.push(BackendEvent::AgentGone { key: key.clone(), uid: predecessor.seen.uid.clone() });
+        if let Some(predecessor) = known.filter(|known| known.uid != seen.uid) {
+            out.push(BackendEvent::AgentGone { key: key.clone(), uid: predecessor.uid.clone() });
         }
-        let is_new = known.is_none_or(|known| known.seen.uid != seen.uid);
+        let is_new = known.is_none_or(|known| known.uid != seen.uid);
         let same = known.filter(|known| *known.profile == profile).map(|known| Arc::clone(&known.profile));
         let profile = same.unwrap_or_else(|| Arc::new(profile));
-        out.push(BackendEvent::Agent { key: key.clone(), seen: seen.clone(), profile: Arc::clone(&profile) });
+        if is_new {
+            key = self.in_shared_namespace(&key);
+        }
+        let uid = seen.uid.clone();
+        out.push(BackendEvent::Agent { key: key.clone(), seen, profile: Arc::clone(&profile) });
         // What was told of its pod before went unheard.
         if let (true, Some(pod)) = (is_new, self.pods.get(&key)) {
             out.push(BackendEvent::Pod { key: key.clone(), seen: pod.seen.clone() });
         }
-        self.agents.insert(key, Agent { origin, seen, profile, claim });
+        self.agents.insert(key, Agent { origin, uid, profile, claim });
+    }
+
+    fn in_shared_namespace(&mut self, key: &AgentKey) -> AgentKey {
+        if *self.namespace != *key.namespace() {
+            self.namespace = key.namespace().into();
+        }
+        AgentKey::new(Arc::clone(&self.namespace), key.name())
     }
 
     fn agent_gone(&mut self, key: &AgentKey, out: &mut Vec<BackendEvent>) {
         if let Some(agent) = self.agents.remove(key) {
-            out.push(BackendEvent::AgentGone { key: key.clone(), uid: agent.seen.uid });
+            out.push(BackendEvent::AgentGone { key: key.clone(), uid: agent.uid });
         }
     }
 
@@ -224,11 +239,7 @@ impl Index {
             let theirs = key.namespace() == claim.namespace() && agent.claim.as_deref() == Some(claim.name());
             if theirs && agent.profile.hands_off != trap {
                 agent.profile = Arc::new(Profile { hands_off: trap.clone(), ..(*agent.profile).clone() });
-                out.push(BackendEvent::Agent {
-                    key: key.clone(),
-                    seen: agent.seen.clone(),
-                    profile: Arc::clone(&agent.profile),
-                });
+                out.push(BackendEvent::Profile { key: key.clone(), profile: Arc::clone(&agent.profile) });
             }
         }
     }
@@ -265,7 +276,7 @@ impl Index {
     }
 
     fn set_live(&mut self, source: Source, live: bool, out: &mut Vec<BackendEvent>) {
-        if let Some(state) = self.live.get_mut(source) {
+        if let Some(state) = self.live.get_mut(source as usize) {
             *state = live;
         }
         let synced = self.live.iter().all(|live| *live);

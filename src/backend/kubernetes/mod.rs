@@ -153,7 +153,7 @@ impl KubernetesBackend {
     }
 
     /// Starts every watch, each a task of its own that ends when nobody listens; gives how many there are.
-    fn start_watches(&self, reports: &mpsc::Sender<Told>) -> usize {
+    fn start_watches(&self, reports: &mpsc::Sender<Told>) -> index::Source {
         let mut source = 0;
         let mut next = || {
             source += 1;

@@ -20,8 +20,9 @@ use super::index::{Listing, Object, Origin, Report, Source};
 use crate::agent::Revision;
 use crate::time::Clock;
 
-/// Objects in one page of a list, as client-go has it: memory stays flat.
-const PAGE: u32 = 500;
+/// Objects in one page of a list. A page is parsed as a whole, and most of it is thrown away; with larger ones, most of
+/// the memory of Drowse would be what they once took.
+const PAGE: u32 = 100;
 /// How long a page may take. Ten thousand Sandboxes take a busy API server seconds.
 const PAGE_LIMIT: Duration = Duration::from_mins(1);
 /// The server ends a watch after this long, and we begin the next one. Short, because the silence of a broken

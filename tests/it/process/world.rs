@@ -113,7 +113,9 @@ impl World {
                 self.gone.push(pod);
             }
             BackendEvent::Synced => self.synced = true,
-            BackendEvent::Stale | BackendEvent::Others(_) => panic!("processes are never out of sight"),
+            BackendEvent::Stale | BackendEvent::Others(_) | BackendEvent::Profile { .. } => {
+                panic!("processes are never out of sight")
+            }
         }
     }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::bytes_per_agent;
 use super::storm::Storms;
+use super::{FEW, bytes_per_agent};
 use crate::cluster::goal::Goal;
 use crate::procfs::Memory;
 use crate::report::{Table, millis};
@@ -23,7 +23,7 @@ pub(crate) struct Figures {
     created_per_second: f64,
     /// From the start of the process until it knows everybody.
     ready_secs: f64,
-    rss_empty_kb: u64,
+    rss_few_kb: u64,
     rss_full_kb: u64,
     rss_peak_kb: u64,
     rss_after_storms_kb: u64,
@@ -37,16 +37,16 @@ impl Figures {
         sandboxes: u32,
         create_secs: f64,
         ready_in: Duration,
-        [empty, full, after]: [Memory; 3],
+        [few, full, after]: [Memory; 3],
         storms: Vec<Storms>,
     ) -> Self {
-        let bytes = bytes_per_agent(empty, full, sandboxes);
-        let at_goal = (empty.now_kb as f64 * 1024.0 + bytes * GOAL_AGENTS) / 1e6;
+        let bytes = bytes_per_agent(few, full, sandboxes);
+        let at_goal = (few.now_kb as f64 * 1024.0 + bytes * (GOAL_AGENTS - f64::from(FEW))) / 1e6;
         Self {
             sandboxes,
-            created_per_second: f64::from(sandboxes) / create_secs.max(f64::EPSILON),
+            created_per_second: f64::from(sandboxes.saturating_sub(FEW)) / create_secs.max(f64::EPSILON),
             ready_secs: ready_in.as_secs_f64(),
-            rss_empty_kb: empty.now_kb,
+            rss_few_kb: few.now_kb,
             rss_full_kb: full.now_kb,
             rss_peak_kb: full.peak_kb,
             rss_after_storms_kb: after.now_kb,
@@ -72,7 +72,7 @@ impl Figures {
             ("Sandboxes, asleep", self.sandboxes.to_string()),
             ("made, a second", format!("{:.0}", self.created_per_second)),
             ("start of Drowse -> full table", format!("{:.2} s", self.ready_secs)),
-            ("RSS with an empty table", mb(self.rss_empty_kb)),
+            ("RSS with the first 500", mb(self.rss_few_kb)),
             ("RSS with the full table", mb(self.rss_full_kb)),
             ("RSS at its peak until then", mb(self.rss_peak_kb)),
             ("RSS after the storms", mb(self.rss_after_storms_kb)),
@@ -126,7 +126,7 @@ mod tests {
     fn memory_is_extrapolated_from_what_an_agent_takes() {
         let memory = |now_kb| Memory { now_kb, peak_kb: now_kb };
         let all = [memory(10_000), memory(18_000), memory(19_000)];
-        let figures = Figures::new(10_000, 50.0, Duration::from_secs(2), all, Vec::new());
+        let figures = Figures::new(10_500, 50.0, Duration::from_secs(2), all, Vec::new());
         let table = figures.table();
         for part in ["made, a second                 200", "bytes an agent                 819", "met: RSS"] {
             assert!(table.contains(part), "{part} is missing:\n{table}");

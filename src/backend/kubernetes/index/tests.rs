@@ -35,14 +35,17 @@ impl Bench {
 }
 
 fn shown(event: &BackendEvent) -> String {
+    let hands_off = |profile: &Profile| {
+        profile.hands_off.as_ref().map_or("", |it| match it {
+            HandsOff::PoolMember => " (pool)",
+            HandsOff::ClaimExpires { .. } => " (claim expires)",
+        })
+    };
     match event {
         BackendEvent::Agent { key, seen, profile } => {
-            let hands_off = profile.hands_off.as_ref().map_or("", |it| match it {
-                HandsOff::PoolMember => " (pool)",
-                HandsOff::ClaimExpires { .. } => " (claim expires)",
-            });
-            format!("agent {} {} at {}{hands_off}", key.name(), seen.uid.0, seen.revision.0)
+            format!("agent {} {} at {}{}", key.name(), seen.uid.0, seen.revision.0, hands_off(profile))
         }
+        BackendEvent::Profile { key, profile } => format!("profile of {}{}", key.name(), hands_off(profile)),
         BackendEvent::AgentGone { key, uid } => format!("agent {} {} gone", key.name(), uid.0),
         BackendEvent::Pod { key, seen } => {
             format!("pod {} of {} at {}", seen.uid.0, key.name(), seen.revision.0)
@@ -176,14 +179,32 @@ fn a_claim_that_expires_keeps_hands_off_whatever_is_told_first() {
     assert_eq!(bench.tell(CLAIMS, Report::Seen(trap("c", 5))), [""; 0]);
     assert_eq!(bench.sandbox(claimed.clone()), ["agent a u1 at 3 (claim expires)"]);
     assert_eq!(bench.tell(CLAIMS, Report::Seen(trap("c", 5))), [""; 0], "nothing new");
-    assert_eq!(bench.tell(CLAIMS, Report::Seen(Object::Claim(key("c"), None))), ["agent a u1 at 3"]);
+    assert_eq!(bench.tell(CLAIMS, Report::Seen(Object::Claim(key("c"), None))), ["profile of a"]);
 
     let mut bench = Bench::new();
     assert_eq!(bench.sandbox(claimed), ["agent a u1 at 3"]);
     assert_eq!(bench.tell(CLAIMS, Report::Seen(trap("other", 5))), [""; 0]);
-    assert_eq!(bench.tell(CLAIMS, Report::Seen(trap("c", 5))), ["agent a u1 at 3 (claim expires)"]);
+    assert_eq!(bench.tell(CLAIMS, Report::Seen(trap("c", 5))), ["profile of a (claim expires)"]);
     bench.listing = 2;
-    assert_eq!(bench.tell(CLAIMS, Report::Listed(Revision(9))), ["agent a u1 at 3"]);
+    assert_eq!(bench.tell(CLAIMS, Report::Listed(Revision(9))), ["profile of a"]);
+}
+
+#[test]
+fn agents_of_one_namespace_share_its_name() {
+    let mut bench = Bench::new();
+    let mut out = Vec::new();
+    for (namespace, name) in [("n", "a"), ("n", "b"), ("m", "a")] {
+        let facts = SandboxFacts { key: AgentKey::new(namespace, name), ..sandbox("x", "u1", 3) };
+        let origin = Origin { source: SANDBOXES, listing: 1 };
+        bench.index.apply(origin, Report::Seen(Object::Sandbox(facts)), &mut out);
+    }
+    let keys: Vec<_> = out
+        .iter()
+        .filter_map(|it| if let BackendEvent::Agent { key, .. } = it { Some(key) } else { None })
+        .collect();
+    let shown: Vec<_> = keys.iter().map(ToString::to_string).collect();
+    assert_eq!(shown, ["n/a", "n/b", "m/a"]);
+    assert!(std::ptr::eq(keys[0].namespace(), keys[1].namespace()));
 }
 
 #[test]
