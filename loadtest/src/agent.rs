@@ -10,7 +10,7 @@ use crate::client::{Answer, Call};
 use crate::loopback::Loopback;
 
 /// How long anything that must happen may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Between two looks at something that must happen.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 

@@ -98,12 +98,13 @@ async fn populate(
     let api = ground.sandboxes();
     // In the name of Drowse, which then takes the suspensions for its own.
     let params = PostParams { field_manager: Some("drowse".to_owned()), ..PostParams::default() };
-    let make = async |number| {
+    let make_one = async |number| {
         let object = objects::suspended_sandbox(&name(number), &pod)?;
         api.create(&params, &object).await.map(|_| ()).context("failed to make a Sandbox")
     };
     let made = async {
-        let writes = futures_util::stream::iter(numbers.clone().map(make)).buffer_unordered(WRITES_AT_ONCE);
+        let writes =
+            futures_util::stream::iter(numbers.clone().map(make_one)).buffer_unordered(WRITES_AT_ONCE);
         writes.try_for_each(async |()| Ok(())).await?;
         anyhow::Ok(clock.now().since(began).as_secs_f64())
     };

@@ -126,7 +126,7 @@ impl Storm<'_> {
     async fn resumes(&mut self, rate: Option<u32>) -> anyhow::Result<Resumes> {
         let before = patch_requests(self.ground).await?;
         let count = self.names.len();
-        let calls = ask_all(self.agents()?, self.clock, rate, |agent| agent.to_resume());
+        let calls = ask_all(self.agents()?, self.clock, rate, Agent::to_resume);
         let up = until_phase(self.drowse, "Running", count);
         let (mut watched, mut done) = (Watched::default(), None);
         {
@@ -144,8 +144,8 @@ impl Storm<'_> {
         let writes = watched.writes.len() as f64;
         Ok(Resumes {
             answers: asked.answers,
-            demand_to_patch: quantiles(join(&asked.asked, &watched.patched))?,
-            demand_to_up: quantiles(join(&asked.asked, &ups))?,
+            demand_to_patch: quantiles(join(&asked.begins, &watched.patched))?,
+            demand_to_up: quantiles(join(&asked.begins, &ups))?,
             patches_per_second: pace(&watched.patched),
             pods_per_second: pace(&watched.pods),
             up_per_second: pace(&ups),
@@ -157,7 +157,7 @@ impl Storm<'_> {
     async fn suspends(&mut self) -> anyhow::Result<Suspends> {
         let before = patch_requests(self.ground).await?;
         let running = until_phase(self.drowse, "Running", 0);
-        let calls = ask_all(self.agents()?, self.clock, None, |agent| agent.to_suspend());
+        let calls = ask_all(self.agents()?, self.clock, None, Agent::to_suspend);
         let (mut watched, mut done) = (Watched::default(), None);
         {
             let all = async { tokio::try_join!(calls, running, until_phase(self.drowse, "Suspending", 0)) };
@@ -176,7 +176,7 @@ impl Storm<'_> {
             sight?;
         }
         Ok(Suspends {
-            demand_to_answer: quantiles(join(&asked.asked, &asked.answered))?,
+            demand_to_answer: quantiles(join(&asked.begins, &asked.answered))?,
             answers: asked.answers,
             patches_per_second: pace(&watched.suspended),
             patch_requests: difference(&before, &patch_requests(self.ground).await?),
@@ -205,7 +205,7 @@ impl Storm<'_> {
 /// When each was asked for, and answered.
 struct Asked {
     answers: Tally,
-    asked: HashMap<String, Moment>,
+    begins: HashMap<String, Moment>,
     answered: HashMap<String, Moment>,
 }
 
@@ -230,10 +230,10 @@ async fn ask_all(
         Ok((name, asked, clock.now(), end))
     });
     let mut ends = std::pin::pin!(calls.try_buffer_unordered(CALLERS));
-    let mut all = Asked { answers: Tally::default(), asked: HashMap::new(), answered: HashMap::new() };
+    let mut all = Asked { answers: Tally::default(), begins: HashMap::new(), answered: HashMap::new() };
     while let Some((name, asked, answered, end)) = ends.try_next().await? {
         all.answers.add(&end);
-        all.asked.insert(name.clone(), asked);
+        all.begins.insert(name.clone(), asked);
         all.answered.insert(name, answered);
     }
     Ok(all)

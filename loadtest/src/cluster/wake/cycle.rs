@@ -125,6 +125,7 @@ impl Cycle {
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp, reason = "whole numbers of milliseconds")]
 mod tests {
     use super::*;
     use crate::cluster::sight::{PodSight, SandboxSight};

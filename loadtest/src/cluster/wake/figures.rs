@@ -93,7 +93,8 @@ impl Figures {
                 let values = [quantiles.p50_ms, quantiles.p90_ms, quantiles.p99_ms, quantiles.max_ms];
                 table.row(std::iter::once((*name).to_owned()).chain(values.map(millis)));
             }
-            text += &format!("{table}\n");
+            text.push_str(&table.to_string());
+            text.push('\n');
         }
         let goals: Vec<_> = self.goals.iter().map(Goal::text).collect();
         text + &goals.concat() + &format!("answers: {}\n", self.answers.text())
