@@ -6,8 +6,7 @@ CONFIG ?= config/local.yaml
 .PHONY: help run test check simulate bench bench-cluster scale references image cluster cluster-down upstream-e2e
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s
-", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 run: ## Build, and start Drowse with two demo agents; Ctrl-C ends all
 	@scripts/run $(CONFIG)
