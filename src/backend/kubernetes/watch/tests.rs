@@ -152,7 +152,7 @@ async fn everything_is_listed_page_by_page_and_then_watched_from_there() {
     assert_eq!(next(&mut told, 4).await, ["a seen in 1", "b seen in 1", "listed 1 at 10", "live"]);
     assert_eq!(next(&mut told, 3).await, ["c seen in 1", "a seen in 1", "b gone"]);
     let asked = asked.lock().clone();
-    assert!(asked[0].contains("limit=500") && asked[1].contains("continue=more"), "{asked:?}");
+    assert!(asked[0].contains("limit=100") && asked[1].contains("continue=more"), "{asked:?}");
     assert!(asked[2].contains("watch=true") && asked[2].contains("resourceVersion=10"), "{asked:?}");
     assert!(
         asked[2].contains("allowWatchBookmarks=true") && asked[2].contains("timeoutSeconds=60"),
