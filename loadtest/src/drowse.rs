@@ -212,7 +212,7 @@ fn config(ports: &Ports, setup: &Setup) -> String {
 fn cluster_config(ports: &Ports, namespace: &str, rest: &str) -> String {
     format!(
         "backend: {{kubernetes: {{namespaces: [{namespace}]}}}}\n\
-         front_door: {{listen: \"{}\"}}\nadmin: {{listen: \"{}\"}}\nhealth: {{listen: \"{}\"}}\n\
+         front_door: {{listen: \"{}\", auth: none}}\nadmin: {{listen: \"{}\"}}\nhealth: {{listen: \"{}\"}}\n\
          defaults: {{route: true, manage: true, idle_timeout: 1h, min_running: 0s}}\n{rest}",
         ports.front.address(),
         ports.admin.address(),

@@ -124,7 +124,7 @@ mod tests {
         let figures = Figures::new(kinds, Tally::default()).unwrap();
         let table = figures.table();
         for part in [
-            "MISSED: release p50, without a probe: 20.00 ms",
+            "MISSED: release p50, without a probe: 20.02 ms",
             "met: release p99, with a probe",
             "met: whole / Sandbox Ready, p99, with a probe: 0.25, goal at most 0.4\n",
             "WHOLE",
