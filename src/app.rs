@@ -164,7 +164,7 @@ fn raise_open_files(max_connections: usize) {
             needed,
             "fewer files may be open than front_door.max_connections takes: raise the hard limit, or lower the key"
         ),
-        Ok(limit) => tracing::info!(limit, "as many files may be open"),
+        Ok(limit) => tracing::info!(limit, "the limit of open files"),
         Err(error) => tracing::warn!(%error, "failed to raise the limit of open files"),
     }
 }
