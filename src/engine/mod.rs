@@ -221,9 +221,7 @@ impl Engine {
             slot.set_policy(policies.share(policy));
         }
         drop(policies);
-        for slot in self.table.all() {
-            self.handle(&slot, Event::Tick);
-        }
+        self.tick_all();
     }
 
     async fn watch(self: &Arc<Self>, mut events: mpsc::Receiver<BackendEvent>) {
@@ -272,11 +270,16 @@ impl Engine {
 
     fn set_others(self: &Arc<Self>, count: usize) {
         let before = self.others.swap(count, Ordering::AcqRel);
-        if before != count {
-            tracing::info!(
-                others = count,
-                "the number of other replicas of Drowse; with any, nobody is suspended"
-            );
+        if before == count {
+            return;
+        }
+        tracing::info!(
+            others = count,
+            "the number of other replicas of Drowse; with any, nobody is suspended"
+        );
+        // Those that fell idle meanwhile are not looked at again before their next deadline.
+        if count == 0 {
+            self.tick_all();
         }
     }
 
@@ -286,9 +289,13 @@ impl Engine {
             self.was_synced.store(true, Ordering::Release);
         }
         if self.synced.swap(synced, Ordering::AcqRel) != synced && synced {
-            for slot in self.table.all() {
-                self.handle(&slot, Event::Tick);
-            }
+            self.tick_all();
+        }
+    }
+
+    fn tick_all(self: &Arc<Self>) {
+        for slot in self.table.all() {
+            self.handle(&slot, Event::Tick);
         }
     }
 

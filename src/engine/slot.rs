@@ -132,15 +132,6 @@ mod tests {
     #[test]
     fn a_slot_stays_small() {
         let size = size_of::<Slot>();
-        eprintln!(
-            "slot {size} machine {} phase {} seen {} profile {} policy {} waiters notify {}",
-            size_of::<Machine<Caller>>(),
-            size_of::<crate::lifecycle::Phase>(),
-            size_of::<crate::lifecycle::AgentSeen>(),
-            size_of::<Profile>(),
-            size_of::<Policy>(),
-            size_of::<Notify>()
-        );
-        assert!(size <= 600, "{size} bytes");
+        assert!(size <= 472, "{size} bytes");
     }
 }

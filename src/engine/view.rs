@@ -128,7 +128,7 @@ impl State<'_> {
                 Some((failure, _)) => format!("{}; before that, {}", self.who_suspended(), failed(failure)),
                 None => self.who_suspended().to_owned(),
             },
-            Phase::Resuming(_) => format!("starting: {}", self.machine.phase().waiting_for()),
+            Phase::Resuming(_) => format!("starting: {}", self.machine.waiting_for()),
             Phase::Failed { failure, retry_at } if *retry_at > self.now => {
                 format!(
                     "{}; the next attempt is made in {}",
@@ -165,9 +165,9 @@ impl State<'_> {
                 .to_owned();
         }
         if self.others > 0 {
+            let (count, s) = (self.others, if self.others == 1 { "" } else { "s" });
             return format!(
-                "up; {} other replicas of Drowse exist, and while there are any, nobody is suspended",
-                self.others
+                "up; {count} other replica{s} of Drowse, and while there are any, nobody is suspended"
             );
         }
         let dry_run = if self.policy.dry_run { " (dry_run: it will not be suspended)" } else { "" };

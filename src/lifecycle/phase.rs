@@ -7,6 +7,8 @@ use super::effect::Abandoned;
 use super::observation::{Failure, SuspendedBy};
 
 /// Where an agent is in its life. Requests pass only in [`Phase::Running`].
+///
+/// What does not last is boxed: nearly all agents of a large fleet sleep, and each has a phase.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Phase {
     /// Nothing was observed yet.
@@ -17,13 +19,13 @@ pub enum Phase {
         life: Life,
     },
     /// The gate is closed so that a suspension can be written, or is found out to be unwanted.
-    Draining(Drain),
+    Draining(Box<Drain>),
     /// The suspension is written; the pod is still there.
     Suspending,
     /// No pod.
     Suspended,
     /// On the way up.
-    Resuming(Resume),
+    Resuming(Box<Resume>),
     /// The last start failed.
     Failed {
         /// Why.

@@ -1,5 +1,6 @@
 //! Why a caller was not let through to an agent. Each reason maps to one status code in `proxy::error`.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use super::observation::Failure;
@@ -30,7 +31,7 @@ pub enum Refusal {
     /// The agent was not there in time for this caller.
     HoldTimedOut {
         /// What was being waited for, for people: `waiting for the pod to answer on its port`.
-        waiting_for: &'static str,
+        waiting_for: Cow<'static, str>,
     },
     /// The agent was deleted while the caller waited.
     Gone,

@@ -306,7 +306,7 @@ mod tests {
             Refusal::QueueFull { max_held: 1 },
             Refusal::Overloaded,
             Refusal::ResumeFailed { failure, retry_after: Duration::ZERO },
-            Refusal::HoldTimedOut { waiting_for: "x" },
+            Refusal::HoldTimedOut { waiting_for: "x".into() },
             Refusal::Gone,
             Refusal::ShuttingDown,
         ];

@@ -16,9 +16,9 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// Between dials: an agent that listens a second after its address shows is noticed within 12 ms.
+    /// Between dials: an agent that listens a second after its address shows is noticed within 8 ms.
     pub(super) const fn of_dials() -> Self {
-        Self { pause: FIRST, part: 100, longest: Self::LONGEST_DIAL }
+        Self { pause: FIRST, part: 200, longest: Self::LONGEST_DIAL }
     }
 
     /// Between checks that were answered by a no, which cost the agent more than a dial.
@@ -59,9 +59,9 @@ mod tests {
         let millis = Duration::from_millis;
         assert_eq!(after(Pace::of_dials(), millis(1)), (FIRST, 1));
         let (pause, count) = after(Pace::of_dials(), millis(1000));
-        assert!(pause <= millis(12) && count < 200, "{pause:?} {count}");
+        assert!(pause <= millis(8) && count < 300, "{pause:?} {count}");
         let (pause, count) = after(Pace::of_dials(), Duration::from_mins(1));
-        assert!(pause == Pace::LONGEST_DIAL && count < 3200, "{pause:?} {count}");
+        assert!(pause == Pace::LONGEST_DIAL && count < 3500, "{pause:?} {count}");
     }
 
     #[test]

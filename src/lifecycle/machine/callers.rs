@@ -1,6 +1,8 @@
 //! The queue in front of the gate: arrive, leave, be released, be refused. Every caller ends in exactly one of
 //! these (invariant 6).
 
+use std::borrow::Cow;
+
 use crate::lifecycle::effect::{Effect, Start};
 use crate::lifecycle::event::Arrival;
 use crate::lifecycle::gate::Entry;
@@ -94,6 +96,17 @@ impl<W> Machine<W> {
         self.queue_shrank();
     }
 
+    /// What a caller who is held now waits for, and what keeps that from coming, as far as anybody says so.
+    pub fn waiting_for(&self) -> Cow<'static, str> {
+        let what = self.phase.waiting_for();
+        match (&self.phase, self.hindrance()) {
+            (Phase::Resuming(_), Some(why)) => {
+                format!("{what} ({}: {})", why.class.as_str(), why.detail).into()
+            }
+            _ => what.into(),
+        }
+    }
+
     /// Without a queue, newcomers need not line up.
     pub(super) fn queue_shrank(&self) {
         if self.waiters.is_empty() {
@@ -102,9 +115,9 @@ impl<W> Machine<W> {
     }
 
     pub(super) fn refuse_expired(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
-        let waiting_for = self.phase.waiting_for();
         while let Some(waiter) = self.waiters.pop_expired(ctx.now) {
-            fx.push(Effect::Refuse { waiter, refusal: Refusal::HoldTimedOut { waiting_for } });
+            let refusal = Refusal::HoldTimedOut { waiting_for: self.waiting_for() };
+            fx.push(Effect::Refuse { waiter, refusal });
         }
         self.queue_shrank();
     }

@@ -63,7 +63,7 @@ pub struct Machine<W> {
     demanded: bool,
     turn: Turn,
     /// The call to the backend whose answer is awaited.
-    call: Option<Call>,
+    call: Option<Box<Call>>,
     calls: u64,
     backoff: Backoff,
     last_failure: Option<Failure>,
@@ -277,7 +277,7 @@ impl<W> Machine<W> {
     fn next_call(&mut self) -> CallId {
         self.calls += 1;
         let id = CallId(self.calls);
-        self.call = Some(Call { id, uid: self.uid().cloned() });
+        self.call = Some(Box::new(Call { id, uid: self.uid().cloned() }));
         id
     }
 

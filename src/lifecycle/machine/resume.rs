@@ -71,7 +71,7 @@ impl<W> Machine<W> {
             cold: true,
             unconfirmed: 0,
         };
-        self.enter(Phase::Resuming(resume), ctx, fx);
+        self.enter(Phase::Resuming(resume.into()), ctx, fx);
         self.turn = Turn::Asked;
         fx.push(Effect::RequestStart(if self.waiters.wants_wake() {
             Class::Interactive
@@ -397,7 +397,7 @@ impl<W> Machine<W> {
     }
 
     /// What keeps the agent from coming up, as far as anybody says so.
-    fn hindrance(&self) -> Option<&Failure> {
+    pub(super) fn hindrance(&self) -> Option<&Failure> {
         let of_pod = self.pod.as_ref().and_then(|pod| pod.hindrance.as_ref());
         of_pod.or_else(|| self.agent.as_ref()?.trouble.as_ref())
     }

@@ -87,7 +87,7 @@ impl<W> Machine<W> {
         let revision = agent.revision;
         let deadline = ctx.now + PEERS_TIMEOUT;
         let drain = Drain { ordered, ..self.drain(agent, DrainStep::AskingPeers, by, deadline) };
-        self.enter(Phase::Draining(drain), ctx, fx);
+        self.enter(Phase::Draining(drain.into()), ctx, fx);
         if ctx.alone {
             self.peers_acknowledged(revision, ctx, fx);
         } else {
@@ -189,7 +189,7 @@ impl<W> Machine<W> {
     /// Nobody answered in time.
     pub(super) fn drain_overdue(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
         match &mut self.phase {
-            Phase::Draining(Drain { step: DrainStep::AskingPeers, .. }) => {
+            Phase::Draining(drain) if drain.step == DrainStep::AskingPeers => {
                 self.change_mind(Abandoned::Veto, ctx, fx);
             }
             Phase::Draining(drain) => {
@@ -341,7 +341,7 @@ impl<W> Machine<W> {
         };
         if let (true, Some(agent)) = (idle, &self.agent) {
             let drain = self.drain(agent, DrainStep::Fenced, SuspendedBy::Idle, ctx.now + FENCE_TIMEOUT);
-            self.enter(Phase::Draining(drain), ctx, fx);
+            self.enter(Phase::Draining(drain.into()), ctx, fx);
         }
         idle
     }

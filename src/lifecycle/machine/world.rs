@@ -125,7 +125,7 @@ impl<W> Machine<W> {
             cold: self.phase != Phase::Unknown && self.candidate().is_none(),
             unconfirmed: 0,
         };
-        self.enter(Phase::Resuming(resume), ctx, fx);
+        self.enter(Phase::Resuming(resume.into()), ctx, fx);
         self.follow_pod(ctx, fx);
     }
 

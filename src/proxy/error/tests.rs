@@ -22,7 +22,7 @@ fn refusals() -> Vec<Refusal> {
         Refusal::QueueFull { max_held: 7 },
         Refusal::Overloaded,
         Refusal::ResumeFailed { failure, retry_after: Duration::from_millis(1500) },
-        Refusal::HoldTimedOut { waiting_for: "waiting for the pod to start" },
+        Refusal::HoldTimedOut { waiting_for: "waiting for the pod to start".into() },
         Refusal::Gone,
         Refusal::ShuttingDown,
     ]
@@ -79,7 +79,7 @@ fn a_header_routed_caller_gets_the_codes_and_words_of_the_router_where_it_has_so
     let timed_out = r#"{"detail":"Timed out waiting for the backend sandbox: echo"}"#;
     let unreachable = Fault::Unreachable { port: 1, error: "refused".to_owned() };
     let broken = Fault::Broken { error: "reset".to_owned() };
-    let waiting_for = "waiting for the pod to start";
+    let waiting_for = "waiting for the pod to start".into();
     for (fault, status, body) in [
         (Fault::UnknownAgent, 502, could_not),
         (Fault::AnotherUid, 502, could_not),

@@ -59,7 +59,7 @@ fn with_three_replicas_agents_are_woken_and_none_is_suspended() {
     let names = |drowse: &Installation| -> Vec<_> {
         drowse.pods().iter().map(|pod| pod["metadata"]["name"].as_str().unwrap().to_owned()).collect()
     };
-    let why = "2 other replicas of Drowse exist, and while there are any, nobody is suspended";
+    let why = "2 other replicas of Drowse, and while there are any, nobody is suspended";
     for name in names(&drowse) {
         let explain = ["exec", &name, "--", "/drowse", "explain", &agent.key()];
         eventually("every replica says why", || drowse.drowse(&explain).contains(why).then_some(()));

@@ -328,6 +328,11 @@ impl FakeBackend {
         state.end_pod();
     }
 
+    /// So many other replicas of Drowse exist.
+    pub(super) fn others(&self, count: usize) {
+        self.state.lock().tell(BackendEvent::Others(count));
+    }
+
     /// The agent is deleted and made anew, up at once; of the deletion nobody hears.
     pub(super) fn make_anew(&self) {
         let mut state = self.state.lock();

@@ -81,6 +81,7 @@ fn what_held_a_pod_up_is_told_when_time_is_up() {
     let mut seen = bench.set_pod("p1", false, PodState::Starting);
     seen.hindrance = Some(Failure::new(FailureClass::Volume, "no such volume"));
     bench.feed(Event::Pod(seen)).is("Resuming AwaitingPod", "");
+    assert_eq!(bench.machine.waiting_for(), "waiting for the pod to start (volume: no such volume)");
     bench.after(START_WITHIN);
     let (failure, _) = bench.machine.last_failure().unwrap();
     assert_eq!((failure.class, failure.detail.contains("no such volume")), (FailureClass::Volume, true));
