@@ -57,6 +57,15 @@ impl Drowse {
         self.ready().await;
     }
 
+    /// Starts it again with something in its configuration replaced.
+    pub(crate) async fn restart_with(&mut self, written: &str, instead: &str) {
+        let file = self.dir.path().join("drowse.yaml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(text.contains(written), "{text}");
+        std::fs::write(&file, text.replace(written, instead)).unwrap();
+        self.restart().await;
+    }
+
     /// One agent as the API shows it; nothing if it does not know it.
     pub(crate) async fn agent(&self, namespace: &str, name: &str) -> Value {
         let path = format!("/api/v1/agents/{namespace}/{name}");

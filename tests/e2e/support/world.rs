@@ -4,10 +4,12 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use http_body_util::Full;
+use hyper::Request;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Namespace, PersistentVolume, Pod, ServiceAccount};
 use k8s_openapi::api::events::v1::Event;
-use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
@@ -19,6 +21,9 @@ use super::{Agent, PATIENCE, cluster, eventually};
 
 /// The permissions of one namespace, as `deploy/` gives them.
 const ROLE: &str = include_str!("../../../deploy/kustomize/agent-namespace/role.yaml");
+
+/// What `deploy/` gives to a Drowse that checks tokens.
+const REVIEWS: &str = include_str!("../../../deploy/kustomize/components/token-review/clusterrole.yaml");
 
 /// A namespace with a Drowse. Its objects are deleted when the cluster is.
 pub(crate) struct World {
@@ -131,6 +136,43 @@ impl World {
         tokio::time::timeout(PATIENCE, answer).await.expect("an answer in time").expect("an answer")
     }
 
+    /// `GET` to an agent, with a token.
+    pub(crate) async fn get_as(&self, agent: &str, path: &str, token: &str) -> Answer {
+        let request = Request::get(path)
+            .header("host", format!("{agent}.{}.agents.localhost", self.namespace))
+            .header("authorization", format!("Bearer {token}"))
+            .body(Full::default())
+            .unwrap();
+        let answer = http::send(self.drowse.front, request);
+        tokio::time::timeout(PATIENCE, answer).await.expect("an answer in time").expect("an answer")
+    }
+
+    /// A token of a service account of this namespace, which is made.
+    pub(crate) async fn token_of(&self, name: &str) -> String {
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), &self.namespace);
+        accounts.create(&post(), &from(json!({"metadata": {"name": name}}))).await.unwrap();
+        token(&accounts, name).await
+    }
+
+    /// Lets Drowse ask whose a token is, as `deploy/` does where that is wanted.
+    pub(crate) async fn allow_token_reviews(&self) {
+        let role: ClusterRole = serde_saphyr::from_str(REVIEWS.split("\n---\n").next().unwrap()).unwrap();
+        let roles: Api<ClusterRole> = Api::all(self.client.clone());
+        let apply = PatchParams::apply("e2e").force();
+        let object = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+            "metadata": {"name": role.name_any()}, "rules": role.rules,
+        });
+        roles.patch(&role.name_any(), &apply, &Patch::Apply(&object)).await.unwrap();
+        let binding = json!({
+            "metadata": {"name": format!("{}-{}", role.name_any(), self.namespace)},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role.name_any()},
+            "subjects": [{"kind": "ServiceAccount", "name": "drowse", "namespace": self.namespace}],
+        });
+        let bindings: Api<ClusterRoleBinding> = Api::all(self.client.clone());
+        bindings.create(&post(), &from(binding)).await.unwrap();
+    }
+
     /// Which pod answers, as the agent itself says.
     pub(crate) async fn who_answers(&self, agent: &str) -> String {
         let answer = self.get(agent, "/whoami").await;
@@ -222,8 +264,12 @@ async fn account(client: &Client, namespace: &str) -> String {
     });
     let bindings: Api<RoleBinding> = Api::namespaced(client.clone(), namespace);
     bindings.create(&post(), &from(binding)).await.unwrap();
+    token(&accounts, "drowse").await
+}
+
+async fn token(accounts: &Api<ServiceAccount>, name: &str) -> String {
     let request = TokenRequest { spec: TokenRequestSpec::default(), ..TokenRequest::default() };
-    let made = accounts.create_token_request("drowse", &post(), &request).await.unwrap();
+    let made = accounts.create_token_request(name, &post(), &request).await.unwrap();
     made.status.unwrap().token
 }
 
