@@ -1,6 +1,6 @@
 //! The program under test, outside of the cluster, with a service account's permissions.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::process::Stdio;
 
 use serde_json::Value;
@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
 use super::http;
+use super::ports::free_address;
 use super::{PATIENCE, eventually};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_drowse");
@@ -19,10 +20,6 @@ pub(crate) struct Drowse {
     pub(crate) health: SocketAddr,
     dir: TempDir,
     child: Child,
-}
-
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 impl Drowse {

@@ -6,6 +6,8 @@ pub(crate) mod drowse;
 #[allow(dead_code, reason = "shared with tests/it, which uses all of it")]
 #[path = "../../it/support/http.rs"]
 pub(crate) mod http;
+#[path = "../../it/support/ports.rs"]
+mod ports;
 pub(crate) mod tunnel;
 pub(crate) mod world;
 

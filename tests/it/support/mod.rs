@@ -1,9 +1,10 @@
 //! Starts the real program on a configuration of its own, and talks to it.
 
 pub(crate) mod http;
+mod ports;
 
 use std::io::Read as _;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -11,6 +12,9 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
+
+use ports::free_address;
+pub(crate) use ports::free_port;
 
 /// How long anything that must happen may take before a test gives up. Long, since machines are slow at times.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
@@ -56,15 +60,6 @@ impl Agent {
             arguments.concat()
         )
     }
-}
-
-/// A port that nothing listens on.
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-fn free_address() -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], free_port()))
 }
 
 impl Drowse {

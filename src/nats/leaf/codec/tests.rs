@@ -1,3 +1,5 @@
+//! What is read, what is refused, and that no bytes do harm.
+
 use proptest::prelude::*;
 
 use super::*;
