@@ -17,6 +17,7 @@ use crate::config::watch::Watch;
 use crate::config::{self, Auth, Backend, Config, FindBy, Program};
 use crate::engine::Engine;
 use crate::metrics::Metrics;
+use crate::nats;
 use crate::open_files;
 use crate::proxy::auth::Remembering;
 use crate::proxy::{FrontDoor, Settings, Style};
@@ -39,6 +40,12 @@ pub async fn run(config: Config, access: Access, log: LogControl) -> anyhow::Res
     let api = Api::new(fleet, Arc::clone(&board), log.clone(), access);
     tokio::spawn(admin::serve(health, Arc::new(health_server), servers.clone()));
     tokio::spawn(admin::serve(admin, Arc::new(api), servers.clone()));
+    let messages = CancellationToken::new();
+    if let Some(settings) = &config.nats {
+        let (engine, metrics) = (Arc::clone(&app.engine), Arc::clone(&app.metrics));
+        let started = nats::door::start(settings.clone(), engine, metrics, messages.clone()).await;
+        started.map_err(|why| anyhow::anyhow!("failed to open the message door (nats): {why}"))?;
+    }
     tokio::spawn(Arc::clone(&app.engine).run());
     let watch = app.watch(config, board, log);
 
@@ -56,6 +63,7 @@ pub async fn run(config: Config, access: Access, log: LogControl) -> anyhow::Res
     drop(watch);
     closing.cancel();
     serving.await.context("the front door ended badly")?;
+    messages.cancel();
     app.engine.shutdown().await;
     servers.cancel();
     tracing::info!("ended");

@@ -12,6 +12,7 @@ pub mod demo;
 pub mod engine;
 pub mod lifecycle;
 pub mod metrics;
+pub mod nats;
 pub mod open_files;
 pub mod policy;
 pub mod proxy;

@@ -109,8 +109,8 @@ pub trait Backend: Send + Sync + 'static {
     /// Reads the object past every cache.
     fn read(&self, key: &AgentKey) -> BoxFuture<'static, Result<AgentSeen, WriteError>>;
 
-    /// Whether, read past every cache, this life is the one that answers at this address (guard IDENT). An error
-    /// is "cannot tell".
+    /// Whether, read past every cache, this life is the one that answers at this address (guard IDENT). Port 0 stands for
+    /// no connection: whether this life still is there. An error is "cannot tell".
     fn attest(&self, key: &AgentKey, life: &Life, at: SocketAddr)
     -> BoxFuture<'static, Result<bool, String>>;
 

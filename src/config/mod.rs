@@ -20,8 +20,8 @@ use std::io::{self, Read as _};
 use std::path::Path;
 
 pub use model::{
-    Admin, Auth, Backend, Config, FindBy, FrontDoor, Health, Log, LogFormat, ProcessAgent, ProcessBackend,
-    Program,
+    Admin, Auth, Backend, Config, FindBy, FrontDoor, Health, HoldStore, Log, LogFormat, ProcessAgent,
+    ProcessBackend, Program,
 };
 pub use problem::{ConfigError, Position, Problem};
 

@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use super::raw::{FindBy, LogFormat};
+pub use super::raw::{FindBy, HoldStore, LogFormat};
 use crate::agent::AgentKey;
 use crate::backend::kubernetes::Options;
-use crate::engine;
 use crate::policy::rules::RuleSet;
+use crate::{engine, nats};
 
 /// A whole configuration.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -20,6 +20,8 @@ pub struct Config {
     pub backend: Backend,
     /// Where requests for agents come in.
     pub front_door: FrontDoor,
+    /// The message door, if there is one.
+    pub nats: Option<nats::settings::Settings>,
     /// Health checks and metrics.
     pub health: Health,
     /// Status page and API.

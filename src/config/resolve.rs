@@ -3,6 +3,7 @@
 
 mod agents;
 mod auth;
+mod nats;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -38,6 +39,7 @@ pub(super) fn resolve(file: raw::File, document: &Document<'_, '_>, path: PathBu
         path,
         backend: backend?,
         front_door: front_door(file.front_door, on_cluster, document),
+        nats: file.nats.map(|raw| nats::resolve(raw, document, &folder)),
         health: Health { listen: file.health.listen.0 },
         admin: admin(file.admin, document, &folder),
         held_body_bytes: to_usize(file.limits.held_body.get()),

@@ -54,6 +54,7 @@ impl Engine {
             policy: &policy,
             may_suspend: self.may_suspend(),
             alone: true,
+            listens: self.listens(slot),
             crowded: self.suspending.load(Ordering::Relaxed) >= MAX_SUSPENDING,
         };
         let mut effects = Vec::new();
@@ -164,6 +165,11 @@ impl Engine {
                 }
             }
             Effect::Record(transition) => self.record(slot, &transition),
+            Effect::Listen(revision) => {
+                if let Some(door) = self.message_door.get() {
+                    door.listen(key, revision);
+                }
+            }
             // One replica: there is nobody to ask, and nobody asks.
             Effect::AskPeers(_) | Effect::Acknowledge(_) | Effect::Veto(_) => {}
             // Done under the machine's lock.
@@ -180,6 +186,7 @@ impl Engine {
                 self.metrics.phase_changed(Some(*from), Some(*to));
                 tracing::debug!(agent, from = from.as_str(), to = to.as_str(), "phase changed");
                 slot.changed.notify_waiters();
+                self.tell_message_door(slot.key());
             }
             Transition::Resumed(start) => {
                 if start.cold {

@@ -7,6 +7,7 @@ pub mod budget;
 mod calls;
 mod command;
 mod deadlines;
+mod door;
 mod effects;
 mod hold;
 mod permit;
@@ -19,8 +20,8 @@ mod table;
 mod trust;
 mod view;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -37,6 +38,7 @@ use crate::policy::rules::RuleSet;
 use crate::time::Clock;
 
 pub use command::CommandError;
+pub use door::MessageDoor;
 pub use hold::{Hold, Ticket, Waited};
 pub use permit::{Outcome, Permit};
 pub use slot::Slot;
@@ -86,6 +88,7 @@ pub struct Engine {
     synced: AtomicBool,
     /// How many other replicas of Drowse exist: while there are any, nobody is suspended.
     others: AtomicUsize,
+    message_door: OnceLock<Arc<dyn MessageDoor>>,
     /// Suspensions that are being written.
     suspending: AtomicUsize,
     /// Everything that exists was reported once: from then on Drowse serves, whatever becomes of the watch.
@@ -120,6 +123,7 @@ impl Engine {
             held_bytes: Budget::new(limits.held_body_bytes),
             synced: AtomicBool::new(false),
             others: AtomicUsize::new(0),
+            message_door: OnceLock::new(),
             suspending: AtomicUsize::new(0),
             was_synced: AtomicBool::new(false),
             trust: Trust::new(limits.trust_stale_for),
@@ -219,6 +223,7 @@ impl Engine {
         for slot in self.table.all() {
             let policy = self.rules.load().resolve(slot.key(), &slot.profile()).policy;
             slot.set_policy(policies.share(policy));
+            self.tell_message_door(slot.key());
         }
         drop(policies);
         self.tick_all();
@@ -315,13 +320,17 @@ impl Engine {
         let policy = policies.share(resolved.policy);
         let Some(slot) = known else {
             self.metrics.phase_changed(None, Some(PhaseName::Unknown));
-            return self.table.insert(Slot::new(key.clone(), Arc::clone(profile), policy, self.clock.now()));
+            let slot = Slot::new(key.clone(), Arc::clone(profile), policy, self.clock.now());
+            let slot = self.table.insert(slot);
+            self.tell_message_door(key);
+            return slot;
         };
         slot.set_profile(Arc::clone(profile));
         slot.set_policy(policy);
         drop(policies);
         // Deadlines that are running are those of the policy before.
         self.handle(&slot, Event::Tick);
+        self.tell_message_door(key);
         slot
     }
 
@@ -331,6 +340,7 @@ impl Engine {
             self.metrics.phase_changed(Some(machine.phase().name()), None);
             self.deadlines.disarm(slot, &machine);
             self.table.remove(slot.key());
+            self.tell_message_door(slot.key());
         }
     }
 }

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agent::Life;
 use crate::lifecycle::{Event, Readiness};
+use crate::policy::messages::Ready;
 use crate::upstream::pool::Pool;
 use crate::upstream::{MAX_DIALS, Upstream, probe, ready};
 
@@ -18,6 +19,9 @@ use super::{Engine, Slot};
 /// How soon the question who answers there is asked again; it doubles, up to the second one.
 const ATTEST_RETRY: Duration = Duration::from_millis(50);
 const ATTEST_RETRY_MAX: Duration = Duration::from_secs(2);
+
+/// Stands for "no connection, only that life" in [`crate::backend::Backend::attest`].
+const NO_PORT: u16 = 0;
 
 /// One life, and how to find out whether it is ready.
 pub(super) struct Target {
@@ -29,7 +33,8 @@ pub(super) struct Target {
 /// Where a life answered.
 struct Answer {
     port: u16,
-    stream: TcpStream,
+    /// The connection on which it answered; none of an agent that is up when it subscribes.
+    stream: Option<TcpStream>,
     /// How long it took to be told that it is this life.
     attest: Duration,
 }
@@ -56,7 +61,13 @@ impl Engine {
             ready::until_ready(address, readiness).await;
         }
         loop {
-            let (port, stream) = probe::until_answers(address, || slot.ports_to_probe()).await;
+            let (port, stream) = if slot.policy().ready == Ready::Messages {
+                slot.until_subscribed().await;
+                (NO_PORT, None)
+            } else {
+                let (port, stream) = probe::until_answers(address, || slot.ports_to_probe()).await;
+                (port, Some(stream))
+            };
             let asked = self.clock.now();
             match self.backend.attest(slot.key(), life, SocketAddr::new(address, port)).await {
                 Ok(true) => return Answer { port, stream, attest: self.clock.now().since(asked) },
@@ -94,7 +105,7 @@ impl Engine {
                 ready_at: self.clock.now(),
                 attest,
                 dials: Semaphore::new(MAX_DIALS),
-                pool: Pool::with_first(port, stream),
+                pool: stream.map_or_else(Pool::default, |stream| Pool::with_first(port, stream)),
             };
             slot.upstream.store(Some(Arc::new(upstream)));
             self.handle_locked(slot, machine, Event::Answers(life));

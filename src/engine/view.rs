@@ -181,6 +181,11 @@ impl State<'_> {
                 let left = human(until.since(self.now));
                 match source {
                     Source::Requests => format!("last request {} ago; idle in {left}", self.ago()),
+                    Source::Messages => format!("last message lately; idle in {left}"),
+                    Source::Unanswered => {
+                        format!("a message to it is not answered yet; it is waited for {left} more at most")
+                    }
+                    Source::Lease => format!("a busy lease keeps it up, or did lately; idle in {left}"),
                     Source::MinRunning => format!("came up lately (min_running); may be suspended in {left}"),
                     Source::Start => format!("came up or was wanted lately; idle in {left}"),
                 }
@@ -205,6 +210,10 @@ fn signal_view(signal: &Signal, policy: &Policy, now: Moment, clock: Clock) -> S
     let says = match (signal.source, signal.says) {
         (_, Says::Busy) => "busy, open how long".to_owned(),
         (Source::MinRunning, _) => format!("stays up {} after a start", human(policy.min_running)),
+        (Source::Messages, Says::LastActive(at)) => format!("last message {} ago", human(now.since(at))),
+        (Source::Lease, Says::LastActive(at)) if at > now => format!("leased for {}", human(at.since(now))),
+        (Source::Lease, Says::LastActive(at)) => format!("the last lease ended {} ago", human(now.since(at))),
+        (Source::Unanswered, _) => "has a request that it has not answered".to_owned(),
         (Source::Requests, Says::LastActive(at)) => format!("last request {} ago", human(now.since(at))),
         (_, Says::LastActive(at)) => format!("{} ago", human(now.since(at))),
         (_, Says::BusyUntil(_)) => "busy until then".to_owned(),

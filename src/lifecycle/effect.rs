@@ -74,6 +74,8 @@ pub enum Effect<W> {
         /// Why.
         refusal: Refusal,
     },
+    /// The gate is closed: listen for a moment whether messages still come to the agent, or from it.
+    Listen(Revision),
     /// Leader: ask every other replica to close its gate at this revision.
     AskPeers(Revision),
     /// Tell the leader: nothing in flight here, and closed.
@@ -131,6 +133,8 @@ pub enum Transition {
 pub enum Abandoned {
     /// Somebody wanted the agent.
     Demand,
+    /// Messages still came, or it could not be found out whether they do.
+    NotQuiet,
     /// Another replica objected or did not answer.
     Veto,
     /// The object was changed by somebody else, if only its status.
@@ -146,6 +150,7 @@ impl Abandoned {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Demand => "demand",
+            Self::NotQuiet => "not_quiet",
             Self::Veto => "veto",
             Self::Conflict => "conflict",
             Self::Refused => "refused",

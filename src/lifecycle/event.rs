@@ -50,6 +50,10 @@ pub enum Event<W> {
         /// The revision that the leader will make its write conditional on.
         revision: Revision,
     },
+    /// Nothing came to the agent, or from it, while somebody listened at this revision.
+    Quiet(Revision),
+    /// Something did, or it could not be found out.
+    NotQuiet(Revision),
     /// Every other replica has said "nothing in flight, gate closed" for this revision (guard ACK).
     PeersAcknowledged(Revision),
     /// Some replica objected, or did not answer.

@@ -3,6 +3,7 @@
 //! No clock, no randomness, no input or output; the simulation runs exactly this code. The shell around it is
 //! `engine`.
 
+pub mod activity;
 pub mod backoff;
 pub mod effect;
 pub mod event;
@@ -16,6 +17,7 @@ pub mod phase;
 pub mod refusal;
 pub mod waitlist;
 
+pub use activity::Activity;
 pub use effect::{Abandoned, Effect, Start, Transition};
 pub use event::{Arrival, CallId, Class, Event};
 pub use gate::{Entry, Gate};

@@ -59,6 +59,9 @@ pub struct Drain {
 /// How far a drain is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum DrainStep {
+    /// Leader: listens for messages, which pass by the gate. Nothing is written or said, so the leader may still change its
+    /// mind.
+    Listening,
     /// Leader: waits for every other replica's word. Nothing is written, so the leader may still change its mind.
     AskingPeers,
     /// Leader: the write is under way.

@@ -75,6 +75,53 @@ impl Label for AuthOutcome {
     }
 }
 
+/// What became of a message that its agent did not take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MessageFate {
+    /// The agent has it.
+    Delivered,
+    /// The agent is up, and does not want messages with this subject.
+    NotSubscribed,
+    /// It waited for as long as it may.
+    TimedOut,
+    /// The agent could not be woken.
+    Refused,
+    /// Nobody waited for its reply any more.
+    RequesterGone,
+    /// As many waited for this agent as may.
+    QueueFull,
+    /// As many waited in all as may, or its sender has woken too many agents lately.
+    Overloaded,
+}
+
+impl Label for MessageFate {
+    const ALL: &'static [Self] = &[
+        Self::Delivered,
+        Self::NotSubscribed,
+        Self::TimedOut,
+        Self::Refused,
+        Self::RequesterGone,
+        Self::QueueFull,
+        Self::Overloaded,
+    ];
+
+    fn index(self) -> usize {
+        self as usize
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::NotSubscribed => "not_subscribed",
+            Self::TimedOut => "timed_out",
+            Self::Refused => "refused",
+            Self::RequesterGone => "requester_gone",
+            Self::QueueFull => "queue_full",
+            Self::Overloaded => "overloaded",
+        }
+    }
+}
+
 /// A bound that was hit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Bound {

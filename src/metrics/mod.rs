@@ -4,6 +4,7 @@
 
 mod family;
 mod labels;
+mod messages;
 pub mod reference;
 
 use std::time::Duration;
@@ -13,8 +14,9 @@ use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, Registry, TextE
 
 use crate::lifecycle::{FailureClass, PhaseName, Refusal};
 use family::{By, Families};
-pub use labels::{AuthOutcome, Bound, RequestOutcome};
+pub use labels::{AuthOutcome, Bound, MessageFate, RequestOutcome};
 use labels::{Done, HoldOutcome, Label, Start};
+pub use messages::MessageMetrics;
 
 /// From the answer of a warm agent on the same node to a long job.
 const REQUEST_SECONDS: [f64; 18] = [
@@ -30,7 +32,8 @@ const PROBE_SECONDS: [f64; 14] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
 
 /// How a suspension may end.
-const SUSPEND_OUTCOMES: [&str; 6] = ["suspended", "veto", "demand", "conflict", "refused", "no_answer"];
+const SUSPEND_OUTCOMES: [&str; 7] =
+    ["suspended", "not_quiet", "veto", "demand", "conflict", "refused", "no_answer"];
 
 /// The metrics. All methods are wait-free, but for those that count refusals and suspensions, which look up a
 /// label.
@@ -51,6 +54,7 @@ pub struct Metrics {
     suspends: IntCounterVec,
     agents: By<PhaseName, IntGauge>,
     bounds_hit: By<Bound, IntCounter>,
+    messages: MessageMetrics,
     connections: IntGauge,
     connections_accepted: IntCounter,
     config_reloads: By<Done, IntCounter>,
@@ -97,6 +101,7 @@ impl Metrics {
                 "Callers that waited for an agent, by how their wait ended.",
                 "outcome",
             ),
+            messages: MessageMetrics::register(&to),
             held_requests: to.gauge("drowse_held_requests", "Callers that wait for an agent now."),
             held_body_bytes: to.gauge(
                 "drowse_held_body_bytes",
@@ -194,6 +199,11 @@ impl Metrics {
         self.held_requests.dec();
         self.holds.get(outcome).inc();
         self.hold_seconds.observe(took.as_secs_f64());
+    }
+
+    /// The metrics of the message door.
+    pub const fn messages(&self) -> &MessageMetrics {
+        &self.messages
     }
 
     /// A start ended: the agent answers, or it failed.

@@ -9,6 +9,12 @@ use crate::time::Moment;
 pub enum Source {
     /// Requests of the front door: in flight, or lately.
     Requests,
+    /// A message went to it, or came from it, lately.
+    Messages,
+    /// It has a request as a message, and has not answered it.
+    Unanswered,
+    /// Somebody has a busy lease for it, or had one lately.
+    Lease,
     /// It came up only lately (`min_running`).
     MinRunning,
     /// It was started, or wanted by an operator: the idle timeout runs from there too.
@@ -20,6 +26,9 @@ impl Source {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Requests => "requests",
+            Self::Messages => "messages",
+            Self::Unanswered => "unanswered",
+            Self::Lease => "lease",
             Self::MinRunning => "min_running",
             Self::Start => "start",
         }

@@ -2,6 +2,8 @@
 
 pub mod glob;
 pub mod idle;
+pub mod lease;
+pub mod messages;
 pub mod rules;
 
 use std::num::NonZeroU32;
@@ -36,6 +38,12 @@ pub struct Policy {
     pub resume_user_suspended: bool,
     /// Say what would be suspended, and suspend nothing.
     pub dry_run: bool,
+    /// When it counts as up after a start.
+    pub ready: messages::Ready,
+    /// How long one busy signal keeps it up at most: a busy lease, a message that it has not answered.
+    pub busy_cap: Duration,
+    /// The messages that wake it.
+    pub messages: Arc<messages::Messages>,
     /// False while the global switch `suspend: off` is thrown.
     pub suspend: bool,
     /// Why this very agent must not be suspended, whatever the rules say.
@@ -90,6 +98,9 @@ impl Default for Policy {
             must_not_wake: Vec::new(),
             resume_user_suspended: false,
             dry_run: false,
+            ready: messages::Ready::Port,
+            busy_cap: Duration::from_hours(8),
+            messages: Arc::default(),
             suspend: true,
             obstacle: None,
         }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::glob::Glob;
+use super::messages::{Messages, Preset, QueueName, Ready, Redeliver, SubjectTemplate};
 use super::{HandsOff, Policy};
 use crate::agent::AgentKey;
 use crate::backend::{Profile, Texts};
@@ -33,11 +34,18 @@ pub struct Keys {
     pub must_not_wake: Option<PathPatterns>,
     pub resume_user_suspended: Option<bool>,
     pub dry_run: Option<bool>,
+    pub ready: Option<Ready>,
+    pub busy_cap: Option<Timeout>,
+    pub messages: Option<Preset>,
+    pub subject: Option<SubjectTemplate>,
+    pub queue: Option<QueueName>,
+    pub redeliver: Option<Redeliver>,
+    pub max_messages: Option<Count>,
 }
 
 impl Keys {
     /// The names of the keys, as in the file, in the order in which they are shown.
-    pub const NAMES: [&str; 12] = [
+    pub const NAMES: [&str; 19] = [
         "route",
         "manage",
         "idle_timeout",
@@ -50,6 +58,13 @@ impl Keys {
         "must_not_wake",
         "resume_user_suspended",
         "dry_run",
+        "ready",
+        "busy_cap",
+        "messages",
+        "subject",
+        "queue",
+        "redeliver",
+        "max_messages",
     ];
 
     /// A layer that says everything that this policy says.
@@ -67,6 +82,13 @@ impl Keys {
             must_not_wake: Some(PathPatterns::from_strings(&policy.must_not_wake)),
             resume_user_suspended: Some(policy.resume_user_suspended),
             dry_run: Some(policy.dry_run),
+            ready: Some(policy.ready),
+            busy_cap: Timeout::new(policy.busy_cap),
+            messages: Some(policy.messages.preset),
+            subject: policy.messages.subject.clone(),
+            queue: policy.messages.queue.clone(),
+            redeliver: Some(policy.messages.redeliver),
+            max_messages: Some(Count::at_least_one(policy.messages.max_held)),
         }
     }
 }
@@ -209,7 +231,20 @@ impl<'a> Picker<'a> {
             |value| policy.resume_user_suspended = value,
         );
         self.pick("dry_run", |keys| &keys.dry_run, |value| policy.dry_run = value);
+        self.pick("ready", |keys| &keys.ready, |value| policy.ready = value);
+        self.pick("busy_cap", |keys| &keys.busy_cap, |value| policy.busy_cap = value.get());
+        policy.messages = self.messages().into();
         policy
+    }
+
+    fn messages(&mut self) -> Messages {
+        let mut messages = Messages::default();
+        self.pick("messages", |keys| &keys.messages, |value| messages.preset = value);
+        self.pick("subject", |keys| &keys.subject, |value| messages.subject = Some(value));
+        self.pick("queue", |keys| &keys.queue, |value| messages.queue = Some(value));
+        self.pick("redeliver", |keys| &keys.redeliver, |value| messages.redeliver = value);
+        self.pick("max_messages", |keys| &keys.max_messages, |value| messages.max_held = value.get());
+        messages
     }
 
     fn keep_off(&mut self, hands_off: &HandsOff, policy: &mut Policy) {

@@ -7,12 +7,14 @@ pub mod count;
 pub mod duration;
 pub mod path;
 pub mod size;
+pub mod subject;
 mod suggest;
 
 pub use count::{Count, InFlight, Port};
 pub use duration::{HumanDuration, Timeout};
 pub use path::{PathPattern, PathPatterns};
 pub use size::ByteSize;
+pub use subject::Pattern;
 pub(crate) use suggest::nearest;
 
 use std::fmt::Display;

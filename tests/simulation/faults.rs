@@ -29,6 +29,8 @@ pub struct Plan {
     /// Of a hundred callers: those that leave early.
     pub impatient: u32,
     pub must_not_wake: u32,
+    /// Messages pass by the gate, so somebody listens for them before a suspension.
+    pub listens: bool,
 }
 
 impl Plan {
@@ -60,6 +62,7 @@ impl Plan {
             status_noise: rate(rng, 20),
             impatient: rate(rng, 50),
             must_not_wake: rate(rng, 20),
+            listens: rng.u32(0..4) == 0,
         }
     }
 }

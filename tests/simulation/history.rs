@@ -397,6 +397,7 @@ impl History {
             policy: &policy,
             may_suspend: self.leader == replica,
             alone: self.replicas.len() == 1,
+            listens: self.plan.listens,
             crowded: false,
         };
         let shown = self.trace.is_some().then(|| format!("{event:?}"));
@@ -456,6 +457,16 @@ impl History {
             Effect::Retire => self.replicas[replica].life = None,
             Effect::Release { waiter, .. } => self.released(replica, waiter),
             Effect::Refuse { waiter, refusal } => self.refused(replica, waiter, &refusal),
+            // The answer may be late, come twice, or never.
+            Effect::Listen(revision) => {
+                let incarnation = self.replicas[replica].incarnation;
+                for _ in 0..[1, 1, 1, 2, 0][self.rng.usize(..5)] {
+                    let event =
+                        if self.percent(80) { Event::Quiet(revision) } else { Event::NotQuiet(revision) };
+                    let delay = self.delay(0, 400);
+                    self.after(delay, Happening::To(replica, incarnation, event));
+                }
+            }
             Effect::AskPeers(revision) => self.ask_peers(replica, revision),
             Effect::Acknowledge(revision) => self.reply(replica, revision, true),
             Effect::Veto(revision) => self.reply(replica, revision, false),

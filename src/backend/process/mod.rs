@@ -230,6 +230,9 @@ impl Backend for ProcessBackend {
 
 async fn attest(agent: &Agent, life: &Life, at: SocketAddr) -> Result<bool, String> {
     let Some(pids) = agent.pids(life) else { return Ok(false) };
+    if at.port() == 0 {
+        return Ok(true);
+    }
     let look = tokio::task::spawn_blocking(move || identity::who_listens(at, pids));
     let listener = tokio::time::timeout(ATTEST_WITHIN, look)
         .await

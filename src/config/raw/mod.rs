@@ -2,6 +2,7 @@
 //! fields are what users read.
 
 mod kubernetes;
+mod nats;
 mod process;
 mod rules;
 
@@ -9,6 +10,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use kubernetes::Kubernetes;
+pub use nats::HoldStore;
+pub(crate) use nats::{Nats, SignIn, Tls as NatsTls};
 pub(crate) use process::{Agent, Backend, Process};
 pub(crate) use rules::{Defaults, Match, Rule};
 
@@ -25,6 +28,9 @@ pub(crate) struct File {
     /// Where requests for agents come in.
     #[serde(default)]
     pub(crate) front_door: FrontDoor,
+    /// The message door: agents that talk over NATS. If left out, there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) nats: Option<Nats>,
     /// Where the kubelet and Prometheus ask: `/healthz`, `/readyz`, `/metrics`.
     #[serde(default)]
     pub(crate) health: Health,

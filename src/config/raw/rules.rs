@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::policy::glob::Glob;
+use crate::policy::messages::{Preset, QueueName, Ready, Redeliver, SubjectTemplate};
 use crate::policy::rules::Keys;
 use crate::units::{Count, HumanDuration, InFlight, PathPatterns, Port, Timeout};
 
@@ -58,6 +59,32 @@ macro_rules! with_rule_keys {
             /// Say what would be suspended, and suspend nothing.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub(crate) dry_run: Option<bool>,
+            /// When an agent that was started counts as up: `port`, when it answers there; or `messages`, when it subscribes
+            /// to its subjects, for one that listens on no port. That needs the section `nats`.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub(crate) ready: Option<Ready>,
+            /// How long one busy signal keeps the agent up at most: a busy lease, or a message that it has not answered yet.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub(crate) busy_cap: Option<Timeout>,
+            /// Which messages of NATS wake the agent, by the convention that it follows: `off`, `subject`, `micro` (a service
+            /// of the micro framework) or `synadia` (the Synadia Agent Protocol). Needs the section `nats`.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub(crate) messages: Option<Preset>,
+            /// The subject of the agent's messages. `{namespace}` and `{name}` stand for the agent's. If left out:
+            /// `agents.{namespace}.{name}.>`; with `messages: synadia`, what follows `agents.prompt.`: `*.{namespace}.{name}`.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub(crate) subject: Option<SubjectTemplate>,
+            /// The queue group in which the agent subscribes. If left out: `agents` with `messages: synadia`, else `q`, or
+            /// what the agent is seen to use.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub(crate) queue: Option<QueueName>,
+            /// What becomes of a request that the agent got just before it fell asleep and did not answer: `requests`,
+            /// it is sent again after the next start, marked `Drowse-Redelivered`; `never`, its sender gets an error.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub(crate) redeliver: Option<Redeliver>,
+            /// Messages that wait for the agent at most; who sends the next one and waits for a reply gets an error.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub(crate) max_messages: Option<Count>,
         }
 
         impl From<$name> for Keys {
@@ -75,6 +102,13 @@ macro_rules! with_rule_keys {
                     must_not_wake: raw.must_not_wake,
                     resume_user_suspended: raw.resume_user_suspended,
                     dry_run: raw.dry_run,
+                    ready: raw.ready,
+                    busy_cap: raw.busy_cap,
+                    messages: raw.messages,
+                    subject: raw.subject,
+                    queue: raw.queue,
+                    redeliver: raw.redeliver,
+                    max_messages: raw.max_messages,
                 }
             }
         }
@@ -98,6 +132,13 @@ impl From<Keys> for Defaults {
             must_not_wake: keys.must_not_wake,
             resume_user_suspended: keys.resume_user_suspended,
             dry_run: keys.dry_run,
+            ready: keys.ready,
+            busy_cap: keys.busy_cap,
+            messages: keys.messages,
+            subject: keys.subject,
+            queue: keys.queue,
+            redeliver: keys.redeliver,
+            max_messages: keys.max_messages,
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::policy::Policy;
 use crate::policy::idle::{Says, Signal, Source};
 use crate::time::Moment;
 
+use super::activity::Activity;
 use super::backoff::Backoff;
 use super::effect::{Effect, Transition};
 use super::event::{CallId, Event};
@@ -33,6 +34,7 @@ const RECHECK: Duration = Duration::from_secs(30);
 
 /// What the machine needs to know besides its own state.
 #[derive(Clone, Copy, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Context<'a> {
     /// The time.
     pub now: Moment,
@@ -42,6 +44,8 @@ pub struct Context<'a> {
     pub may_suspend: bool,
     /// There is no other replica to ask.
     pub alone: bool,
+    /// Messages reach the agent that do not pass its gate: before it is suspended, somebody listens for them.
+    pub listens: bool,
     /// As many suspensions are being written as may be at once: wait for a place.
     pub crowded: bool,
 }
@@ -51,6 +55,8 @@ pub struct Context<'a> {
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Machine<W> {
     gate: Arc<Gate>,
+    /// Of those few of which anything but requests is known.
+    activity: Option<Arc<Activity>>,
     phase: Phase,
     since: Moment,
     agent: Option<AgentSeen>,
@@ -105,6 +111,7 @@ impl<W> Machine<W> {
     pub fn new(gate: Arc<Gate>, seed: u64, now: Moment) -> Self {
         Self {
             gate,
+            activity: None,
             phase: Phase::Unknown,
             since: now,
             agent: None,
@@ -161,6 +168,8 @@ impl<W> Machine<W> {
             Event::Done { id, result } => self.call_done(id, result, ctx, fx),
             Event::Answers(life) => self.answers(&life, ctx, fx),
             Event::DrainAsked { uid, revision } => self.drain_asked(&uid, revision, ctx, fx),
+            Event::Quiet(revision) => self.quiet(revision, ctx, fx),
+            Event::NotQuiet(revision) => self.not_quiet(revision, ctx, fx),
             Event::PeersAcknowledged(revision) => self.peers_acknowledged(revision, ctx, fx),
             Event::PeersVetoed(revision) => self.peers_vetoed(revision, ctx, fx),
             Event::Tick => self.tick(ctx, fx),
@@ -297,6 +306,11 @@ impl<W> Machine<W> {
         &self.gate
     }
 
+    /// Where signs of its activity besides requests are noted.
+    pub fn activity(&mut self) -> &Arc<Activity> {
+        self.activity.get_or_insert_default()
+    }
+
     /// Where the agent is in its life.
     pub const fn phase(&self) -> &Phase {
         &self.phase
@@ -342,11 +356,25 @@ impl<W> Machine<W> {
     /// What every source of activity says. The one place that lists them.
     pub fn signals(&self, policy: &Policy) -> Vec<Signal> {
         let signal = |source, says| Signal { source, says };
-        let mut signals = Vec::with_capacity(4);
+        let mut signals = Vec::with_capacity(6);
         if self.gate.in_flight() > 0 || !self.waiters.is_empty() {
             signals.push(signal(Source::Requests, Says::Busy));
         } else if self.gate.last_activity() > Moment::START {
             signals.push(signal(Source::Requests, Says::LastActive(self.gate.last_activity())));
+        }
+        if let Some(activity) = &self.activity {
+            let (message, owes, leased) =
+                (activity.message(), activity.unanswered_until(), activity.leased_until());
+            if message > Moment::START {
+                signals.push(signal(Source::Messages, Says::LastActive(message)));
+            }
+            if owes > Moment::START {
+                signals.push(signal(Source::Unanswered, Says::BusyUntil(owes)));
+            }
+            if leased > Moment::START {
+                // Whatever was leased has ended then, and the idle timeout runs from there.
+                signals.push(signal(Source::Lease, Says::LastActive(leased)));
+            }
         }
         if let Some(up) = self.up_since {
             signals.push(signal(Source::MinRunning, Says::BusyUntil(up + policy.min_running)));

@@ -15,6 +15,8 @@ use super::{Context, Machine, RECHECK};
 
 /// How long the leader waits for its peers. Their answer is a compare-and-swap away.
 const PEERS_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the leader listens for messages at most: some rounds of questions to the servers.
+const LISTEN_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the answer to a write is awaited before it counts as unknown. Longer than any backend's own bound.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a replica that acknowledged stays closed without news before it asks for some.
@@ -85,9 +87,46 @@ impl<W> Machine<W> {
     fn begin_drain(&mut self, by: SuspendedBy, ordered: bool, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
         let Some(agent) = &self.agent else { return };
         let revision = agent.revision;
-        let deadline = ctx.now + PEERS_TIMEOUT;
-        let drain = Drain { ordered, ..self.drain(agent, DrainStep::AskingPeers, by, deadline) };
+        // What somebody orders, and what is dead anyway, waits for no silence.
+        let listens = ctx.listens && !ordered && matches!(self.phase, Phase::Running { .. });
+        let (step, patience) = if listens {
+            (DrainStep::Listening, LISTEN_TIMEOUT)
+        } else {
+            (DrainStep::AskingPeers, PEERS_TIMEOUT)
+        };
+        let drain = Drain { ordered, ..self.drain(agent, step, by, ctx.now + patience) };
         self.enter(Phase::Draining(drain.into()), ctx, fx);
+        if listens {
+            fx.push(Effect::Listen(revision));
+        } else {
+            self.ask_peers(revision, ctx, fx);
+        }
+    }
+
+    // Draining(Listening) → Draining(AskingPeers).
+    pub(super) fn quiet(&mut self, revision: Revision, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
+        if !self.drains_at(DrainStep::Listening, revision) {
+            return;
+        }
+        if verdict(&self.signals(ctx.policy), ctx.policy.idle_timeout, ctx.now) != Verdict::Idle {
+            self.reopen(Abandoned::NotQuiet, ctx, fx);
+            return;
+        }
+        if let Phase::Draining(drain) = &mut self.phase {
+            drain.step = DrainStep::AskingPeers;
+            drain.deadline = ctx.now + PEERS_TIMEOUT;
+        }
+        self.ask_peers(revision, ctx, fx);
+    }
+
+    // Draining(Listening) → Running.
+    pub(super) fn not_quiet(&mut self, revision: Revision, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
+        if self.drains_at(DrainStep::Listening, revision) {
+            self.reopen(Abandoned::NotQuiet, ctx, fx);
+        }
+    }
+
+    fn ask_peers(&mut self, revision: Revision, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
         if ctx.alone {
             self.peers_acknowledged(revision, ctx, fx);
         } else {
@@ -178,6 +217,8 @@ impl<W> Machine<W> {
         let Phase::Draining(drain) = &mut self.phase else { return };
         drain.abandon = Abandoned::Demand;
         match drain.step {
+            // Nobody else knows of it yet.
+            DrainStep::Listening => self.reopen(Abandoned::Demand, ctx, fx),
             DrainStep::AskingPeers => self.change_mind(Abandoned::Demand, ctx, fx),
             // On one's own word nobody reopens after this point: make the leader's write fail, and see it fail.
             DrainStep::Fenced => self.settle_by_write(ctx, fx),
@@ -189,6 +230,9 @@ impl<W> Machine<W> {
     /// Nobody answered in time.
     pub(super) fn drain_overdue(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
         match &mut self.phase {
+            Phase::Draining(drain) if drain.step == DrainStep::Listening => {
+                self.reopen(Abandoned::NotQuiet, ctx, fx);
+            }
             Phase::Draining(drain) if drain.step == DrainStep::AskingPeers => {
                 self.change_mind(Abandoned::Veto, ctx, fx);
             }

@@ -192,7 +192,10 @@ const fn is_space(byte: u8) -> bool {
 }
 
 fn words(line: &Bytes) -> Vec<Bytes> {
-    line.split(|byte| is_space(*byte)).filter(|word| !word.is_empty()).map(|word| line.slice_ref(word)).collect()
+    line.split(|byte| is_space(*byte))
+        .filter(|word| !word.is_empty())
+        .map(|word| line.slice_ref(word))
+        .collect()
 }
 
 /// `subject [queue [weight]]`
@@ -229,7 +232,9 @@ fn address(words: &[Bytes]) -> Option<(Bytes, Option<Bytes>, Vec<Bytes>)> {
     let (subject, rest) = words.split_first()?;
     let (reply, queues) = match rest {
         [] => (None, &[][..]),
-        [mark, reply, queues @ ..] if &mark[..] == b"+" && !queues.is_empty() => (Some(reply.clone()), queues),
+        [mark, reply, queues @ ..] if &mark[..] == b"+" && !queues.is_empty() => {
+            (Some(reply.clone()), queues)
+        }
         [mark, queues @ ..] if &mark[..] == b"|" && !queues.is_empty() => (None, queues),
         [reply] if !matches!(&reply[..], b"+" | b"|") => (Some(reply.clone()), &[][..]),
         _ => return None,

@@ -46,6 +46,7 @@ pub use component::Component;
 pub use image::Image;
 pub use interrupt::{asked as asked_to_end, ignore as ignore_signals, listen as listen_for_signals};
 pub use options::Options;
+pub use parts::program;
 pub use process::Process;
 pub use runner::run;
 

@@ -63,6 +63,11 @@ enum Verb {
         #[arg(long)]
         out: PathBuf,
     },
+    /// Print where a program is, such as nats-server-2.15; it is built if it was not
+    Program {
+        /// Its name
+        name: String,
+    },
     /// Make volumes of the storage class `local`
     Volumes {
         /// How many there are to be
@@ -133,6 +138,7 @@ fn execute(cli: Cli) -> Result<ExitCode> {
         Verb::Image { binary, name, entrypoint, user, out } => {
             Image { binary, name, entrypoint, user }.write(&out)?;
         }
+        Verb::Program { name } => println!("{}", drowse_cluster::program(&name)?.display()),
         Verb::Volumes { count } => attach()?.create_volumes(count)?,
         Verb::FakeNodes { count } => attach()?.create_fake_nodes(count)?,
         Verb::Status => print_status(&attach()?)?,

@@ -13,11 +13,11 @@ const COUNT: u16 = 8_000;
 pub(crate) fn free_port() -> u16 {
     // Two test programs at once begin at different places.
     static NEXT: OnceLock<AtomicU16> = OnceLock::new();
-    let next = NEXT.get_or_init(|| AtomicU16::new(u16::try_from(std::process::id() % u32::from(COUNT)).unwrap()));
+    let next =
+        NEXT.get_or_init(|| AtomicU16::new(u16::try_from(std::process::id() % u32::from(COUNT)).unwrap()));
     let ports = std::iter::repeat_with(|| FIRST + next.fetch_add(1, Ordering::Relaxed) % COUNT);
-    let mut free = ports
-        .take(COUNT.into())
-        .filter(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok());
+    let mut free =
+        ports.take(COUNT.into()).filter(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok());
     free.next().expect("a free port")
 }
 

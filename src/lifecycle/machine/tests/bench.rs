@@ -57,6 +57,7 @@ pub(super) struct Bench {
     pub(super) records: Vec<Transition>,
     pub(super) arrived: Vec<u32>,
     pub(super) oracle: Oracle,
+    pub(super) listens: bool,
     pub(super) most_held: usize,
     pub(super) ever_managed: bool,
 }
@@ -114,6 +115,7 @@ impl Bench {
             records: Vec::new(),
             arrived: Vec::new(),
             oracle: Oracle::default(),
+            listens: false,
             most_held: 10,
             ever_managed: true,
         }
@@ -125,6 +127,7 @@ impl Bench {
             policy: &self.policy,
             may_suspend: self.may_suspend,
             alone: self.alone,
+            listens: self.listens,
             crowded: self.crowded,
         }
     }
@@ -355,6 +358,14 @@ impl Bench {
     /// The leader asks, at the revision that is known here.
     pub(super) fn asked(&mut self) -> Did {
         self.feed(Event::DrainAsked { uid: self.object.uid.clone(), revision: self.known_revision() })
+    }
+
+    pub(super) fn quiet(&mut self) -> Did {
+        self.feed(Event::Quiet(self.known_revision()))
+    }
+
+    pub(super) fn not_quiet(&mut self) -> Did {
+        self.feed(Event::NotQuiet(self.known_revision()))
     }
 
     pub(super) fn acked(&mut self) -> Did {

@@ -1,6 +1,8 @@
 //! The way down, and every way back up from Draining.
 
-use crate::lifecycle::{Abandoned, SuspendedBy, Transition, WriteError};
+use crate::agent::Revision;
+use crate::lifecycle::{Abandoned, Event, SuspendedBy, Transition, WriteError};
+use crate::time::Moment;
 
 use super::bench::{IDLE, LONG, refused};
 use super::{Bench, Call, Station};
@@ -318,4 +320,64 @@ fn a_drain_whose_permission_ends_before_the_write_writes_nothing() {
         let suspends = bench.calls.iter().any(|pending| matches!(pending.call, Call::Suspend(..)));
         assert!(!suspends, "suspended after {name}");
     }
+}
+
+fn listening() -> Bench {
+    let mut bench = Bench::at(Station::Running);
+    bench.listens = true;
+    bench.after(IDLE).is("Draining Listening", "listen");
+    bench
+}
+
+#[test]
+fn where_messages_pass_by_the_gate_nothing_is_written_before_somebody_has_listened() {
+    let mut bench = listening();
+    bench.feed(Event::Quiet(Revision(1))).is("Draining Listening", "");
+    bench.quiet().is("Draining Writing", "suspend");
+    bench.quiet().is("Draining Writing", "");
+}
+
+#[test]
+fn a_message_a_caller_or_silence_of_the_listener_ends_it_and_nobody_else_is_bothered() {
+    let mut bench = listening();
+    bench.not_quiet().is("Running p1", "");
+    assert_eq!(abandoned(&bench), [Abandoned::NotQuiet]);
+    bench.not_quiet().is("Running p1", "");
+
+    let mut bench = listening();
+    bench.call(1).is("Running p1", "release 1");
+    bench.quiet().is("Running p1", "");
+
+    let mut bench = listening();
+    bench.at_deadline().is("Running p1", "");
+    assert_eq!(abandoned(&bench), [Abandoned::NotQuiet]);
+}
+
+#[test]
+fn a_message_that_was_noted_just_before_the_word_quiet_counts() {
+    let mut bench = listening();
+    let now = bench.now;
+    bench.machine.activity().note_message(now);
+    bench.quiet().is("Running p1", "");
+}
+
+#[test]
+fn messages_leases_and_what_is_not_answered_keep_an_agent_up() {
+    let mut bench = Bench::at(Station::Running);
+    let (now, activity) = (bench.now, bench.machine.activity().clone());
+    activity.set_unanswered_until(now + LONG);
+    bench.after(IDLE).is("Running p1", "");
+    activity.set_unanswered_until(Moment::START);
+    activity.set_leased_until(bench.now + IDLE);
+    bench.feed(Event::Tick).is("Running p1", "");
+    bench.after(IDLE).is("Running p1", "");
+    activity.note_message(bench.now);
+    bench.after(IDLE).is("Draining Writing", "suspend");
+}
+
+#[test]
+fn what_an_operator_orders_waits_for_no_silence() {
+    let mut bench = Bench::at(Station::Running);
+    bench.listens = true;
+    bench.suspend_now().is("Draining Writing", "suspend");
 }

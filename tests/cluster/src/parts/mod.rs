@@ -9,7 +9,7 @@ pub(crate) use cache::lock;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::options::Options;
 
@@ -91,6 +91,54 @@ static NODE: [Part; 7] = [
     Part { name: "pause", module: &PAUSE, package: "." },
 ];
 static FAKE_NODES: [Part; 1] = [Part { name: "kwok", module: &KWOK, package: "sigs.k8s.io/kwok/cmd/kwok" }];
+
+const fn nats_server(folder: &'static str) -> Module {
+    Module { folder, upstream: Some("github.com/nats-io/nats-server/v2"), tags: "", linked: "" }
+}
+
+static NATS_SERVER_2_10: Module = nats_server("nats-server-2.10");
+static NATS_SERVER_2_11: Module = nats_server("nats-server-2.11");
+static NATS_SERVER_2_12: Module = nats_server("nats-server-2.12");
+static NATS_SERVER_2_15: Module = nats_server("nats-server-2.15");
+static NATS: Module =
+    Module { folder: "nats", upstream: Some("github.com/nats-io/natscli"), tags: "", linked: "" };
+static NATS_AGENT: Module =
+    Module { folder: "nats-agent", upstream: Some("github.com/nats-io/nats.go"), tags: "", linked: "" };
+
+/// What agents that talk over NATS are tried with; no part of a cluster.
+static MESSAGING: [Part; 6] = [
+    Part {
+        name: "nats-server-2.10",
+        module: &NATS_SERVER_2_10,
+        package: "github.com/nats-io/nats-server/v2",
+    },
+    Part {
+        name: "nats-server-2.11",
+        module: &NATS_SERVER_2_11,
+        package: "github.com/nats-io/nats-server/v2",
+    },
+    Part {
+        name: "nats-server-2.12",
+        module: &NATS_SERVER_2_12,
+        package: "github.com/nats-io/nats-server/v2",
+    },
+    Part {
+        name: "nats-server-2.15",
+        module: &NATS_SERVER_2_15,
+        package: "github.com/nats-io/nats-server/v2",
+    },
+    Part { name: "nats", module: &NATS, package: "github.com/nats-io/natscli/nats" },
+    Part { name: "nats-agent", module: &NATS_AGENT, package: "." },
+];
+
+/// Finds or builds one program by its name: `nats-server-2.15`, `nats`, `nats-agent` and so on.
+pub fn program(name: &str) -> Result<PathBuf> {
+    let all = CONTROL_PLANE.iter().chain(&NODE).chain(&FAKE_NODES).chain(&MESSAGING);
+    let part = all.into_iter().find(|part| part.name == name);
+    let part = part.with_context(|| format!("there is no part of the name {name}"))?;
+    let program = cache::provide(&[part])?.remove(name);
+    program.with_context(|| format!("{name} was not built"))
+}
 
 /// Where the programs of a cluster are, by name.
 pub(crate) type Programs = BTreeMap<String, PathBuf>;

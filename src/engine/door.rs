@@ -1,0 +1,81 @@
+//! The message door, as the engine knows it: agents also get messages, which pass by their gates.
+
+use std::sync::Arc;
+
+use crate::agent::{AgentKey, Revision};
+use crate::lifecycle::{Activity, Event};
+
+use super::{Engine, Slot};
+
+/// Who takes care of messages. No call may block.
+pub trait MessageDoor: Send + Sync {
+    /// An agent has come or gone, or changed its phase or its policy.
+    fn agent_changed(&self, key: &AgentKey);
+
+    /// Find out whether messages still come to this agent or from it, and say so by [`Engine::heard`].
+    fn listen(&self, key: &AgentKey, revision: Revision);
+}
+
+impl Engine {
+    /// Installs the message door; at most once, before [`Engine::run`].
+    pub fn set_message_door(&self, door: Arc<dyn MessageDoor>) {
+        let installed = self.message_door.set(door);
+        debug_assert!(installed.is_ok(), "there is one message door");
+    }
+
+    /// All agents at present.
+    pub fn slots(&self) -> Vec<Arc<Slot>> {
+        self.table.all()
+    }
+
+    /// Whether messages reach this agent that do not pass its gate.
+    pub(super) fn listens(&self, slot: &Slot) -> bool {
+        self.message_door.get().is_some() && slot.policy().messages.wake()
+    }
+
+    pub(super) fn tell_message_door(&self, key: &AgentKey) {
+        if let Some(door) = self.message_door.get() {
+            door.agent_changed(key);
+        }
+    }
+
+    /// The answer to [`MessageDoor::listen`].
+    pub fn heard(self: &Arc<Self>, slot: &Arc<Slot>, revision: Revision, quiet: bool) {
+        self.handle(slot, if quiet { Event::Quiet(revision) } else { Event::NotQuiet(revision) });
+    }
+
+    /// Signals of activity have changed other than by growing: its deadline may be another one.
+    pub fn activity_changed(self: &Arc<Self>, slot: &Arc<Slot>) {
+        self.handle(slot, Event::Tick);
+    }
+
+    /// Somebody subscribes to the agent's messages in its name, or nobody does any more.
+    pub fn subscribed(&self, slot: &Slot, subscribed: bool) {
+        slot.activity().set_subscribed(subscribed);
+        slot.changed.notify_waiters();
+    }
+
+    /// Wants the agent up, whoever calls.
+    pub fn demand(self: &Arc<Self>, slot: &Arc<Slot>) {
+        self.handle(slot, Event::Demand);
+    }
+}
+
+impl Slot {
+    /// Waits until somebody subscribes to its messages in its name.
+    pub(super) async fn until_subscribed(&self) {
+        let activity = self.activity();
+        loop {
+            let changed = self.changed.notified();
+            if activity.is_subscribed() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Where signs of its activity besides requests are noted. Takes the lock.
+    pub fn activity(&self) -> Arc<Activity> {
+        Arc::clone(self.machine.lock().activity())
+    }
+}

@@ -1,0 +1,57 @@
+//! What keeps an agent up besides its requests: messages, and whoever says that it is busy. Written without the agent's
+//! lock, and read under it.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::time::Moment;
+
+/// The last signs of one agent's activity, as moments; [`Moment::START`] is never.
+#[derive(Debug, Default)]
+pub struct Activity {
+    message: AtomicU64,
+    unanswered_until: AtomicU64,
+    leased_until: AtomicU64,
+    subscribed: AtomicBool,
+}
+
+impl Activity {
+    /// A message went to it or came from it. An older moment never replaces a newer one.
+    pub fn note_message(&self, at: Moment) {
+        self.message.fetch_max(at.as_micros(), Ordering::AcqRel);
+    }
+
+    /// The last message.
+    pub fn message(&self) -> Moment {
+        Moment::from_micros(self.message.load(Ordering::Acquire))
+    }
+
+    /// It owes an answer, and is given until then for it; [`Moment::START`]: it owes none.
+    pub fn set_unanswered_until(&self, until: Moment) {
+        self.unanswered_until.store(until.as_micros(), Ordering::Release);
+    }
+
+    /// Until when it is waited for because it owes an answer.
+    pub fn unanswered_until(&self) -> Moment {
+        Moment::from_micros(self.unanswered_until.load(Ordering::Acquire))
+    }
+
+    /// It is said to be busy until then.
+    pub fn set_leased_until(&self, until: Moment) {
+        self.leased_until.store(until.as_micros(), Ordering::Release);
+    }
+
+    /// Until when it is said to be busy.
+    pub fn leased_until(&self) -> Moment {
+        Moment::from_micros(self.leased_until.load(Ordering::Acquire))
+    }
+
+    /// Somebody takes messages in its name, or nobody does.
+    pub fn set_subscribed(&self, subscribed: bool) {
+        self.subscribed.store(subscribed, Ordering::Release);
+    }
+
+    /// Whether somebody takes messages in its name.
+    pub fn is_subscribed(&self) -> bool {
+        self.subscribed.load(Ordering::Acquire)
+    }
+}

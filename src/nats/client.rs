@@ -1,0 +1,117 @@
+//! The ordinary connection to NATS, beside the leaf-node link: messages are sent on over it, and everything is asked by it.
+
+use std::time::Duration;
+
+use async_nats::{Auth, AuthError, Client, ConnectOptions, Event, HeaderMap};
+use bytes::Bytes;
+use tokio_rustls::rustls::ClientConfig;
+
+use super::credentials::{Credentials, CredentialsSource};
+use super::headers::{self, HOLD_ID, REDELIVERED};
+use super::leaf::codec::Message;
+use super::settings::Settings;
+
+/// How long a server may take to answer a question of ours.
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+/// How often we make sure that the server is there: well below the two minutes of the library's default.
+const PING_EVERY: Duration = Duration::from_secs(10);
+
+/// Connects, sooner or later: until then, and whenever the connection breaks, what is sent waits.
+pub(super) async fn connect(settings: &Settings, tls: ClientConfig) -> Result<Client, String> {
+    let source = settings.client.clone();
+    let options = ConnectOptions::with_auth_callback(move |nonce| {
+        let source = source.clone();
+        async move { sign_in(&source, &nonce).map_err(AuthError::new) }
+    });
+    let urls: Vec<_> = settings.servers.iter().map(super::address::ServerAddress::url).collect();
+    options
+        .name("drowse")
+        .tls_client_config(tls)
+        .retry_on_initial_connect()
+        .ping_interval(PING_EVERY)
+        .request_timeout(Some(ANSWER_WITHIN))
+        .event_callback(async |event| match event {
+            Event::Connected => tracing::info!("connected to NATS"),
+            Event::Disconnected => tracing::warn!("the connection to NATS is lost; it is made anew"),
+            other => tracing::warn!("NATS: {other}"),
+        })
+        .connect(urls)
+        .await
+        .map_err(|error| error.to_string())
+}
+
+fn sign_in(source: &CredentialsSource, nonce: &[u8]) -> Result<Auth, String> {
+    let mut auth = Auth::new();
+    match source.load().map_err(|error| error.to_string())? {
+        Credentials::None => {}
+        Credentials::Password { user, password } => {
+            auth.username = Some(user);
+            auth.password = Some(password);
+        }
+        Credentials::Token(token) => auth.token = Some(token),
+        Credentials::Key { key, jwt } => {
+            auth.signature = Some(key.sign(nonce).map_err(|error| error.to_string())?);
+            match jwt {
+                Some(jwt) => auth.jwt = Some(jwt),
+                None => auth.nkey = Some(key.public_key()),
+            }
+        }
+    }
+    Ok(auth)
+}
+
+/// Sends a held message on, as it came, with the name by which we know it again.
+pub(super) async fn send_on(client: &Client, message: &Message, hold_id: &str, redelivered: bool) {
+    let headers = message.headers.as_deref().map(headers::parse);
+    let mut headers = headers.and_then(Result::ok).unwrap_or_default();
+    headers.insert(HOLD_ID, hold_id);
+    if redelivered {
+        headers.insert(REDELIVERED, "1");
+    }
+    let (Some(subject), reply) = (text(&message.subject), message.reply.as_ref().and_then(text)) else {
+        return;
+    };
+    let payload = message.payload.clone();
+    let sent = match reply {
+        Some(reply) => client.publish_with_reply_and_headers(subject, reply, headers, payload).await,
+        None => client.publish_with_headers(subject, headers, payload).await,
+    };
+    if let Err(error) = sent {
+        tracing::warn!(%error, "a held message could not be sent on");
+    }
+}
+
+/// Tells whoever waits for a reply that none will come, and why.
+pub(super) async fn send_error(client: &Client, reply: &Bytes, code: u16, why: &str) {
+    let Some(reply) = text(reply) else { return };
+    let mut headers = HeaderMap::new();
+    headers.insert(headers::ERROR, why);
+    headers.insert(headers::ERROR_CODE, code.to_string());
+    let _lost_with_the_connection =
+        client.publish_with_headers(reply, headers, Bytes::from(why.to_owned())).await;
+}
+
+/// Sends something of our own.
+pub(super) async fn send(client: &Client, subject: &str, payload: Bytes) {
+    // Whoever waits for it has a deadline of its own.
+    let _ = client.publish(subject.to_owned(), payload).await;
+}
+
+/// What a server says itself when nobody subscribes (ADR-4, status 503).
+pub(super) async fn send_no_responders(client: &Client, reply: &Bytes) {
+    // The library sends no status line, so the code stands where NATS services have theirs.
+    send_error(client, reply, 503, "no responders: the agent is up, and does not subscribe to this subject")
+        .await;
+}
+
+/// Tells a caller of the Synadia Agent Protocol (v0.3, "status" chunks) that it is still waited for.
+pub(super) async fn send_keep_alive(client: &Client, reply: &Bytes) {
+    if let Some(reply) = text(reply) {
+        send(client, &reply, Bytes::from_static(br#"{"type":"status","data":"ack"}"#)).await;
+    }
+}
+
+/// Subjects are UTF-8 by the rules of NATS; what is not is nobody's.
+pub(super) fn text(bytes: &Bytes) -> Option<String> {
+    std::str::from_utf8(bytes).ok().map(str::to_owned)
+}

@@ -1,0 +1,246 @@
+//! Pure: whose subjects are whose, and who listens to them at present.
+
+use std::collections::HashMap;
+
+use crate::agent::AgentKey;
+
+use super::leaf::codec::Interest;
+use super::leaf::wanted::Registration;
+use crate::units::Pattern;
+
+/// The subjects of one agent, and the queue group in which it takes its messages.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Inbox {
+    /// At least one.
+    pub subjects: Vec<Pattern>,
+    /// The queue group.
+    pub queue: Box<str>,
+    /// No rule names the queue group, so what the agent itself uses is learned.
+    pub learns_queue: bool,
+}
+
+/// All agents that messages wake.
+#[derive(Debug, Default)]
+pub struct Directory {
+    agents: HashMap<AgentKey, Entry>,
+    /// Patterns without wildcards.
+    exact: HashMap<Box<str>, AgentKey>,
+    /// Patterns whose only wildcard is a `>` at the end, by what stands before its dot.
+    below: HashMap<Box<str>, AgentKey>,
+    /// All others: each is looked at for every message.
+    other: Vec<(Pattern, AgentKey)>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    inbox: Inbox,
+    interest: Vec<Interest>,
+}
+
+/// What a change of the directory changes on the link.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Change {
+    /// To be added.
+    pub add: Vec<Registration>,
+    /// To be taken back.
+    pub remove: Vec<Registration>,
+    /// Subjects that another agent has already: messages for them go to that one.
+    pub taken: Vec<(Pattern, AgentKey)>,
+}
+
+/// Where a pattern is kept.
+enum Place<'a> {
+    Exact(&'a str),
+    Below(&'a str),
+    Other,
+}
+
+fn place(pattern: &Pattern) -> Place<'_> {
+    let text = pattern.as_str();
+    match text.strip_suffix(".>") {
+        _ if pattern.is_literal() => Place::Exact(text),
+        Some(before) if Pattern::new(before).is_ok_and(|before| before.is_literal()) => Place::Below(before),
+        _ => Place::Other,
+    }
+}
+
+impl Directory {
+    /// The agent whose subject this is.
+    pub fn owner(&self, subject: &str) -> Option<&AgentKey> {
+        if let Some(key) = self.exact.get(subject) {
+            return Some(key);
+        }
+        let mut rest = subject;
+        while let Some((before, _)) = rest.rsplit_once('.') {
+            if let Some(key) = self.below.get(before) {
+                return Some(key);
+            }
+            rest = before;
+        }
+        self.other.iter().find(|(pattern, _)| pattern.matches(subject)).map(|(_, key)| key)
+    }
+
+    /// What this agent takes, if messages wake it.
+    pub fn inbox(&self, key: &AgentKey) -> Option<&Inbox> {
+        self.agents.get(key).map(|entry| &entry.inbox)
+    }
+
+    /// All agents.
+    pub fn agents(&self) -> impl Iterator<Item = (&AgentKey, &Inbox)> {
+        self.agents.iter().map(|(key, entry)| (key, &entry.inbox))
+    }
+
+    /// An agent takes these messages from now on; `None`: no messages wake it any more.
+    pub fn set(&mut self, key: &AgentKey, inbox: Option<Inbox>) -> Change {
+        let mut change = Change::default();
+        let before = self.agents.remove(key);
+        if let Some(entry) = &before {
+            if Some(&entry.inbox) == inbox.as_ref() {
+                self.agents.extend(before.map(|entry| (key.clone(), entry)));
+                return change;
+            }
+            self.forget(key, &entry.inbox, &mut change);
+        }
+        let Some(mut inbox) = inbox else { return change };
+        inbox.subjects.retain(|pattern| match self.claim(key, pattern) {
+            Ok(()) => true,
+            Err(other) => {
+                change.taken.push((pattern.clone(), other));
+                false
+            }
+        });
+        for pattern in &inbox.subjects {
+            let registration = registration(pattern, &inbox.queue);
+            // What was and is registered stays so without a gap.
+            match change.remove.iter().position(|removed| *removed == registration) {
+                Some(at) => _ = change.remove.swap_remove(at),
+                None => change.add.push(registration),
+            }
+        }
+        let interest = before.map(|entry| entry.interest).unwrap_or_default();
+        self.agents.insert(key.clone(), Entry { inbox, interest });
+        change
+    }
+
+    fn claim(&mut self, key: &AgentKey, pattern: &Pattern) -> Result<(), AgentKey> {
+        let taken = self.other.iter().find(|(other, _)| other == pattern).map(|(_, key)| key);
+        let slot = match place(pattern) {
+            Place::Exact(text) => self.exact.entry(text.into()).or_insert_with(|| key.clone()),
+            Place::Below(text) => self.below.entry(text.into()).or_insert_with(|| key.clone()),
+            Place::Other => match taken {
+                Some(other) => return if other == key { Ok(()) } else { Err(other.clone()) },
+                None => {
+                    self.other.push((pattern.clone(), key.clone()));
+                    return Ok(());
+                }
+            },
+        };
+        if slot == key { Ok(()) } else { Err(slot.clone()) }
+    }
+
+    fn forget(&mut self, key: &AgentKey, inbox: &Inbox, change: &mut Change) {
+        for pattern in &inbox.subjects {
+            match place(pattern) {
+                Place::Exact(text) => _ = self.exact.remove(text),
+                Place::Below(text) => _ = self.below.remove(text),
+                Place::Other => self.other.retain(|(other, owner)| other != pattern || owner != key),
+            }
+            change.remove.push(registration(pattern, &inbox.queue));
+        }
+    }
+
+    /// Somebody subscribes, or nobody does any more. The agents whose messages this is about.
+    pub fn note_interest(&mut self, interest: &Interest, present: bool) -> Vec<AgentKey> {
+        let Ok(subject) = std::str::from_utf8(&interest.subject) else { return Vec::new() };
+        let concerned = self.concerned(subject);
+        for key in &concerned {
+            let Some(entry) = self.agents.get_mut(key) else { continue };
+            let at = entry.interest.iter().position(|known| known == interest);
+            match (at, present) {
+                (None, true) => entry.interest.push(interest.clone()),
+                (Some(at), false) => _ = entry.interest.swap_remove(at),
+                _ => {}
+            }
+        }
+        concerned
+    }
+
+    /// The agents that have a subject in common with this one.
+    fn concerned(&self, subject: &str) -> Vec<AgentKey> {
+        let literal = subject.strip_suffix(".>").unwrap_or(subject);
+        if Pattern::new(literal).is_ok_and(|pattern| pattern.is_literal()) {
+            // Mostly an agent's own subject, or one below it.
+            if let Some(key) = self.owner(subject).or_else(|| self.below.get(literal)) {
+                return vec![key.clone()];
+            }
+            if literal.len() == subject.len() {
+                return Vec::new();
+            }
+        }
+        let overlaps = |entry: &Entry| entry.inbox.subjects.iter().any(|pattern| pattern.overlaps(subject));
+        self.agents.iter().filter(|(_, entry)| overlaps(entry)).map(|(key, _)| key.clone()).collect()
+    }
+
+    /// The link is down: nothing is known of anybody's interest.
+    pub fn forget_interest(&mut self) {
+        for entry in self.agents.values_mut() {
+            entry.interest.clear();
+        }
+    }
+
+    /// Whether anybody takes messages for the agent at present, on any of its subjects.
+    pub fn is_subscribed(&self, key: &AgentKey) -> bool {
+        self.agents
+            .get(key)
+            .is_some_and(|entry| entry.interest.iter().any(|interest| entry.is_its_own(interest)))
+    }
+
+    /// Whether a message with this subject would reach the agent at present.
+    pub fn reaches(&self, key: &AgentKey, subject: &str) -> bool {
+        self.agents.get(key).is_some_and(|entry| {
+            entry.interest.iter().any(|interest| entry.is_its_own(interest) && covers(interest, subject))
+        })
+    }
+
+    /// The queue group in which the agent takes its messages, if it is another one than was thought.
+    pub fn learned_queue(&self, key: &AgentKey) -> Option<Box<str>> {
+        let entry = self.agents.get(key).filter(|entry| entry.inbox.learns_queue)?;
+        let mut queues = entry.interest.iter().filter(|interest| entry.is_within(interest)).filter_map(queue);
+        let first = queues.next()?;
+        let ours = *first == *entry.inbox.queue || queues.any(|queue| *queue == *entry.inbox.queue);
+        (!ours).then(|| first.into())
+    }
+}
+
+impl Entry {
+    /// Whether this is the agent's own subscription: in its queue group, or without any on exactly one of its subjects.
+    fn is_its_own(&self, interest: &Interest) -> bool {
+        match queue(interest) {
+            Some(queue) => queue == &*self.inbox.queue,
+            None => self.is_within(interest),
+        }
+    }
+
+    /// Whether it is for subjects of this agent and of nobody else.
+    fn is_within(&self, interest: &Interest) -> bool {
+        let Ok(subject) = std::str::from_utf8(&interest.subject) else { return false };
+        self.inbox.subjects.iter().any(|pattern| pattern.as_str() == subject || pattern.matches(subject))
+    }
+}
+
+fn queue(interest: &Interest) -> Option<&str> {
+    interest.queue.as_ref().and_then(|queue| std::str::from_utf8(queue).ok())
+}
+
+fn covers(interest: &Interest, subject: &str) -> bool {
+    let pattern = std::str::from_utf8(&interest.subject).ok().and_then(|text| Pattern::new(text).ok());
+    pattern.is_some_and(|pattern| pattern.matches(subject))
+}
+
+/// How an agent's messages are asked for.
+pub fn registration(pattern: &Pattern, queue: &str) -> Registration {
+    Registration { subject: pattern.as_str().into(), queue: Some(queue.into()) }
+}
+
+#[cfg(test)]
+mod tests;

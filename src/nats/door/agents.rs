@@ -1,0 +1,263 @@
+//! Agents and their messages: who there is, waking them, and sending on what waited.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+
+use crate::agent::AgentKey;
+use crate::engine::{Hold, Outcome};
+use crate::lifecycle::Refusal;
+use crate::nats::directory::Inbox;
+use crate::nats::mailbox::{HoldId, Mailbox, Send};
+
+use super::news::News;
+use super::outbox::Mark;
+use super::{Agent, Door, bounds, register};
+
+/// How long what was sent on may be under way before it counts as lost track of.
+const MARK_WITHIN: Duration = Duration::from_secs(5);
+
+impl Door {
+    /// What the engine has told since the last look.
+    pub(super) fn take_changes(&mut self) {
+        let (agents, listens) = self.changes.take();
+        for key in agents {
+            self.agent_changed(&key);
+        }
+        for (key, revision) in listens {
+            self.listen(&key, revision);
+        }
+    }
+
+    fn agent_changed(&mut self, key: &AgentKey) {
+        let slot = self.engine.slot(key).filter(|slot| {
+            let policy = slot.policy();
+            policy.manage && policy.messages.wake()
+        });
+        let Some(slot) = slot else {
+            self.forget(key);
+            return;
+        };
+        let messages = &slot.policy().messages;
+        let queue = match self.directory.inbox(key) {
+            // What was learned stays.
+            Some(known) if known.learns_queue && messages.learns_queue() => known.queue.clone(),
+            _ => messages.queue().into(),
+        };
+        let inbox = Inbox { subjects: messages.subjects(key), queue, learns_queue: messages.learns_queue() };
+        self.set_inbox(key, Some(inbox));
+        match self.agents.get_mut(key) {
+            Some(agent) => agent.slot = slot,
+            None => {
+                let agent =
+                    Agent { slot, mailbox: Mailbox::default(), permit: None, waking: None, mark: None };
+                self.agents.insert(key.clone(), agent);
+                // Somebody may subscribe for it already.
+                self.interest_changed(key);
+            }
+        }
+    }
+
+    fn set_inbox(&mut self, key: &AgentKey, inbox: Option<Inbox>) {
+        let change = self.directory.set(key, inbox);
+        for (subject, other) in &change.taken {
+            tracing::warn!(agent = %key, %subject, %other, "another agent has this subject already; messages for it wake that one");
+        }
+        if self.is_open {
+            register(&self.wanted, &change);
+        }
+    }
+
+    /// Messages do not wake it any more, or it is gone.
+    fn forget(&mut self, key: &AgentKey) {
+        if self.directory.inbox(key).is_none() {
+            return;
+        }
+        self.set_inbox(key, None);
+        self.with_mailbox(key, |mailbox, _, now, fx| mailbox.not_woken(&Refusal::Gone, now, fx));
+        self.agents.remove(key);
+    }
+
+    pub(super) fn learn_queue(&mut self, key: &AgentKey, queue: Box<str>) {
+        let Some(known) = self.directory.inbox(key).cloned() else { return };
+        tracing::info!(agent = %key, queue = &*queue, "the agent subscribes in another queue group than was thought");
+        self.set_inbox(key, Some(Inbox { queue, ..known }));
+    }
+
+    /// The server does what is needed: every agent is registered.
+    pub(super) fn open(&mut self) {
+        self.is_open = true;
+        for (_, inbox) in self.directory.agents() {
+            for subject in &inbox.subjects {
+                self.wanted.add(crate::nats::directory::registration(subject, &inbox.queue));
+            }
+        }
+        tracing::info!(agents = self.agents.len(), "the message door is open");
+    }
+
+    /// Sees to it that the agent comes up, and stays up.
+    pub(super) fn wake(&mut self, key: &AgentKey) {
+        let Some(agent) = self.agents.get_mut(key) else { return };
+        let (engine, slot) = (Arc::clone(&self.engine), Arc::clone(&agent.slot));
+        let deadline = engine.clock().now() + bounds(&slot, &self.settings).hold;
+        let cancel = CancellationToken::new();
+        agent.waking = Some(cancel.clone());
+        let (news, key) = (self.news.clone(), key.clone());
+        tokio::spawn(async move {
+            let up = async {
+                match slot.enter(&engine) {
+                    Some(permit) => Ok(permit),
+                    None => engine.hold(&slot, Hold { port: None, wakes: true, deadline })?.await,
+                }
+            };
+            let report = tokio::select! {
+                () = cancel.cancelled() => return,
+                up = up => match up {
+                    Ok(permit) => News::Woken(key, permit),
+                    Err(refusal) => News::NotWoken(key, refusal),
+                },
+            };
+            // The door is there for as long as its tasks.
+            let _ = news.send(report).await;
+        });
+    }
+
+    pub(super) fn release(&mut self, key: &AgentKey) {
+        let Some(agent) = self.agents.get_mut(key) else { return };
+        if let Some(cancel) = agent.waking.take() {
+            cancel.cancel();
+        }
+        if let Some(permit) = agent.permit.take() {
+            permit.finish(Outcome::Answered);
+        }
+    }
+
+    pub(super) fn report(&mut self, news: News) {
+        match news {
+            News::Woken(key, permit) => {
+                let Some(agent) = self.agents.get_mut(&key) else { return };
+                // Nobody waits for it any more: the permit is given back.
+                if agent.waking.take().is_none() {
+                    return;
+                }
+                agent.permit = Some(permit);
+                self.with_mailbox(&key, |mailbox, interest, now, fx| mailbox.woken(interest, now, fx));
+            }
+            News::NotWoken(key, refusal) => {
+                let Some(agent) = self.agents.get_mut(&key) else { return };
+                if agent.waking.take().is_some() {
+                    self.with_mailbox(&key, |mailbox, _, now, fx| mailbox.not_woken(&refusal, now, fx));
+                }
+            }
+            News::Checked(result) => self.checked(result),
+            News::Heard(key, revision, quiet) => {
+                if let Some(agent) = self.agents.get(&key) {
+                    self.engine.heard(&agent.slot, revision, quiet);
+                }
+            }
+        }
+    }
+
+    pub(super) fn send(&self, key: &AgentKey, id: HoldId) {
+        let Some(held) = self.agents.get(key).and_then(|agent| agent.mailbox.get(id)) else { return };
+        let hold_id = format!("{}.{}", self.replica, id.0);
+        self.outbox.message(held.message.clone(), hold_id, held.redelivered);
+    }
+
+    /// Sends a mark behind what was sent, unless one is under way: then another one follows it.
+    pub(super) fn mark(&mut self, key: &AgentKey, up_to: Send) {
+        let since = self.engine.clock().now();
+        let Some(agent) = self.agents.get_mut(key) else { return };
+        match &mut agent.mark {
+            Some(mark) => mark.next = Some(up_to),
+            None => {
+                self.last_mark += 1;
+                self.outbox.mark(format!("{} {key}", self.last_mark));
+                agent.mark = Some(Mark { number: self.last_mark, up_to, next: None, since });
+            }
+        }
+    }
+
+    pub(super) fn mark_came_back(&mut self, payload: &Bytes) {
+        let parsed = std::str::from_utf8(payload).ok().and_then(|text| {
+            let (number, key) = text.split_once(' ')?;
+            let (namespace, name) = key.split_once('/')?;
+            Some((number.parse::<u64>().ok()?, AgentKey::new(namespace, name)))
+        });
+        let Some((number, key)) = parsed else { return };
+        let Some(agent) = self.agents.get_mut(&key) else { return };
+        let Some(mark) = agent.mark.take_if(|mark| mark.number == number) else { return };
+        self.with_mailbox(&key, |mailbox, _, _, fx| mailbox.marked(mark.up_to, fx));
+        if let Some(next) = mark.next {
+            self.mark(&key, next);
+        }
+    }
+
+    /// Whether what was sent on has arrived will not be known any more.
+    pub(super) fn lost_track(&mut self, key: &AgentKey) {
+        let Some(agent) = self.agents.get_mut(key) else { return };
+        if agent.mark.take().is_some() {
+            self.with_mailbox(key, |mailbox, interest, now, fx| mailbox.lost_track(interest, now, fx));
+        }
+    }
+
+    pub(super) fn keep_alive(&self, key: &AgentKey, id: HoldId) {
+        let held = self.agents.get(key).and_then(|agent| agent.mailbox.get(id));
+        if let Some(reply) = held.and_then(|held| held.message.reply.clone()) {
+            self.outbox.keep_alive(reply);
+        }
+    }
+
+    /// Time has passed.
+    pub(super) fn tick(&mut self) {
+        let now = self.engine.clock().now();
+        let busy = |agent: &Agent| !agent.mailbox.is_empty();
+        let keys: Vec<_> =
+            self.agents.iter().filter(|(_, agent)| busy(agent)).map(|(key, _)| key.clone()).collect();
+        for key in keys {
+            let Some(agent) = self.agents.get_mut(&key) else { continue };
+            let bounds = bounds(&agent.slot, &self.settings);
+            // The life that it was woken to is over.
+            if agent.permit.take_if(|permit| !permit.is_current()).is_some() {
+                self.with_mailbox(&key, |mailbox, interest, now, fx| mailbox.went_down(interest, now, fx));
+            }
+            let overdue =
+                |agent: &Agent| agent.mark.as_ref().is_some_and(|mark| now.since(mark.since) > MARK_WITHIN);
+            if self.agents.get(&key).is_some_and(overdue) {
+                self.lost_track(&key);
+            }
+            self.with_mailbox(&key, |mailbox, interest, now, fx| mailbox.tick(bounds, interest, now, fx));
+        }
+    }
+
+    /// Whether messages still come to an agent that is about to be suspended.
+    fn listen(&mut self, key: &AgentKey, revision: crate::agent::Revision) {
+        if let Some(agent) = self.agents.get(key) {
+            self.engine.heard(&agent.slot, revision, true);
+        }
+    }
+}
+
+/// What a sender is told: a code like those of HTTP, and why.
+pub(super) fn explain(key: &AgentKey, refusal: &Refusal) -> (u16, String) {
+    match refusal {
+        Refusal::SuspendedByPerson => {
+            (409, format!("{key} was suspended by a person, and messages do not resume it"))
+        }
+        Refusal::Asleep | Refusal::NotManaged => (503, format!("{key} sleeps, and Drowse does not wake it")),
+        Refusal::QueueFull { max_held } => {
+            (429, format!("{max_held} callers wait for {key} already, as many as may"))
+        }
+        Refusal::Overloaded => (503, "as many callers wait for agents as may in all".to_owned()),
+        Refusal::ResumeFailed { failure, .. } => {
+            (503, format!("{key} could not be resumed: {}: {}", failure.class.as_str(), failure.detail))
+        }
+        Refusal::HoldTimedOut { waiting_for } => {
+            (504, format!("{key} was not there in time: still {waiting_for}"))
+        }
+        Refusal::Gone => (404, format!("{key} was deleted")),
+        Refusal::ShuttingDown => (503, "Drowse is about to end; send the message again".to_owned()),
+    }
+}

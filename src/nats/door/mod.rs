@@ -1,0 +1,343 @@
+//! The message door at work: one task that owns everything that is known of messages, and never waits for anybody.
+//!
+//! What takes time (waking an agent, storing a message, sending many) is done by tasks of its own, which report back.
+
+mod agents;
+mod news;
+mod outbox;
+mod self_check;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::agent::AgentKey;
+use crate::engine::{Engine, Permit, Slot};
+use crate::metrics::{MessageFate, Metrics};
+use crate::time::Moment;
+
+use super::client;
+use super::directory::{Change, Directory};
+use super::headers::{self, HOLD_ID};
+use super::leaf::codec::Message;
+use super::leaf::link::{self, LinkEvent};
+use super::leaf::login::Identity;
+use super::leaf::session::Endpoint;
+use super::leaf::wanted::{Registration, Wanted};
+use super::mailbox::{Bounds, Effect, Ending, Held, HoldId, Interest, Mailbox, size};
+use super::settings::Settings;
+use super::tls;
+
+use news::{Changes, News};
+use outbox::Outbox;
+
+/// How often waiting messages are looked at.
+const TICK: Duration = Duration::from_millis(250);
+/// Reports of our own tasks that wait to be read.
+const NEWS: usize = 4096;
+/// The cluster that all replicas say they are: a server does not tell leaves of one cluster of each other.
+const CLUSTER: &str = "drowse";
+
+/// Starts the message door. It ends with the token.
+pub async fn start(
+    settings: Settings,
+    engine: Arc<Engine>,
+    metrics: Arc<Metrics>,
+    cancel: CancellationToken,
+) -> Result<(), String> {
+    let tls = tls::client_config(&settings.tls)?;
+    // Read once now, so that a wrong path is told at once and not only in the log.
+    settings.client.load().map_err(|error| error.to_string())?;
+    settings.leaf.load().map_err(|error| error.to_string())?;
+    let replica = nuid::next().to_string();
+    let name = format!("drowse-{replica}");
+    let endpoint = Endpoint {
+        addresses: settings.leaf_servers.clone(),
+        credentials: settings.leaf.clone(),
+        tls: Arc::new(tls.clone()),
+        identity: Identity { id: name.clone(), name, cluster: CLUSTER.to_owned() },
+    };
+    let client = client::connect(&settings, tls).await?;
+    let changes = Arc::new(Changes::default());
+    engine.set_message_door(Arc::clone(&changes) as _);
+    let wanted = Arc::new(Wanted::default());
+    let marks: Box<str> = format!("drowse.mark.{replica}").into();
+    wanted.add(Registration { subject: marks.clone(), queue: None });
+    let link = link::start(endpoint, Arc::clone(&wanted), cancel.clone());
+    let (news, reports) = mpsc::channel(NEWS);
+    let outbox = Outbox::start(client.clone(), marks.to_string(), cancel.clone());
+    let door = Door {
+        settings,
+        engine,
+        metrics,
+        client,
+        wanted,
+        changes,
+        news,
+        outbox,
+        replica,
+        marks,
+        directory: Directory::default(),
+        agents: HashMap::new(),
+        held_bytes: 0,
+        last_id: 0,
+        last_mark: 0,
+        is_open: false,
+        check: None,
+    };
+    tokio::spawn(async move {
+        tokio::select! {
+            () = cancel.cancelled() => {}
+            () = door.run(link, reports) => {}
+        }
+    });
+    Ok(())
+}
+
+/// What is known of an agent that messages wake.
+struct Agent {
+    slot: Arc<Slot>,
+    mailbox: Mailbox,
+    /// Keeps it up while messages wait for it, or are on their way.
+    permit: Option<Permit>,
+    /// Ends the wait for it to come up.
+    waking: Option<CancellationToken>,
+    /// A mark is under way.
+    mark: Option<outbox::Mark>,
+}
+
+struct Door {
+    settings: Settings,
+    engine: Arc<Engine>,
+    metrics: Arc<Metrics>,
+    client: async_nats::Client,
+    wanted: Arc<Wanted>,
+    changes: Arc<Changes>,
+    news: mpsc::Sender<News>,
+    outbox: Outbox,
+    replica: String,
+    /// The subject of marks.
+    marks: Box<str>,
+    directory: Directory,
+    agents: HashMap<AgentKey, Agent>,
+    held_bytes: u64,
+    last_id: u64,
+    last_mark: u64,
+    /// The server was checked, so agents are registered.
+    is_open: bool,
+    check: Option<self_check::Check>,
+}
+
+/// What the directory says about one agent's subscriptions.
+struct InterestOf<'a>(&'a Directory, &'a AgentKey);
+
+impl Interest for InterestOf<'_> {
+    fn reaches(&self, subject: &[u8]) -> bool {
+        std::str::from_utf8(subject).is_ok_and(|subject| self.0.reaches(self.1, subject))
+    }
+}
+
+impl Door {
+    async fn run(mut self, mut link: mpsc::Receiver<LinkEvent>, mut reports: mpsc::Receiver<News>) {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let changes = Arc::clone(&self.changes);
+        for slot in self.engine.slots() {
+            changes.note(slot.key());
+        }
+        loop {
+            tokio::select! {
+                event = link.recv() => match event {
+                    Some(event) => self.link_event(event),
+                    None => return,
+                },
+                Some(report) = reports.recv() => self.report(report),
+                () = changes.wait() => self.take_changes(),
+                _ = ticks.tick() => self.tick(),
+            }
+        }
+    }
+
+    fn link_event(&mut self, event: LinkEvent) {
+        match event {
+            LinkEvent::Message(message) => self.message(message),
+            LinkEvent::Interest(interest, present) => {
+                if let Some(check) = &self.check {
+                    check.note_interest(&interest, present);
+                }
+                for key in self.directory.note_interest(&interest, present) {
+                    self.interest_changed(&key);
+                }
+            }
+            LinkEvent::Up(server) => {
+                tracing::info!(
+                    server = server.server_name,
+                    version = server.version,
+                    "the leaf-node link is up"
+                );
+                self.metrics.messages().link(true);
+                if !self.is_open {
+                    self.begin_check();
+                }
+            }
+            LinkEvent::Down(reason) => self.link_is_down(&reason),
+        }
+    }
+
+    fn link_is_down(&mut self, reason: &str) {
+        tracing::warn!(
+            reason,
+            "no leaf-node link: until there is one, messages for sleeping agents do not come here"
+        );
+        self.metrics.messages().link(false);
+        self.directory.forget_interest();
+        for key in self.agents.keys().cloned().collect::<Vec<_>>() {
+            self.lost_track(&key);
+            self.interest_changed(&key);
+        }
+    }
+
+    fn message(&mut self, message: Message) {
+        let Ok(subject) = std::str::from_utf8(&message.subject) else { return };
+        if *subject == *self.marks {
+            self.mark_came_back(&message.payload);
+            return;
+        }
+        if self.check.as_ref().is_some_and(|check| check.note_message(subject)) {
+            return;
+        }
+        // A copy: the agent has it.
+        if message.queues.is_empty() {
+            return;
+        }
+        let Some(key) = self.directory.owner(subject).cloned() else { return };
+        let hold_id = message.headers.as_deref().and_then(|block| headers::value(block, HOLD_ID));
+        match hold_id.and_then(|id| id.strip_prefix(&self.replica)?.strip_prefix('.')?.parse().ok()) {
+            Some(id) => self.came_back(&key, HoldId(id)),
+            None => self.hold(&key, message),
+        }
+    }
+
+    /// A message that no subscription of its agent took.
+    fn hold(&mut self, key: &AgentKey, message: Message) {
+        let bytes = size(&message) as u64;
+        if self.held_bytes + bytes > self.settings.hold.max_bytes {
+            let why = "as many messages wait for agents as may in all (nats.hold.max_bytes)";
+            return self.refuse(&message, 503, MessageFate::Overloaded, why);
+        }
+        self.last_id += 1;
+        let (id, now) = (HoldId(self.last_id), self.engine.clock().now());
+        let Some(agent) = self.agents.get_mut(key) else { return };
+        let bounds = bounds(&agent.slot, &self.settings);
+        let mut fx = Vec::new();
+        let interest = InterestOf(&self.directory, key);
+        match agent.mailbox.hold(id, message, bounds, &interest, now, &mut fx) {
+            Ok(()) => {
+                self.held_bytes += bytes;
+                self.metrics.messages().held();
+            }
+            Err(message) => {
+                let why = "as many messages wait for this agent as may (max_messages)";
+                self.refuse(&message, 429, MessageFate::QueueFull, why);
+            }
+        }
+        self.run_effects(key, fx);
+    }
+
+    fn refuse(&self, message: &Message, code: u16, fate: MessageFate, why: &str) {
+        self.metrics.messages().refused(fate);
+        if let Some(reply) = &message.reply {
+            self.outbox.error(reply.clone(), code, why.to_owned());
+        }
+    }
+
+    fn interest_changed(&mut self, key: &AgentKey) {
+        if let Some(queue) = self.directory.learned_queue(key) {
+            self.learn_queue(key, queue);
+        }
+        let subscribed = self.directory.is_subscribed(key);
+        let Some(agent) = self.agents.get(key) else { return };
+        self.engine.subscribed(&agent.slot, subscribed);
+        self.with_mailbox(key, |mailbox, interest, now, fx| {
+            mailbox.interest_changed(subscribed, interest, now, fx);
+        });
+    }
+
+    fn came_back(&mut self, key: &AgentKey, id: HoldId) {
+        self.metrics.messages().came_back();
+        self.with_mailbox(key, |mailbox, interest, now, fx| mailbox.came_back(id, interest, now, fx));
+    }
+
+    fn with_mailbox(
+        &mut self,
+        key: &AgentKey,
+        step: impl FnOnce(&mut Mailbox, &InterestOf<'_>, Moment, &mut Vec<Effect>),
+    ) {
+        let now = self.engine.clock().now();
+        let Some(agent) = self.agents.get_mut(key) else { return };
+        let mut fx = Vec::new();
+        step(&mut agent.mailbox, &InterestOf(&self.directory, key), now, &mut fx);
+        self.run_effects(key, fx);
+    }
+
+    fn run_effects(&mut self, key: &AgentKey, fx: Vec<Effect>) {
+        for effect in fx {
+            match effect {
+                Effect::Wake => self.wake(key),
+                Effect::Release => self.release(key),
+                Effect::Send(id) => self.send(key, id),
+                Effect::Mark(send) => self.mark(key, send),
+                Effect::Drop(held, ending) => self.ended(key, &held, &ending),
+                Effect::KeepAlive(id) => self.keep_alive(key, id),
+            }
+        }
+    }
+
+    fn ended(&mut self, key: &AgentKey, held: &Held, ending: &Ending) {
+        self.held_bytes = self.held_bytes.saturating_sub(size(&held.message) as u64);
+        let waited = self.engine.clock().now().since(held.arrived);
+        self.metrics.messages().ended(ending.fate(), waited);
+        if *ending == Ending::Delivered {
+            return;
+        }
+        let Some(reply) = &held.message.reply else {
+            tracing::warn!(agent = %key, why = ?ending, "a message was not delivered, and nobody waits for a reply");
+            return;
+        };
+        match ending {
+            Ending::Delivered | Ending::RequesterGone => {}
+            Ending::NotSubscribed => self.outbox.no_responders(reply.clone()),
+            Ending::TimedOut => {
+                let why = format!("{key} was not there in time; `drowse explain {key}` has more");
+                self.outbox.error(reply.clone(), 504, why);
+            }
+            Ending::Refused(refusal) => {
+                let (code, why) = agents::explain(key, refusal);
+                self.outbox.error(reply.clone(), code, why);
+            }
+        }
+    }
+}
+
+/// What may wait for this agent.
+fn bounds(slot: &Slot, settings: &Settings) -> Bounds {
+    let policy = slot.policy();
+    Bounds {
+        messages: policy.messages.max_held as usize,
+        hold: settings.hold.timeout,
+        keep_alive: policy.messages.keep_alive(),
+    }
+}
+
+/// Makes what has changed in the directory so on the link.
+fn register(wanted: &Wanted, change: &Change) {
+    for registration in &change.add {
+        wanted.add(registration.clone());
+    }
+    for registration in &change.remove {
+        wanted.remove(registration);
+    }
+}

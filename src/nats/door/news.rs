@@ -1,0 +1,56 @@
+//! What the message door is told: by its own tasks, and by the engine.
+
+use std::collections::HashSet;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::agent::{AgentKey, Revision};
+use crate::engine::{MessageDoor, Permit};
+use crate::lifecycle::Refusal;
+
+/// A report of one of our own tasks.
+pub(super) enum News {
+    /// The agent is up, and is kept up by this.
+    Woken(AgentKey, Permit),
+    /// It cannot be woken.
+    NotWoken(AgentKey, Refusal),
+    /// How the check of the server ended.
+    Checked(Result<(), String>),
+    /// Nothing was heard of the agent for a moment, or something was.
+    Heard(AgentKey, Revision, bool),
+}
+
+/// What the engine tells. Told twice before it was looked at is told once, so this holds an entry for each agent at most.
+#[derive(Default)]
+pub(super) struct Changes {
+    agents: Mutex<HashSet<AgentKey>>,
+    listens: Mutex<Vec<(AgentKey, Revision)>>,
+    told: Notify,
+}
+
+impl Changes {
+    pub(super) fn note(&self, key: &AgentKey) {
+        self.agents.lock().insert(key.clone());
+        self.told.notify_one();
+    }
+
+    pub(super) fn take(&self) -> (HashSet<AgentKey>, Vec<(AgentKey, Revision)>) {
+        (std::mem::take(&mut *self.agents.lock()), std::mem::take(&mut *self.listens.lock()))
+    }
+
+    pub(super) async fn wait(&self) {
+        self.told.notified().await;
+    }
+}
+
+impl MessageDoor for Changes {
+    fn agent_changed(&self, key: &AgentKey) {
+        self.note(key);
+    }
+
+    fn listen(&self, key: &AgentKey, revision: Revision) {
+        self.listens.lock().push((key.clone(), revision));
+        self.told.notify_one();
+    }
+}

@@ -1,0 +1,173 @@
+//! What we want to hear of over a link, whether or not a connection stands: a set that changes, and how far the server
+//! has taken note of it.
+
+use std::collections::HashSet;
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+
+use super::codec;
+
+/// Something to be told about.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Registration {
+    /// The subject; may have wildcards.
+    pub subject: Box<str>,
+    /// As a member of this queue group; without one, a copy of every message.
+    pub queue: Option<Box<str>>,
+}
+
+/// A state of the set: the server has taken note of it when [`Wanted::confirmed`] has reached it.
+pub type Version = u64;
+
+/// The set of registrations.
+#[derive(Debug)]
+pub struct Wanted {
+    state: Mutex<State>,
+    changed: Notify,
+    confirmed: watch::Sender<Version>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    set: HashSet<Registration>,
+    version: Version,
+    /// Lines that the connection has yet to send. Empty while there is none: then the whole set is sent with the next one.
+    unsent: String,
+    connected: bool,
+}
+
+impl Default for Wanted {
+    fn default() -> Self {
+        Self { state: Mutex::default(), changed: Notify::new(), confirmed: watch::Sender::new(0) }
+    }
+}
+
+impl Wanted {
+    /// Adds a registration, and tells when it is confirmed. One that is there already stays.
+    pub fn add(&self, registration: Registration) -> Version {
+        self.change(|state| {
+            let Registration { subject, queue } = &registration;
+            if state.set.contains(&registration) {
+                return false;
+            }
+            if state.connected {
+                codec::subscribe(&mut state.unsent, subject, queue.as_deref());
+            }
+            state.set.insert(registration);
+            true
+        })
+    }
+
+    /// Takes a registration back.
+    pub fn remove(&self, registration: &Registration) -> Version {
+        self.change(|state| {
+            let there = state.set.remove(registration);
+            if there && state.connected {
+                let Registration { subject, queue } = registration;
+                codec::unsubscribe(&mut state.unsent, subject, queue.as_deref());
+            }
+            there
+        })
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State) -> bool) -> Version {
+        let mut state = self.state.lock();
+        if change(&mut state) {
+            state.version += 1;
+            self.changed.notify_one();
+        }
+        state.version
+    }
+
+    /// How many registrations there are.
+    pub fn len(&self) -> usize {
+        self.state.lock().set.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Up to which version the server has taken note. Falls back to 0 while there is no connection.
+    pub fn confirmed(&self) -> watch::Receiver<Version> {
+        self.confirmed.subscribe()
+    }
+
+    /// A connection begins: everything, as lines.
+    pub(super) fn begin(&self) -> (String, Version) {
+        let mut state = self.state.lock();
+        let mut lines = String::with_capacity(state.set.len() * 40);
+        for Registration { subject, queue } in &state.set {
+            codec::subscribe(&mut lines, subject, queue.as_deref());
+        }
+        state.unsent.clear();
+        state.connected = true;
+        (lines, state.version)
+    }
+
+    /// Lines that came since, if any.
+    pub(super) fn take_unsent(&self) -> Option<(String, Version)> {
+        let mut state = self.state.lock();
+        (!state.unsent.is_empty()).then(|| (std::mem::take(&mut state.unsent), state.version))
+    }
+
+    /// Waits until there may be something unsent.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// The server has taken note up to here.
+    pub(super) fn confirm(&self, version: Version) {
+        self.confirmed.send_replace(version);
+    }
+
+    /// The connection has ended.
+    pub(super) fn end(&self) {
+        let mut state = self.state.lock();
+        state.connected = false;
+        state.unsent = String::new();
+        drop(state);
+        self.confirmed.send_replace(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(subject: &str, queue: Option<&str>) -> Registration {
+        Registration { subject: subject.into(), queue: queue.map(Into::into) }
+    }
+
+    #[test]
+    fn what_changes_while_connected_is_sent_in_order_and_once() {
+        let wanted = Wanted::default();
+        wanted.add(of("early", Some("q")));
+        assert_eq!(wanted.take_unsent(), None, "there is no connection");
+        assert_eq!(wanted.begin(), ("LS+ early q 1\r\n".to_owned(), 1));
+        wanted.add(of("a", Some("q")));
+        assert_eq!(wanted.add(of("a", Some("q"))), 2, "it is there already");
+        wanted.add(of("a", None));
+        wanted.remove(&of("a", Some("q")));
+        wanted.remove(&of("never", None));
+        let lines = "LS+ a q 1\r\nLS+ a\r\nLS- a q\r\n".to_owned();
+        assert_eq!(wanted.take_unsent(), Some((lines, 4)));
+        assert_eq!(wanted.take_unsent(), None);
+    }
+
+    #[test]
+    fn a_new_connection_is_told_everything_anew() {
+        let wanted = Wanted::default();
+        wanted.begin();
+        wanted.add(of("a", None));
+        wanted.confirm(1);
+        wanted.end();
+        assert_eq!(*wanted.confirmed().borrow(), 0);
+        wanted.add(of("b", None));
+        let (lines, version) = wanted.begin();
+        assert_eq!((lines.lines().count(), version), (2, 2));
+        assert_eq!(wanted.take_unsent(), None);
+    }
+}

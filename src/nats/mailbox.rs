@@ -1,0 +1,380 @@
+//! Pure: the messages that wait for one agent, and what is done about them.
+//!
+//! A message comes here because no subscription of the agent took it. It waits until the agent is up and subscribes, is
+//! sent again in the order of arrival, and is over when the server has shown that it did not come back here.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::lifecycle::Refusal;
+use crate::metrics::MessageFate;
+use crate::time::Moment;
+
+use super::leaf::codec::Message;
+
+/// How long an agent that is up and subscribes may take to subscribe also this subject. After that its messages get what
+/// they would get without us: "no responders".
+const SETTLE: Duration = Duration::from_secs(2);
+
+/// The number of a held message: unique in this process, in the order of arrival.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct HoldId(pub u64);
+
+/// The number of a sending: the same message may be sent more than once.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Send(pub u64);
+
+/// A message that waits.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Held {
+    /// As it came.
+    pub message: Message,
+    /// When it came.
+    pub arrived: Moment,
+    /// How long it waits.
+    pub deadline: Moment,
+    /// Its place in the hold stream, if it is in there.
+    pub stored: Option<u64>,
+    /// It may have reached the agent before.
+    pub redelivered: bool,
+    /// The last time that it was sent.
+    send: Send,
+    /// When its sender is told next that it still waits.
+    keep_alive_at: Option<Moment>,
+}
+
+/// What may wait for one agent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Bounds {
+    /// Messages at most.
+    pub messages: usize,
+    /// How long each.
+    pub hold: Duration,
+    /// Every how long a sender who waits for a reply is told that it still waits.
+    pub keep_alive: Option<Duration>,
+}
+
+/// What is to be done.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Effect {
+    /// See to it that the agent comes up and stays up.
+    Wake,
+    /// It need not be kept up any longer for what waited here.
+    Release,
+    /// Send a message again.
+    Send(HoldId),
+    /// Find out which of those that were sent up to here come back.
+    Mark(Send),
+    /// Nothing is to be kept of this message any more.
+    Drop(Box<Held>, Ending),
+    /// Tell its sender that it still waits.
+    KeepAlive(HoldId),
+}
+
+/// How the wait of a message ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Ending {
+    /// The agent has it.
+    Delivered,
+    /// The agent is up and does not want messages with this subject.
+    NotSubscribed,
+    /// It waited for as long as it may.
+    TimedOut,
+    /// The agent cannot be woken.
+    Refused(Refusal),
+    /// Nobody waits for its reply any more.
+    RequesterGone,
+}
+
+impl Ending {
+    /// The metric label.
+    pub const fn fate(&self) -> MessageFate {
+        match self {
+            Self::Delivered => MessageFate::Delivered,
+            Self::NotSubscribed => MessageFate::NotSubscribed,
+            Self::TimedOut => MessageFate::TimedOut,
+            Self::Refused(_) => MessageFate::Refused,
+            Self::RequesterGone => MessageFate::RequesterGone,
+        }
+    }
+}
+
+/// Whether the agent is being kept up for what waits here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Wake {
+    No,
+    Asked,
+    /// It is up.
+    Up,
+    /// It could not be woken; not again before this.
+    NotBefore(Moment),
+}
+
+/// What is known of an agent's subscriptions.
+pub trait Interest {
+    /// Whether a message with this subject would reach the agent.
+    fn reaches(&self, subject: &[u8]) -> bool;
+}
+
+/// The messages that wait for one agent.
+#[derive(Debug)]
+pub struct Mailbox {
+    /// Those that wait for the agent.
+    waiting: BTreeMap<HoldId, Held>,
+    /// Those that were sent again, until it is known that they did not come back.
+    sent: BTreeMap<HoldId, Held>,
+    sends: Send,
+    bytes: usize,
+    wake: Wake,
+    /// Since when it subscribes to anything.
+    subscribed_since: Option<Moment>,
+}
+
+impl Default for Mailbox {
+    fn default() -> Self {
+        Self {
+            waiting: BTreeMap::new(),
+            sent: BTreeMap::new(),
+            sends: Send(0),
+            bytes: 0,
+            wake: Wake::No,
+            subscribed_since: None,
+        }
+    }
+}
+
+/// The size of a message as far as bounds are concerned.
+pub fn size(message: &Message) -> usize {
+    // What a place in the queue itself takes, roughly.
+    const OVERHEAD: usize = 256;
+    let reply = message.reply.as_ref().map_or(0, bytes::Bytes::len);
+    let headers = message.headers.as_ref().map_or(0, bytes::Bytes::len);
+    OVERHEAD + message.subject.len() + reply + headers + message.payload.len()
+}
+
+impl Mailbox {
+    /// How many messages wait, or are on their way.
+    pub fn len(&self) -> usize {
+        self.waiting.len() + self.sent.len()
+    }
+
+    /// Whether nothing is left to do.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.sent.is_empty()
+    }
+
+    /// What they take.
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// A message that waits or is on its way.
+    pub fn get(&self, id: HoldId) -> Option<&Held> {
+        self.waiting.get(&id).or_else(|| self.sent.get(&id))
+    }
+
+    fn get_mut(&mut self, id: HoldId) -> Option<&mut Held> {
+        self.waiting.get_mut(&id).or_else(|| self.sent.get_mut(&id))
+    }
+
+    /// A message for the agent. `Err`: as many wait as may.
+    pub fn hold(
+        &mut self,
+        id: HoldId,
+        message: Message,
+        bounds: Bounds,
+        interest: &impl Interest,
+        now: Moment,
+        fx: &mut Vec<Effect>,
+    ) -> Result<(), Box<Message>> {
+        if self.len() >= bounds.messages {
+            return Err(message.into());
+        }
+        self.bytes += size(&message);
+        let keep_alive_at = bounds.keep_alive.filter(|_| message.reply.is_some()).map(|every| now + every);
+        let held = Held {
+            message,
+            arrived: now,
+            deadline: now + bounds.hold,
+            stored: None,
+            redelivered: false,
+            send: Send(0),
+            keep_alive_at,
+        };
+        let waits =
+            keep_alive_at.is_some() && !(self.wake == Wake::Up && interest.reaches(&held.message.subject));
+        if waits {
+            fx.push(Effect::KeepAlive(id));
+        }
+        self.waiting.insert(id, held);
+        self.go_on(interest, now, fx);
+        Ok(())
+    }
+
+    /// A message that the agent may have got, or not: it waits like any other, but is marked when it is sent.
+    pub fn mark_redelivered(&mut self, id: HoldId) {
+        if let Some(held) = self.get_mut(id) {
+            held.redelivered = true;
+        }
+    }
+
+    /// It is in the hold stream.
+    pub fn stored(&mut self, id: HoldId, place: u64) {
+        if let Some(held) = self.get_mut(id) {
+            held.stored = Some(place);
+        }
+    }
+
+    /// A message that was sent has come back: nobody took it.
+    pub fn came_back(&mut self, id: HoldId, interest: &impl Interest, now: Moment, fx: &mut Vec<Effect>) {
+        if let Some(held) = self.sent.remove(&id) {
+            self.waiting.insert(id, held);
+            self.go_on(interest, now, fx);
+        }
+    }
+
+    /// Of everything that was sent up to here it is known by now whether it came back.
+    pub fn marked(&mut self, up_to: Send, fx: &mut Vec<Effect>) {
+        for (_, held) in self.sent.extract_if(.., |_, held| held.send <= up_to) {
+            self.bytes -= size(&held.message);
+            fx.push(Effect::Drop(held.into(), Ending::Delivered));
+        }
+        self.release_if_empty(fx);
+    }
+
+    /// It is not known what became of what was sent: the connection broke. It is sent again, and marked.
+    pub fn lost_track(&mut self, interest: &impl Interest, now: Moment, fx: &mut Vec<Effect>) {
+        for (id, held) in std::mem::take(&mut self.sent) {
+            self.waiting.insert(id, Held { redelivered: true, ..held });
+        }
+        self.go_on(interest, now, fx);
+    }
+
+    /// The agent is up, and stays up for us.
+    pub fn woken(&mut self, interest: &impl Interest, now: Moment, fx: &mut Vec<Effect>) {
+        if self.wake == Wake::Asked {
+            self.wake = Wake::Up;
+        }
+        self.release_if_empty(fx);
+        self.go_on(interest, now, fx);
+    }
+
+    /// It was up, and its life is over.
+    pub fn went_down(&mut self, interest: &impl Interest, now: Moment, fx: &mut Vec<Effect>) {
+        if self.wake == Wake::Up {
+            self.wake = Wake::No;
+            self.go_on(interest, now, fx);
+        }
+    }
+
+    /// The agent cannot be woken, at least not now.
+    pub fn not_woken(&mut self, refusal: &Refusal, now: Moment, fx: &mut Vec<Effect>) {
+        let retry = match refusal {
+            Refusal::ResumeFailed { retry_after, .. } => Some(*retry_after),
+            Refusal::HoldTimedOut { .. } | Refusal::Overloaded | Refusal::QueueFull { .. } => {
+                Some(Duration::from_secs(1))
+            }
+            _ => None,
+        };
+        self.wake = retry.map_or(Wake::No, |after| Wake::NotBefore(now + after));
+        // Who waits for a reply learns it at once; what only has to be delivered waits for the next attempt.
+        let told: Vec<_> = self
+            .waiting
+            .iter()
+            .filter(|(_, held)| retry.is_none() || held.message.reply.is_some())
+            .map(|(id, _)| *id)
+            .collect();
+        for id in told {
+            self.end(id, Ending::Refused(refusal.clone()), fx);
+        }
+        self.release_if_empty(fx);
+    }
+
+    /// The subscriptions of the agent have changed: it has any, or none.
+    pub fn interest_changed(
+        &mut self,
+        subscribed: bool,
+        interest: &impl Interest,
+        now: Moment,
+        fx: &mut Vec<Effect>,
+    ) {
+        self.subscribed_since = if subscribed { self.subscribed_since.or(Some(now)) } else { None };
+        self.go_on(interest, now, fx);
+    }
+
+    /// The requester is gone.
+    pub fn abandon(&mut self, id: HoldId, fx: &mut Vec<Effect>) {
+        self.end(id, Ending::RequesterGone, fx);
+        self.release_if_empty(fx);
+    }
+
+    /// Time has passed. To be told every quarter of a second while there is something here.
+    pub fn tick(&mut self, bounds: Bounds, interest: &impl Interest, now: Moment, fx: &mut Vec<Effect>) {
+        let mut over = Vec::new();
+        let settled =
+            self.wake == Wake::Up && self.subscribed_since.is_some_and(|since| since + SETTLE <= now);
+        for (id, held) in &mut self.waiting {
+            if held.deadline <= now {
+                over.push((*id, Ending::TimedOut));
+            } else if settled && held.arrived + SETTLE <= now && !interest.reaches(&held.message.subject) {
+                over.push((*id, Ending::NotSubscribed));
+            } else if held.keep_alive_at.is_some_and(|at| at <= now) {
+                held.keep_alive_at = bounds.keep_alive.map(|every| now + every);
+                fx.push(Effect::KeepAlive(*id));
+            }
+        }
+        for (id, ending) in over {
+            self.end(id, ending, fx);
+        }
+        self.release_if_empty(fx);
+        self.go_on(interest, now, fx);
+    }
+
+    /// Whatever can be done for those that wait is done.
+    fn go_on(&mut self, interest: &impl Interest, now: Moment, fx: &mut Vec<Effect>) {
+        match self.wake {
+            Wake::No if !self.waiting.is_empty() => {
+                self.wake = Wake::Asked;
+                fx.push(Effect::Wake);
+            }
+            Wake::NotBefore(at) if at <= now && !self.waiting.is_empty() => {
+                self.wake = Wake::Asked;
+                fx.push(Effect::Wake);
+            }
+            Wake::Up => self.send_all(interest, fx),
+            _ => {}
+        }
+    }
+
+    fn send_all(&mut self, interest: &impl Interest, fx: &mut Vec<Effect>) {
+        let reached: Vec<_> = self
+            .waiting
+            .iter()
+            .filter(|(_, held)| interest.reaches(&held.message.subject))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in &reached {
+            let Some(held) = self.waiting.remove(id) else { continue };
+            self.sends.0 += 1;
+            self.sent.insert(*id, Held { send: self.sends, ..held });
+            fx.push(Effect::Send(*id));
+        }
+        if !reached.is_empty() {
+            fx.push(Effect::Mark(self.sends));
+        }
+    }
+
+    fn end(&mut self, id: HoldId, ending: Ending, fx: &mut Vec<Effect>) {
+        if let Some(held) = self.waiting.remove(&id) {
+            self.bytes -= size(&held.message);
+            fx.push(Effect::Drop(held.into(), ending));
+        }
+    }
+
+    fn release_if_empty(&mut self, fx: &mut Vec<Effect>) {
+        if self.is_empty() && self.wake != Wake::No {
+            self.wake = Wake::No;
+            fx.push(Effect::Release);
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! The message door: agents that talk over NATS sleep and wake without losing a message.
+//!
+//! Drowse is the subscriber of last resort for every agent that a rule names: see [`leaf`]. What comes there is held,
+//! the agent is woken, and the messages are sent on when it subscribes.
+
+pub mod address;
+mod client;
+pub mod credentials;
+pub mod directory;
+pub mod door;
+pub mod headers;
+pub mod leaf;
+pub mod mailbox;
+pub mod settings;
+mod tls;
