@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::agent::{AgentKey, Revision};
-use crate::lifecycle::{Activity, Event};
+use crate::lifecycle::{Activity, Event, PhaseName};
 
 use super::{Engine, Slot};
 
@@ -62,6 +62,11 @@ impl Engine {
 }
 
 impl Slot {
+    /// Where it is in its life. Takes the lock.
+    pub fn phase(&self) -> PhaseName {
+        self.machine.lock().phase().name()
+    }
+
     /// Waits until somebody subscribes to its messages in its name.
     pub(super) async fn until_subscribed(&self) {
         let activity = self.activity();

@@ -165,6 +165,17 @@ impl Directory {
         concerned
     }
 
+    /// The agents that take messages by such a subscription.
+    pub fn takers(&self, subject: &str, queue_group: &str) -> Vec<AgentKey> {
+        let mut concerned = self.concerned(subject);
+        concerned.retain(|key| {
+            self.agents
+                .get(key)
+                .is_some_and(|entry| queue_group.is_empty() || *entry.inbox.queue == *queue_group)
+        });
+        concerned
+    }
+
     /// The agents that have a subject in common with this one.
     fn concerned(&self, subject: &str) -> Vec<AgentKey> {
         let literal = subject.strip_suffix(".>").unwrap_or(subject);

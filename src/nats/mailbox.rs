@@ -37,6 +37,8 @@ pub struct Held {
     pub stored: Option<u64>,
     /// It may have reached the agent before.
     pub redelivered: bool,
+    /// Its sender was seen to wait for the reply.
+    requester_seen: bool,
     /// The last time that it was sent.
     send: Send,
     /// When its sender is told next that it still waits.
@@ -198,6 +200,7 @@ impl Mailbox {
             deadline: now + bounds.hold,
             stored: None,
             redelivered: false,
+            requester_seen: false,
             send: Send(0),
             keep_alive_at,
         };
@@ -302,9 +305,20 @@ impl Mailbox {
         self.go_on(interest, now, fx);
     }
 
-    /// The requester is gone.
-    pub fn abandon(&mut self, id: HoldId, fx: &mut Vec<Effect>) {
-        self.end(id, Ending::RequesterGone, fx);
+    /// Who waits for a reply at present. A requester that did and does not any more is gone, and its message with it.
+    pub fn look_for_requesters(&mut self, listens: impl Fn(&[u8]) -> bool, fx: &mut Vec<Effect>) {
+        let mut gone = Vec::new();
+        for (id, held) in &mut self.waiting {
+            let Some(reply) = &held.message.reply else { continue };
+            match (listens(reply), held.requester_seen) {
+                (true, _) => held.requester_seen = true,
+                (false, true) => gone.push(*id),
+                (false, false) => {}
+            }
+        }
+        for id in gone {
+            self.end(id, Ending::RequesterGone, fx);
+        }
         self.release_if_empty(fx);
     }
 

@@ -5,11 +5,13 @@
 
 pub mod address;
 mod client;
+pub mod counters;
 pub mod credentials;
 pub mod directory;
 pub mod door;
 pub mod headers;
 pub mod leaf;
 pub mod mailbox;
+pub mod requests;
 pub mod settings;
 mod tls;

@@ -345,7 +345,11 @@ impl<W> Machine<W> {
             Some(life) if unchanged && self.serves(&life) => {
                 self.enter(Phase::Running { life }, ctx, fx);
                 self.demanded = false;
-                self.check_at = ctx.now + RETRY_SUSPEND;
+                self.check_at = ctx.now
+                    + match why {
+                        Abandoned::NotQuiet => RETRY_SUSPEND.min(ctx.policy.idle_timeout),
+                        _ => RETRY_SUSPEND,
+                    };
                 self.gate.open(!self.waiters.is_empty());
                 self.release(ctx, fx);
             }

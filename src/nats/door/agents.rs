@@ -12,6 +12,7 @@ use crate::lifecycle::Refusal;
 use crate::nats::directory::Inbox;
 use crate::nats::mailbox::{HoldId, Mailbox, Send};
 
+use super::activity::Watch;
 use super::news::News;
 use super::outbox::Mark;
 use super::{Agent, Door, bounds, register};
@@ -51,13 +52,21 @@ impl Door {
         match self.agents.get_mut(key) {
             Some(agent) => agent.slot = slot,
             None => {
-                let agent =
-                    Agent { slot, mailbox: Mailbox::default(), permit: None, waking: None, mark: None };
+                let agent = Agent {
+                    activity: slot.activity(),
+                    slot,
+                    mailbox: Mailbox::default(),
+                    permit: None,
+                    waking: None,
+                    mark: None,
+                    watch: Watch::default(),
+                };
                 self.agents.insert(key.clone(), agent);
                 // Somebody may subscribe for it already.
                 self.interest_changed(key);
             }
         }
+        self.watch_by_phase(key);
     }
 
     fn set_inbox(&mut self, key: &AgentKey, inbox: Option<Inbox>) {
@@ -77,6 +86,7 @@ impl Door {
         }
         self.set_inbox(key, None);
         self.with_mailbox(key, |mailbox, _, now, fx| mailbox.not_woken(&Refusal::Gone, now, fx));
+        self.unwatch(key);
         self.agents.remove(key);
     }
 
@@ -152,6 +162,8 @@ impl Door {
                 }
             }
             News::Checked(result) => self.checked(result),
+            News::Replied { subject, ends } => self.replied(&subject, ends),
+            News::Counted(answers) => self.counted(&answers),
             News::Heard(key, revision, quiet) => {
                 if let Some(agent) = self.agents.get(&key) {
                     self.engine.heard(&agent.slot, revision, quiet);
@@ -229,13 +241,6 @@ impl Door {
                 self.lost_track(&key);
             }
             self.with_mailbox(&key, |mailbox, interest, now, fx| mailbox.tick(bounds, interest, now, fx));
-        }
-    }
-
-    /// Whether messages still come to an agent that is about to be suspended.
-    fn listen(&mut self, key: &AgentKey, revision: crate::agent::Revision) {
-        if let Some(agent) = self.agents.get(key) {
-            self.engine.heard(&agent.slot, revision, true);
         }
     }
 }

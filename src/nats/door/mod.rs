@@ -2,6 +2,7 @@
 //!
 //! What takes time (waking an agent, storing a message, sending many) is done by tasks of its own, which report back.
 
+mod activity;
 mod agents;
 mod news;
 mod outbox;
@@ -16,10 +17,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agent::AgentKey;
 use crate::engine::{Engine, Permit, Slot};
+use crate::lifecycle::Activity;
 use crate::metrics::{MessageFate, Metrics};
 use crate::time::Moment;
 
 use super::client;
+use super::counters::Counters;
 use super::directory::{Change, Directory};
 use super::headers::{self, HOLD_ID};
 use super::leaf::codec::Message;
@@ -28,6 +31,7 @@ use super::leaf::login::Identity;
 use super::leaf::session::Endpoint;
 use super::leaf::wanted::{Registration, Wanted};
 use super::mailbox::{Bounds, Effect, Ending, Held, HoldId, Interest, Mailbox, size};
+use super::requests::Requests;
 use super::settings::Settings;
 use super::tls;
 
@@ -81,6 +85,9 @@ pub async fn start(
         replica,
         marks,
         directory: Directory::default(),
+        requests: Requests::default(),
+        counters: Counters::default(),
+        inboxes: HashMap::new(),
         agents: HashMap::new(),
         held_bytes: 0,
         last_id: 0,
@@ -88,6 +95,7 @@ pub async fn start(
         is_open: false,
         check: None,
     };
+    door.start_polling(cancel.clone());
     tokio::spawn(async move {
         tokio::select! {
             () = cancel.cancelled() => {}
@@ -107,6 +115,9 @@ struct Agent {
     waking: Option<CancellationToken>,
     /// A mark is under way.
     mark: Option<outbox::Mark>,
+    /// Where signs of its activity are noted.
+    activity: Arc<Activity>,
+    watch: activity::Watch,
 }
 
 struct Door {
@@ -122,6 +133,10 @@ struct Door {
     /// The subject of marks.
     marks: Box<str>,
     directory: Directory,
+    requests: Requests,
+    counters: Counters,
+    /// Inboxes whose replies are watched, and what ends that.
+    inboxes: HashMap<Box<str>, CancellationToken>,
     agents: HashMap<AgentKey, Agent>,
     held_bytes: u64,
     last_id: u64,
@@ -211,40 +226,44 @@ impl Door {
         }
         // A copy: the agent has it.
         if message.queues.is_empty() {
-            return;
+            return self.overheard(&message);
         }
         let Some(key) = self.directory.owner(subject).cloned() else { return };
         let hold_id = message.headers.as_deref().and_then(|block| headers::value(block, HOLD_ID));
         match hold_id.and_then(|id| id.strip_prefix(&self.replica)?.strip_prefix('.')?.parse().ok()) {
             Some(id) => self.came_back(&key, HoldId(id)),
-            None => self.hold(&key, message),
+            None => _ = self.hold(&key, message),
         }
     }
 
-    /// A message that no subscription of its agent took.
-    fn hold(&mut self, key: &AgentKey, message: Message) {
+    /// A message that no subscription of its agent took. Its number, if it waits.
+    fn hold(&mut self, key: &AgentKey, message: Message) -> Option<HoldId> {
         let bytes = size(&message) as u64;
         if self.held_bytes + bytes > self.settings.hold.max_bytes {
             let why = "as many messages wait for agents as may in all (nats.hold.max_bytes)";
-            return self.refuse(&message, 503, MessageFate::Overloaded, why);
+            self.refuse(&message, 503, MessageFate::Overloaded, why);
+            return None;
         }
+        let now = self.engine.clock().now();
+        let agent = self.agents.get_mut(key)?;
         self.last_id += 1;
-        let (id, now) = (HoldId(self.last_id), self.engine.clock().now());
-        let Some(agent) = self.agents.get_mut(key) else { return };
+        let id = HoldId(self.last_id);
         let bounds = bounds(&agent.slot, &self.settings);
         let mut fx = Vec::new();
         let interest = InterestOf(&self.directory, key);
-        match agent.mailbox.hold(id, message, bounds, &interest, now, &mut fx) {
+        let held = agent.mailbox.hold(id, message, bounds, &interest, now, &mut fx);
+        match &held {
             Ok(()) => {
                 self.held_bytes += bytes;
                 self.metrics.messages().held();
             }
             Err(message) => {
                 let why = "as many messages wait for this agent as may (max_messages)";
-                self.refuse(&message, 429, MessageFate::QueueFull, why);
+                self.refuse(message, 429, MessageFate::QueueFull, why);
             }
         }
         self.run_effects(key, fx);
+        held.is_ok().then_some(id)
     }
 
     fn refuse(&self, message: &Message, code: u16, fate: MessageFate, why: &str) {

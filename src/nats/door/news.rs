@@ -2,12 +2,14 @@
 
 use std::collections::HashSet;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::agent::{AgentKey, Revision};
 use crate::engine::{MessageDoor, Permit};
 use crate::lifecycle::Refusal;
+use crate::nats::counters::Answer;
 
 /// A report of one of our own tasks.
 pub(super) enum News {
@@ -17,6 +19,10 @@ pub(super) enum News {
     NotWoken(AgentKey, Refusal),
     /// How the check of the server ended.
     Checked(Result<(), String>),
+    /// A reply was seen in an inbox that is watched. An empty one, or an error, ends a stream of replies.
+    Replied { subject: Bytes, ends: bool },
+    /// What the servers have counted.
+    Counted(Vec<Answer>),
     /// Nothing was heard of the agent for a moment, or something was.
     Heard(AgentKey, Revision, bool),
 }

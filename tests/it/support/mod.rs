@@ -29,6 +29,8 @@ pub(crate) struct Drowse {
     pub(crate) health: SocketAddr,
     pub(crate) dir: TempDir,
     agents: String,
+    /// Other sections of its configuration.
+    more: String,
     child: Child,
 }
 
@@ -37,12 +39,14 @@ pub(crate) struct Agent {
     pub(crate) name: String,
     pub(crate) port: u16,
     pub(crate) arguments: Vec<String>,
+    /// What it is, instead of the demo agent.
+    pub(crate) program: Option<String>,
 }
 
 impl Agent {
     /// A demo agent on a free port.
     pub(crate) fn demo(name: &str) -> Self {
-        Self { name: name.to_owned(), port: free_port(), arguments: Vec::new() }
+        Self { name: name.to_owned(), port: free_port(), arguments: Vec::new(), program: None }
     }
 
     /// With more arguments.
@@ -52,6 +56,10 @@ impl Agent {
     }
 
     fn yaml(&self) -> String {
+        if let Some(program) = &self.program {
+            let command: Vec<_> = std::iter::once(program).chain(&self.arguments).collect();
+            return format!("      - {{name: {}, port: {}, command: {command:?}}}\n", self.name, self.port);
+        }
         let arguments: Vec<_> = self.arguments.iter().map(|argument| format!(", {argument:?}")).collect();
         format!(
             "      - {{name: {}, port: {}, command: [drowse, demo-agent, --port, \"{{port}}\"{}]}}\n",
@@ -70,18 +78,38 @@ impl Drowse {
 
     /// The same by another command, which ends by executing the program with the arguments that it is given.
     pub(crate) async fn start_by(command: Command, agents: &[Agent], defaults: &str) -> Self {
+        Self::begin(command, agents, defaults, String::new()).await
+    }
+
+    /// The same with more sections in its configuration.
+    pub(crate) async fn start_with(agents: &[Agent], defaults: &str, more: String) -> Self {
+        Self::begin(Command::new(PROGRAM), agents, defaults, more).await
+    }
+
+    async fn begin(command: Command, agents: &[Agent], defaults: &str, more: String) -> Self {
         let dir = TempDir::new().unwrap();
         let (front, admin, health) = (free_address(), free_address(), free_address());
         let agents: String = agents.iter().map(Agent::yaml).collect();
-        let config = config(front, admin, health, &agents, defaults);
+        let config = config(front, admin, health, &agents, defaults) + &more;
         std::fs::write(dir.path().join("drowse.yaml"), config).unwrap();
         let child = spawn(command, dir.path());
-        let drowse = Self { front, admin, health, dir, agents, child };
+        let drowse = Self { front, admin, health, dir, agents, more, child };
+        drowse.ready().await;
+        drowse
+    }
+
+    async fn ready(&self) {
         eventually("Drowse is ready", async || {
-            http::get(drowse.health, "x", "/readyz").await.is_ok_and(|answer| answer.status == 200)
+            http::get(self.health, "x", "/readyz").await.is_ok_and(|answer| answer.status == 200)
         })
         .await;
-        drowse
+    }
+
+    /// Kills it without warning, and starts it again.
+    pub(crate) async fn crash(&mut self) {
+        self.child.kill().await.unwrap();
+        self.child = spawn(Command::new(PROGRAM), self.dir.path());
+        self.ready().await;
     }
 
     /// The path of its configuration.
@@ -91,7 +119,7 @@ impl Drowse {
 
     /// Replaces the `defaults:` section of its configuration.
     pub(crate) fn edit_defaults(&self, defaults: &str) {
-        let text = config(self.front, self.admin, self.health, &self.agents, defaults);
+        let text = config(self.front, self.admin, self.health, &self.agents, defaults) + &self.more;
         std::fs::write(self.config_path(), text).unwrap();
     }
 

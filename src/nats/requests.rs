@@ -1,0 +1,209 @@
+//! Pure: requests that agents have received as messages, and have not answered yet.
+//!
+//! A reply is seen if its inbox was watched before it was sent. The first request from an inbox may be answered before
+//! the watch stands; of that one only hints say that it was answered.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::agent::AgentKey;
+use crate::time::Moment;
+
+use super::leaf::codec::Message;
+
+/// Requests without an answer at once at most; beyond that, new ones do not keep their agents up.
+const MAX_OPEN: usize = 10_000;
+/// Inboxes that are watched at once at most.
+const MAX_WATCHES: usize = 2_048;
+/// How long an inbox is watched after the last request from it.
+const WATCH_FOR: Duration = Duration::from_mins(5);
+
+/// A request that is not answered yet.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Open {
+    /// As it was.
+    pub message: Message,
+    /// When the agent got it.
+    pub arrived: Moment,
+    /// The inbox was watched when it came, so its answer cannot be missed.
+    watched: bool,
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub struct Requests {
+    /// By the subject of the reply, each with its agent.
+    open: HashMap<Bytes, (AgentKey, Open)>,
+    watches: HashMap<Box<str>, Moment>,
+    /// Replies that came over the other connection before the request itself was seen.
+    early: HashSet<Bytes>,
+    early_order: VecDeque<Bytes>,
+}
+
+/// Replies that are remembered in case their requests are seen later.
+const MAX_EARLY: usize = 4_096;
+
+impl Requests {
+    /// An agent has received this. The inbox to be watched, if that is a new one.
+    pub fn took(&mut self, key: &AgentKey, message: &Message, now: Moment) -> Option<Box<str>> {
+        let reply = message.reply.clone()?;
+        let inbox = inbox_of(&reply)?;
+        let watched = self.watches.contains_key(&inbox);
+        let is_new = !watched && self.watches.len() < MAX_WATCHES;
+        if watched || is_new {
+            self.watches.insert(inbox.clone(), now);
+        }
+        if !self.early.remove(&reply) && self.open.len() < MAX_OPEN {
+            let open = Open { message: message.clone(), arrived: now, watched };
+            self.open.insert(reply, (key.clone(), open));
+        }
+        is_new.then_some(inbox)
+    }
+
+    /// A reply was seen. Whose it is, if it was waited for. A stream of replies ends with the `last` one; any other
+    /// only shows that the agent is at work.
+    pub fn replied(&mut self, subject: &Bytes, last: bool) -> Option<AgentKey> {
+        if let Some((key, _)) = self.open.get(subject) {
+            let key = key.clone();
+            if last {
+                self.open.remove(subject);
+            }
+            return Some(key);
+        }
+        if last && self.early.insert(subject.clone()) {
+            self.early_order.push_back(subject.clone());
+            if self.early_order.len() > MAX_EARLY
+                && let Some(oldest) = self.early_order.pop_front()
+            {
+                self.early.remove(&oldest);
+            }
+        }
+        None
+    }
+
+    /// The agent has sent this many messages since the requests that came in that time, and not all of their answers could
+    /// be seen: as many are taken as answered, the oldest first.
+    pub fn presume_answered(&mut self, key: &AgentKey, sent: u64, until: Moment) {
+        let mut unseen: Vec<_> = self
+            .open
+            .iter()
+            .filter(|(_, (owner, open))| owner == key && !open.watched && open.arrived <= until)
+            .map(|(reply, (_, open))| (open.arrived, reply.clone()))
+            .collect();
+        unseen.sort();
+        for (_, reply) in unseen.into_iter().take(usize::try_from(sent).unwrap_or(usize::MAX)) {
+            self.open.remove(&reply);
+        }
+    }
+
+    /// Until when the agent is waited for, if it owes an answer to anybody. Each is waited for no longer than `cap`.
+    pub fn owes_until(&self, key: &AgentKey, cap: Duration) -> Option<Moment> {
+        self.of(key).map(|open| open.arrived + cap).max()
+    }
+
+    fn of(&self, key: &AgentKey) -> impl Iterator<Item = &Open> {
+        self.open.values().filter(move |(owner, _)| owner == key).map(|(_, open)| open)
+    }
+
+    /// The life that got them has ended: what it has not answered, in the order of arrival.
+    pub fn take(&mut self, key: &AgentKey) -> Vec<Open> {
+        let mut taken: Vec<_> =
+            self.open.extract_if(|_, (owner, _)| owner == key).map(|(_, (_, open))| open).collect();
+        taken.sort_by_key(|open| open.arrived);
+        taken
+    }
+
+    /// Forgets what is not waited for any longer. Inboxes that need not be watched any more.
+    pub fn expire(&mut self, now: Moment, cap_of: impl Fn(&AgentKey) -> Duration) -> Vec<Box<str>> {
+        self.open.retain(|_, (key, open)| open.arrived + cap_of(key) > now);
+        let used: HashSet<_> = self.open.keys().filter_map(inbox_of).collect();
+        let over = |inbox: &str, last: Moment| last + WATCH_FOR <= now && !used.contains(inbox);
+        self.watches.extract_if(|inbox, last| over(inbox, *last)).map(|(inbox, _)| inbox).collect()
+    }
+}
+
+/// What is watched for a reply: `_INBOX.<client>.*` for `_INBOX.<client>.<request>`, since one client asks again and again; else
+/// the subject itself.
+fn inbox_of(reply: &Bytes) -> Option<Box<str>> {
+    let text = std::str::from_utf8(reply).ok()?;
+    match text.rsplit_once('.') {
+        Some((client, _)) if client.starts_with("_INBOX") && client.contains('.') => {
+            Some(format!("{client}.*").into())
+        }
+        _ => Some(text.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CAP: Duration = Duration::from_secs(100);
+
+    fn at(seconds: u64) -> Moment {
+        Moment::START + Duration::from_secs(seconds)
+    }
+
+    fn agent(name: &str) -> AgentKey {
+        AgentKey::new("default", name)
+    }
+
+    fn request(reply: &'static str) -> Message {
+        Message {
+            subject: "s".into(),
+            reply: Some(reply.into()),
+            queues: Vec::new(),
+            headers: None,
+            payload: Bytes::new(),
+        }
+    }
+
+    #[test]
+    fn a_request_is_owed_an_answer_until_it_comes_or_its_cap_is_over() {
+        let (mut requests, echo) = (Requests::default(), agent("echo"));
+        assert_eq!(requests.took(&echo, &request("_INBOX.c.1"), at(0)).as_deref(), Some("_INBOX.c.*"));
+        assert_eq!(requests.owes_until(&echo, CAP), Some(at(100)));
+        assert_eq!(requests.replied(&"_INBOX.c.1".into(), false), Some(echo.clone()), "a part of it");
+        assert!(requests.owes_until(&echo, CAP).is_some());
+        assert_eq!(requests.replied(&"_INBOX.c.1".into(), true), Some(echo.clone()));
+        assert_eq!(requests.owes_until(&echo, CAP), None);
+        assert_eq!(requests.took(&echo, &request("_INBOX.c.2"), at(1)), None, "it is watched already");
+        requests.expire(at(101), |_| CAP);
+        assert_eq!(requests.owes_until(&echo, CAP), None);
+    }
+
+    #[test]
+    fn a_reply_may_overtake_the_news_of_its_request() {
+        let (mut requests, echo) = (Requests::default(), agent("echo"));
+        requests.took(&echo, &request("_INBOX.c.1"), at(0));
+        requests.replied(&"_INBOX.c.2".into(), true);
+        requests.took(&echo, &request("_INBOX.c.2"), at(0));
+        assert_eq!(requests.take(&echo).len(), 1, "the second was answered");
+    }
+
+    #[test]
+    fn what_an_agent_sent_answers_only_requests_whose_answer_could_be_missed() {
+        let (mut requests, echo) = (Requests::default(), agent("echo"));
+        requests.took(&echo, &request("_INBOX.c.1"), at(0));
+        requests.took(&echo, &request("_INBOX.c.2"), at(1));
+        requests.presume_answered(&echo, 5, at(2));
+        assert_eq!(requests.owes_until(&echo, CAP), Some(at(101)), "the second was watched");
+        requests.took(&agent("other"), &request("one.shot"), at(3));
+        requests.presume_answered(&agent("other"), 1, at(2));
+        assert!(requests.owes_until(&agent("other"), CAP).is_some(), "it came later");
+        requests.presume_answered(&agent("other"), 1, at(3));
+        assert!(requests.owes_until(&agent("other"), CAP).is_none());
+    }
+
+    #[test]
+    fn inboxes_that_nobody_uses_are_let_go() {
+        let (mut requests, echo) = (Requests::default(), agent("echo"));
+        requests.took(&echo, &request("_INBOX.c.1"), at(0));
+        assert!(requests.expire(at(400), |_| CAP * 100).is_empty(), "an answer is still owed");
+        requests.replied(&"_INBOX.c.1".into(), true);
+        assert_eq!(requests.expire(at(400), |_| CAP), ["_INBOX.c.*".into()]);
+        assert!(requests.expire(at(800), |_| CAP).is_empty());
+    }
+}

@@ -1,0 +1,6 @@
+//! Agents that talk over NATS, with real servers and real clients.
+
+mod activity;
+mod hand_over;
+mod servers;
+mod world;

@@ -1,0 +1,156 @@
+//! Real NATS servers, alone or three together, that can be killed and started again.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+use crate::support::{eventually, free_port, read, signal};
+
+/// The newest of each line that is tried.
+pub(super) const VERSIONS: [&str; 4] = ["2.10", "2.11", "2.12", "2.15"];
+pub(super) const NEWEST: &str = "2.15";
+
+/// A program that is built from a pinned source, once.
+pub(super) async fn program(name: &str) -> String {
+    let name = name.to_owned();
+    let built = tokio::task::spawn_blocking(move || drowse_cluster::program(&name).unwrap());
+    built.await.unwrap().to_str().unwrap().to_owned()
+}
+
+/// One server.
+pub(super) struct Node {
+    pub(super) client: u16,
+    pub(super) leaf: u16,
+    cluster: u16,
+    child: Option<Child>,
+}
+
+/// Servers of one cluster.
+pub(super) struct Servers {
+    program: String,
+    dir: TempDir,
+    pub(super) nodes: Vec<Node>,
+}
+
+impl Servers {
+    pub(super) async fn single(version: &str) -> Self {
+        Self::start(version, 1, "").await
+    }
+
+    pub(super) async fn cluster(version: &str) -> Self {
+        Self::start(version, 3, "").await
+    }
+
+    /// Servers with something more in their configuration.
+    pub(super) async fn start(version: &str, count: usize, more: &str) -> Self {
+        let program = program(&format!("nats-server-{version}")).await;
+        let node = |_| Node { client: free_port(), leaf: free_port(), cluster: free_port(), child: None };
+        let nodes: Vec<_> = (0..count).map(node).collect();
+        let mut servers = Self { program, dir: TempDir::new().unwrap(), nodes };
+        for index in 0..count {
+            std::fs::write(servers.config(index), servers.text(index, more)).unwrap();
+            servers.launch(index);
+        }
+        for index in 0..count {
+            servers.wait_until_ready(index).await;
+        }
+        servers
+    }
+
+    fn config(&self, index: usize) -> PathBuf {
+        self.dir.path().join(format!("{index}.conf"))
+    }
+
+    fn text(&self, index: usize, more: &str) -> String {
+        let Node { client, leaf, cluster, .. } = &self.nodes[index];
+        let store = self.dir.path().join(format!("store-{index}"));
+        let mut text = format!(
+            "server_name: n{index}\nlisten: 127.0.0.1:{client}\nping_interval: 2s\nlame_duck_duration: 30s\n\
+             lame_duck_grace_period: 1s\njetstream {{ store_dir: {store:?} }}\n{more}\n"
+        );
+        if !more.contains("leafnodes") {
+            text += &format!("leafnodes {{ listen: 127.0.0.1:{leaf} }}\n");
+        }
+        if self.nodes.len() > 1 {
+            let routes: Vec<_> =
+                self.nodes.iter().map(|node| format!("nats://127.0.0.1:{}", node.cluster)).collect();
+            let routes = routes.join(", ");
+            text += &format!("cluster {{ name: c, listen: 127.0.0.1:{cluster}, routes: [{routes}] }}\n");
+        }
+        text.replace("LEAF_PORT", &leaf.to_string())
+    }
+
+    fn launch(&mut self, index: usize) {
+        let log = self.dir.path().join(format!("{index}.log"));
+        let log = std::fs::File::options().create(true).append(true).open(log).unwrap();
+        let child = Command::new(&self.program)
+            .arg("-c")
+            .arg(self.config(index))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        self.nodes[index].child = Some(child);
+    }
+
+    async fn wait_until_ready(&self, index: usize) {
+        let (log, count) = (self.dir.path().join(format!("{index}.log")), self.nodes.len());
+        eventually("the server is ready", async || {
+            let text = read(&log);
+            let since = text.rfind("Starting nats-server").map_or("", |at| &text[at..]);
+            since.contains("Server is ready") && (count == 1 || since.contains("Route connection created"))
+        })
+        .await;
+    }
+
+    /// Kills one without warning.
+    pub(super) async fn kill(&mut self, index: usize) {
+        self.nodes[index].child.take().unwrap().kill().await.unwrap();
+    }
+
+    /// Starts one that was killed or has ended.
+    pub(super) async fn restart(&mut self, index: usize) {
+        self.launch(index);
+        self.wait_until_ready(index).await;
+    }
+
+    /// Lets one ask its clients to leave, as before an upgrade.
+    pub(super) fn lame_duck(&self, index: usize) {
+        let pid = self.nodes[index].child.as_ref().and_then(Child::id).unwrap();
+        signal(pid, rustix::process::Signal::USR2);
+    }
+
+    /// All of them, as clients name them.
+    pub(super) fn urls(&self) -> String {
+        let urls: Vec<_> =
+            self.nodes.iter().map(|node| format!("nats://127.0.0.1:{}", node.client)).collect();
+        urls.join(",")
+    }
+
+    /// The section `nats` of Drowse's configuration.
+    pub(super) fn section(&self, more: &str) -> String {
+        let list = |ports: Vec<u16>| {
+            let all: Vec<_> = ports.iter().map(|port| format!("\"nats://127.0.0.1:{port}\"")).collect();
+            all.join(", ")
+        };
+        let servers = list(self.nodes.iter().map(|node| node.client).collect());
+        let leaves = list(self.nodes.iter().map(|node| node.leaf).collect());
+        format!("nats:\n  servers: [{servers}]\n  leaf_servers: [{leaves}]\n{more}")
+    }
+}
+
+impl Drop for Servers {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for index in 0..self.nodes.len() {
+                let log = read(&self.dir.path().join(format!("{index}.log")));
+                let last: Vec<_> = log.lines().rev().take(15).collect();
+                eprintln!("log of server {index}, last first:\n{}", last.join("\n"));
+            }
+        }
+    }
+}
