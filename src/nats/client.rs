@@ -33,6 +33,8 @@ pub(super) async fn connect(settings: &Settings, tls: ClientConfig) -> Result<Cl
         .event_callback(async |event| match event {
             Event::Connected => tracing::info!("connected to NATS"),
             Event::Disconnected => tracing::warn!("the connection to NATS is lost; it is made anew"),
+            // One for every attempt to connect.
+            Event::ClientError(error) => tracing::debug!("NATS: {error}"),
             other => tracing::warn!("NATS: {other}"),
         })
         .connect(urls)

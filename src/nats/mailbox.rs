@@ -45,13 +45,24 @@ pub struct Held {
     keep_alive_at: Option<Moment>,
 }
 
+/// A message that is to wait.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Incoming {
+    /// As it came.
+    pub message: Message,
+    /// How long it may wait.
+    pub patience: Duration,
+    /// Its place in the hold stream, if it is in there already.
+    pub stored: Option<u64>,
+    /// It may have reached the agent before.
+    pub redelivered: bool,
+}
+
 /// What may wait for one agent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Bounds {
     /// Messages at most.
     pub messages: usize,
-    /// How long each.
-    pub hold: Duration,
     /// Every how long a sender who waits for a reply is told that it still waits.
     pub keep_alive: Option<Duration>,
 }
@@ -183,49 +194,50 @@ impl Mailbox {
     pub fn hold(
         &mut self,
         id: HoldId,
-        message: Message,
+        incoming: Incoming,
         bounds: Bounds,
         interest: &impl Interest,
         now: Moment,
         fx: &mut Vec<Effect>,
     ) -> Result<(), Box<Message>> {
+        let Incoming { message, patience, stored, redelivered } = incoming;
         if self.len() >= bounds.messages {
             return Err(message.into());
         }
         self.bytes += size(&message);
         let keep_alive_at = bounds.keep_alive.filter(|_| message.reply.is_some()).map(|every| now + every);
+        let waits = keep_alive_at.is_some() && !(self.wake == Wake::Up && interest.reaches(&message.subject));
+        if waits {
+            fx.push(Effect::KeepAlive(id));
+        }
         let held = Held {
             message,
             arrived: now,
-            deadline: now + bounds.hold,
-            stored: None,
-            redelivered: false,
+            deadline: now + patience,
+            stored,
+            redelivered,
             requester_seen: false,
             send: Send(0),
             keep_alive_at,
         };
-        let waits =
-            keep_alive_at.is_some() && !(self.wake == Wake::Up && interest.reaches(&held.message.subject));
-        if waits {
-            fx.push(Effect::KeepAlive(id));
-        }
         self.waiting.insert(id, held);
         self.go_on(interest, now, fx);
         Ok(())
     }
 
-    /// A message that the agent may have got, or not: it waits like any other, but is marked when it is sent.
-    pub fn mark_redelivered(&mut self, id: HoldId) {
-        if let Some(held) = self.get_mut(id) {
-            held.redelivered = true;
-        }
-    }
-
-    /// It is in the hold stream.
-    pub fn stored(&mut self, id: HoldId, place: u64) {
-        if let Some(held) = self.get_mut(id) {
+    /// It is in the hold stream. Whether it is still needed there.
+    pub fn stored(&mut self, id: HoldId, place: u64) -> bool {
+        let held = self.get_mut(id);
+        let needed = held.is_some();
+        if let Some(held) = held {
             held.stored = Some(place);
         }
+        needed
+    }
+
+    /// The first place in the hold stream of what is here.
+    pub fn first_stored(&self) -> Option<u64> {
+        self.waiting.values().chain(self.sent.values()).filter_map(|held| held.stored).min()
     }
 
     /// A message that was sent has come back: nobody took it.

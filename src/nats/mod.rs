@@ -14,4 +14,5 @@ pub mod leaf;
 pub mod mailbox;
 pub mod requests;
 pub mod settings;
+pub mod stored;
 mod tls;

@@ -36,10 +36,19 @@ pub struct Open {
 pub struct Requests {
     /// By the subject of the reply, each with its agent.
     open: HashMap<Bytes, (AgentKey, Open)>,
-    watches: HashMap<Box<str>, Moment>,
+    watches: HashMap<Box<str>, Watch>,
     /// Replies that came over the other connection before the request itself was seen.
     early: HashSet<Bytes>,
     early_order: VecDeque<Bytes>,
+}
+
+/// An inbox that is watched.
+#[derive(Debug)]
+struct Watch {
+    /// The last request from it.
+    used: Moment,
+    /// A reply was seen: the server lets us watch it.
+    is_proved: bool,
 }
 
 /// Replies that are remembered in case their requests are seen later.
@@ -50,10 +59,13 @@ impl Requests {
     pub fn took(&mut self, key: &AgentKey, message: &Message, now: Moment) -> Option<Box<str>> {
         let reply = message.reply.clone()?;
         let inbox = inbox_of(&reply)?;
-        let watched = self.watches.contains_key(&inbox);
-        let is_new = !watched && self.watches.len() < MAX_WATCHES;
-        if watched || is_new {
-            self.watches.insert(inbox.clone(), now);
+        let known = self.watches.get(&inbox);
+        let watched = known.is_some_and(|watch| watch.is_proved);
+        let is_new = known.is_none() && self.watches.len() < MAX_WATCHES;
+        match self.watches.get_mut(&inbox) {
+            Some(watch) => watch.used = now,
+            None if is_new => _ = self.watches.insert(inbox.clone(), Watch { used: now, is_proved: false }),
+            None => {}
         }
         if !self.early.remove(&reply) && self.open.len() < MAX_OPEN {
             let open = Open { message: message.clone(), arrived: now, watched };
@@ -65,6 +77,9 @@ impl Requests {
     /// A reply was seen. Whose it is, if it was waited for. A stream of replies ends with the `last` one; any other
     /// only shows that the agent is at work.
     pub fn replied(&mut self, subject: &Bytes, last: bool) -> Option<AgentKey> {
+        if let Some(watch) = inbox_of(subject).and_then(|inbox| self.watches.get_mut(&inbox)) {
+            watch.is_proved = true;
+        }
         if let Some((key, _)) = self.open.get(subject) {
             let key = key.clone();
             if last {
@@ -119,8 +134,8 @@ impl Requests {
     pub fn expire(&mut self, now: Moment, cap_of: impl Fn(&AgentKey) -> Duration) -> Vec<Box<str>> {
         self.open.retain(|_, (key, open)| open.arrived + cap_of(key) > now);
         let used: HashSet<_> = self.open.keys().filter_map(inbox_of).collect();
-        let over = |inbox: &str, last: Moment| last + WATCH_FOR <= now && !used.contains(inbox);
-        self.watches.extract_if(|inbox, last| over(inbox, *last)).map(|(inbox, _)| inbox).collect()
+        let over = |inbox: &str, watch: &Watch| watch.used + WATCH_FOR <= now && !used.contains(inbox);
+        self.watches.extract_if(|inbox, watch| over(inbox, watch)).map(|(inbox, _)| inbox).collect()
     }
 }
 
@@ -187,9 +202,11 @@ mod tests {
     fn what_an_agent_sent_answers_only_requests_whose_answer_could_be_missed() {
         let (mut requests, echo) = (Requests::default(), agent("echo"));
         requests.took(&echo, &request("_INBOX.c.1"), at(0));
-        requests.took(&echo, &request("_INBOX.c.2"), at(1));
+        requests.took(&echo, &request("_INBOX.c.2"), at(0));
+        requests.replied(&"_INBOX.c.2".into(), true);
+        requests.took(&echo, &request("_INBOX.c.3"), at(1));
         requests.presume_answered(&echo, 5, at(2));
-        assert_eq!(requests.owes_until(&echo, CAP), Some(at(101)), "the second was watched");
+        assert_eq!(requests.owes_until(&echo, CAP), Some(at(101)), "the third was watched");
         requests.took(&agent("other"), &request("one.shot"), at(3));
         requests.presume_answered(&agent("other"), 1, at(2));
         assert!(requests.owes_until(&agent("other"), CAP).is_some(), "it came later");

@@ -95,7 +95,7 @@ pub(crate) struct Hold {
     /// `auto`: in a stream of JetStream where there is one, so that they survive a crash of Drowse, else in memory;
     /// `memory`: never in a stream; `stream`: as `auto`, and Drowse is not ready without.
     pub(crate) store: HoldStore,
-    /// The name of the stream; its subjects begin with the same name in lower case.
+    /// The name of the stream; its subjects begin with the same name in lower case, with dots: `drowse.hold.>`.
     pub(crate) stream: String,
     /// Copies of the stream in the cluster, from 1 to 5.
     pub(crate) replicas: Count,

@@ -15,6 +15,7 @@ use crate::nats::client::ANSWER_WITHIN;
 use crate::nats::counters::{Answer, Traffic};
 use crate::nats::leaf::codec::Message;
 use crate::nats::leaf::wanted::{Registration, Version};
+use crate::nats::mailbox::Incoming;
 use crate::policy::messages::{Preset, Redeliver};
 use crate::time::Moment;
 
@@ -182,18 +183,18 @@ impl Door {
         let Some(agent) = self.agents.get(key) else { return };
         let redeliver = agent.slot.policy().messages.redeliver;
         for request in open {
-            match (redeliver, &request.message.reply) {
-                (Redeliver::Requests, _) => {
-                    let id = self.hold(key, request.message);
-                    if let (Some(id), Some(agent)) = (id, self.agents.get_mut(key)) {
-                        agent.mailbox.mark_redelivered(id);
+            match redeliver {
+                Redeliver::Requests => {
+                    let patience = self.settings.hold.timeout;
+                    let message = request.message;
+                    self.let_wait(key, Incoming { message, patience, stored: None, redelivered: true });
+                }
+                Redeliver::Never => {
+                    let why = format!("{key} was suspended before it had answered");
+                    if let Some(reply) = self.reply_of(&request.message) {
+                        self.outbox.error(reply, 503, why);
                     }
                 }
-                (Redeliver::Never, Some(reply)) => {
-                    let why = format!("{key} was suspended before it had answered");
-                    self.outbox.error(reply.clone(), 503, why);
-                }
-                (Redeliver::Never, None) => {}
             }
         }
     }
@@ -308,6 +309,11 @@ impl Door {
     pub(super) fn listen(&mut self, key: &AgentKey, revision: Revision) {
         self.tap(key, true);
         let Some(agent) = self.agents.get(key) else { return };
+        // Without a link, nobody can say.
+        if !self.is_up || !self.is_open {
+            self.engine.heard(&agent.slot, revision, false);
+            return;
+        }
         let version = agent.watch.version;
         let mut confirmed = self.wanted.confirmed();
         let (client, news, key) = (self.client.clone(), self.news.clone(), key.clone());

@@ -59,6 +59,7 @@ impl Door {
                     permit: None,
                     waking: None,
                     mark: None,
+                    ended_up_to: None,
                     watch: Watch::default(),
                 };
                 self.agents.insert(key.clone(), agent);
@@ -111,7 +112,7 @@ impl Door {
     pub(super) fn wake(&mut self, key: &AgentKey) {
         let Some(agent) = self.agents.get_mut(key) else { return };
         let (engine, slot) = (Arc::clone(&self.engine), Arc::clone(&agent.slot));
-        let deadline = engine.clock().now() + bounds(&slot, &self.settings).hold;
+        let deadline = engine.clock().now() + self.settings.hold.timeout;
         let cancel = CancellationToken::new();
         agent.waking = Some(cancel.clone());
         let (news, key) = (self.news.clone(), key.clone());
@@ -162,6 +163,16 @@ impl Door {
                 }
             }
             News::Checked(result) => self.checked(result),
+            News::Stored { key, id, place } => {
+                if let (Some(place), Some(agent)) = (place, self.agents.get_mut(&key))
+                    && !agent.mailbox.stored(id, place)
+                {
+                    // It was delivered before it was stored.
+                    self.forget_stored(&key, place);
+                }
+            }
+            News::Inherited { key, message, arrived, place } => self.inherit(&key, message, arrived, place),
+            News::StoreOpened(opened) => self.store_opened(opened),
             News::Replied { subject, ends } => self.replied(&subject, ends),
             News::Counted(answers) => self.counted(&answers),
             News::Heard(key, revision, quiet) => {
@@ -217,7 +228,7 @@ impl Door {
 
     pub(super) fn keep_alive(&self, key: &AgentKey, id: HoldId) {
         let held = self.agents.get(key).and_then(|agent| agent.mailbox.get(id));
-        if let Some(reply) = held.and_then(|held| held.message.reply.clone()) {
+        if let Some(reply) = held.and_then(|held| self.reply_of(&held.message)) {
             self.outbox.keep_alive(reply);
         }
     }
@@ -230,7 +241,7 @@ impl Door {
             self.agents.iter().filter(|(_, agent)| busy(agent)).map(|(key, _)| key.clone()).collect();
         for key in keys {
             let Some(agent) = self.agents.get_mut(&key) else { continue };
-            let bounds = bounds(&agent.slot, &self.settings);
+            let bounds = bounds(&agent.slot);
             // The life that it was woken to is over.
             if agent.permit.take_if(|permit| !permit.is_current()).is_some() {
                 self.with_mailbox(&key, |mailbox, interest, now, fx| mailbox.went_down(interest, now, fx));

@@ -4,14 +4,17 @@
 
 mod activity;
 mod agents;
+mod keeping;
 mod news;
 mod outbox;
 mod self_check;
+mod store;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -30,13 +33,14 @@ use super::leaf::link::{self, LinkEvent};
 use super::leaf::login::Identity;
 use super::leaf::session::Endpoint;
 use super::leaf::wanted::{Registration, Wanted};
-use super::mailbox::{Bounds, Effect, Ending, Held, HoldId, Interest, Mailbox, size};
+use super::mailbox::{Bounds, Effect, Ending, Held, HoldId, Incoming, Interest, Mailbox, size};
 use super::requests::Requests;
 use super::settings::Settings;
 use super::tls;
 
 use news::{Changes, News};
 use outbox::Outbox;
+use store::Store;
 
 /// How often waiting messages are looked at.
 const TICK: Duration = Duration::from_millis(250);
@@ -82,6 +86,7 @@ pub async fn start(
         changes,
         news,
         outbox,
+        cancel: cancel.clone(),
         replica,
         marks,
         directory: Directory::default(),
@@ -89,10 +94,13 @@ pub async fn start(
         counters: Counters::default(),
         inboxes: HashMap::new(),
         agents: HashMap::new(),
+        store: None,
         held_bytes: 0,
         last_id: 0,
         last_mark: 0,
         is_open: false,
+        is_up: false,
+        is_missing_told: false,
         check: None,
     };
     door.start_polling(cancel.clone());
@@ -115,6 +123,8 @@ struct Agent {
     waking: Option<CancellationToken>,
     /// A mark is under way.
     mark: Option<outbox::Mark>,
+    /// What was in the hold stream up to here has ended, or waits yet.
+    ended_up_to: Option<u64>,
     /// Where signs of its activity are noted.
     activity: Arc<Activity>,
     watch: activity::Watch,
@@ -129,6 +139,7 @@ struct Door {
     changes: Arc<Changes>,
     news: mpsc::Sender<News>,
     outbox: Outbox,
+    cancel: CancellationToken,
     replica: String,
     /// The subject of marks.
     marks: Box<str>,
@@ -138,11 +149,17 @@ struct Door {
     /// Inboxes whose replies are watched, and what ends that.
     inboxes: HashMap<Box<str>, CancellationToken>,
     agents: HashMap<AgentKey, Agent>,
+    /// The hold stream, if there is one.
+    store: Option<Store>,
     held_bytes: u64,
     last_id: u64,
     last_mark: u64,
     /// The server was checked, so agents are registered.
     is_open: bool,
+    /// The link stands.
+    is_up: bool,
+    /// That it does not was said already.
+    is_missing_told: bool,
     check: Option<self_check::Check>,
 }
 
@@ -193,6 +210,7 @@ impl Door {
                     version = server.version,
                     "the leaf-node link is up"
                 );
+                self.is_up = true;
                 self.metrics.messages().link(true);
                 if !self.is_open {
                     self.begin_check();
@@ -203,10 +221,13 @@ impl Door {
     }
 
     fn link_is_down(&mut self, reason: &str) {
-        tracing::warn!(
-            reason,
-            "no leaf-node link: until there is one, messages for sleeping agents do not come here"
-        );
+        // Every attempt ends here; one line is enough.
+        if std::mem::replace(&mut self.is_up, false) || !std::mem::replace(&mut self.is_missing_told, true) {
+            let what = "no leaf-node link: until there is one, messages for sleeping agents do not come here";
+            tracing::warn!(reason, "{what}");
+        } else {
+            tracing::debug!(reason, "no leaf-node link yet");
+        }
         self.metrics.messages().link(false);
         self.directory.forget_interest();
         for key in self.agents.keys().cloned().collect::<Vec<_>>() {
@@ -232,45 +253,59 @@ impl Door {
         let hold_id = message.headers.as_deref().and_then(|block| headers::value(block, HOLD_ID));
         match hold_id.and_then(|id| id.strip_prefix(&self.replica)?.strip_prefix('.')?.parse().ok()) {
             Some(id) => self.came_back(&key, HoldId(id)),
-            None => _ = self.hold(&key, message),
+            None => self.hold(&key, message),
         }
     }
 
-    /// A message that no subscription of its agent took. Its number, if it waits.
-    fn hold(&mut self, key: &AgentKey, message: Message) -> Option<HoldId> {
-        let bytes = size(&message) as u64;
+    /// A message that no subscription of its agent took.
+    fn hold(&mut self, key: &AgentKey, message: Message) {
+        let patience = self.settings.hold.timeout;
+        self.let_wait(key, Incoming { message, patience, stored: None, redelivered: false });
+    }
+
+    fn let_wait(&mut self, key: &AgentKey, incoming: Incoming) {
+        let bytes = size(&incoming.message) as u64;
         if self.held_bytes + bytes > self.settings.hold.max_bytes {
             let why = "as many messages wait for agents as may in all (nats.hold.max_bytes)";
-            self.refuse(&message, 503, MessageFate::Overloaded, why);
-            return None;
+            return self.refuse(&incoming.message, 503, MessageFate::Overloaded, why);
         }
         let now = self.engine.clock().now();
-        let agent = self.agents.get_mut(key)?;
+        let Some(agent) = self.agents.get_mut(key) else { return };
         self.last_id += 1;
         let id = HoldId(self.last_id);
-        let bounds = bounds(&agent.slot, &self.settings);
+        let bounds = bounds(&agent.slot);
         let mut fx = Vec::new();
         let interest = InterestOf(&self.directory, key);
-        let held = agent.mailbox.hold(id, message, bounds, &interest, now, &mut fx);
-        match &held {
+        let store = self.store.as_ref().filter(|_| incoming.stored.is_none());
+        let copy = store.map(|store| (store, incoming.message.clone()));
+        match agent.mailbox.hold(id, incoming, bounds, &interest, now, &mut fx) {
             Ok(()) => {
+                if let Some((store, message)) = copy {
+                    store.keep(key, id, message, self.engine.clock().wall(now));
+                }
                 self.held_bytes += bytes;
                 self.metrics.messages().held();
             }
             Err(message) => {
                 let why = "as many messages wait for this agent as may (max_messages)";
-                self.refuse(message, 429, MessageFate::QueueFull, why);
+                self.refuse(&message, 429, MessageFate::QueueFull, why);
             }
         }
         self.run_effects(key, fx);
-        held.is_ok().then_some(id)
     }
 
     fn refuse(&self, message: &Message, code: u16, fate: MessageFate, why: &str) {
         self.metrics.messages().refused(fate);
-        if let Some(reply) = &message.reply {
-            self.outbox.error(reply.clone(), code, why.to_owned());
+        if let Some(reply) = self.reply_of(message) {
+            self.outbox.error(reply, code, why.to_owned());
         }
+    }
+
+    /// Where an answer of ours goes. Not to an agent: a sender chooses the subject, and must not wake one by it in our name.
+    fn reply_of(&self, message: &Message) -> Option<Bytes> {
+        let reply = message.reply.as_ref()?;
+        let subject = std::str::from_utf8(reply).ok()?;
+        self.directory.owner(subject).is_none().then(|| reply.clone())
     }
 
     fn interest_changed(&mut self, key: &AgentKey) {
@@ -303,6 +338,14 @@ impl Door {
     }
 
     fn run_effects(&mut self, key: &AgentKey, fx: Vec<Effect>) {
+        self.run_each(key, fx);
+        let ended = self.agents.get_mut(key).and_then(|agent| agent.ended_up_to.take());
+        if let Some(place) = ended {
+            self.forget_stored(key, place);
+        }
+    }
+
+    fn run_each(&mut self, key: &AgentKey, fx: Vec<Effect>) {
         for effect in fx {
             match effect {
                 Effect::Wake => self.wake(key),
@@ -319,36 +362,35 @@ impl Door {
         self.held_bytes = self.held_bytes.saturating_sub(size(&held.message) as u64);
         let waited = self.engine.clock().now().since(held.arrived);
         self.metrics.messages().ended(ending.fate(), waited);
+        if let (Some(place), Some(agent)) = (held.stored, self.agents.get_mut(key)) {
+            agent.ended_up_to = agent.ended_up_to.max(Some(place));
+        }
         if *ending == Ending::Delivered {
             return;
         }
-        let Some(reply) = &held.message.reply else {
+        let Some(reply) = self.reply_of(&held.message) else {
             tracing::warn!(agent = %key, why = ?ending, "a message was not delivered, and nobody waits for a reply");
             return;
         };
         match ending {
             Ending::Delivered | Ending::RequesterGone => {}
-            Ending::NotSubscribed => self.outbox.no_responders(reply.clone()),
+            Ending::NotSubscribed => self.outbox.no_responders(reply),
             Ending::TimedOut => {
                 let why = format!("{key} was not there in time; `drowse explain {key}` has more");
-                self.outbox.error(reply.clone(), 504, why);
+                self.outbox.error(reply, 504, why);
             }
             Ending::Refused(refusal) => {
                 let (code, why) = agents::explain(key, refusal);
-                self.outbox.error(reply.clone(), code, why);
+                self.outbox.error(reply, code, why);
             }
         }
     }
 }
 
 /// What may wait for this agent.
-fn bounds(slot: &Slot, settings: &Settings) -> Bounds {
+fn bounds(slot: &Slot) -> Bounds {
     let policy = slot.policy();
-    Bounds {
-        messages: policy.messages.max_held as usize,
-        hold: settings.hold.timeout,
-        keep_alive: policy.messages.keep_alive(),
-    }
+    Bounds { messages: policy.messages.max_held as usize, keep_alive: policy.messages.keep_alive() }
 }
 
 /// Makes what has changed in the directory so on the link.

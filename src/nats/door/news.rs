@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -10,6 +11,10 @@ use crate::agent::{AgentKey, Revision};
 use crate::engine::{MessageDoor, Permit};
 use crate::lifecycle::Refusal;
 use crate::nats::counters::Answer;
+use crate::nats::leaf::codec::Message;
+use crate::nats::mailbox::HoldId;
+
+use super::store::Store;
 
 /// A report of one of our own tasks.
 pub(super) enum News {
@@ -23,6 +28,12 @@ pub(super) enum News {
     Replied { subject: Bytes, ends: bool },
     /// What the servers have counted.
     Counted(Vec<Answer>),
+    /// A message is in the hold stream; without a place, it is not and will not be.
+    Stored { key: AgentKey, id: HoldId, place: Option<u64> },
+    /// A message that a replica has left behind.
+    Inherited { key: AgentKey, message: Message, arrived: Timestamp, place: u64 },
+    /// The hold stream is there, or cannot be.
+    StoreOpened(Result<Store, String>),
     /// Nothing was heard of the agent for a moment, or something was.
     Heard(AgentKey, Revision, bool),
 }

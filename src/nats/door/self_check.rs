@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 
 use crate::nats::leaf::codec::Interest;
 use crate::nats::leaf::wanted::Registration;
+use crate::nats::settings::HoldStore;
 
 use super::Door;
 use super::news::News;
@@ -77,7 +78,8 @@ impl Door {
     pub(super) fn checked(&mut self, result: Result<(), String>) {
         let Some(_check) = self.check.take() else { return };
         match result {
-            Ok(()) => self.open(),
+            Ok(()) if self.settings.hold.store == HoldStore::Memory => self.open(),
+            Ok(()) => self.open_store(),
             Err(why) => {
                 tracing::error!(
                     why,

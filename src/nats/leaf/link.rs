@@ -156,15 +156,17 @@ impl Service<'_> {
             Op::NoInterest(interest) => LinkEvent::Interest(interest, false),
             Op::Ping => return self.session.send(codec::PONG).await,
             Op::Pong => return self.ponged().await,
-            // Some are about one registration only, and the connection stays.
-            Op::Err(error) if error.starts_with("Permissions Violation") => {
-                tracing::warn!(
-                    error,
-                    "the server does not let us register everything; see deploy/nats for the permissions"
-                );
-                return Ok(());
+            // The server closes the connection; without that subject the next one stays.
+            Op::Err(error) => {
+                if let Some(subject) = denied_subject(&error) {
+                    tracing::error!(
+                        subject,
+                        "the leaf's user may not receive this subject (its `subscribe` permission): messages for it wake nobody"
+                    );
+                    self.link.wanted.deny(subject);
+                }
+                return Err(LeafError::Refused(error));
             }
-            Op::Err(error) => return Err(LeafError::Refused(error)),
             Op::Info(_) | Op::Ok => return Ok(()),
         };
         self.tell(event).await
@@ -184,5 +186,23 @@ impl Service<'_> {
 
     async fn tell(&self, event: LinkEvent) -> Result<(), LeafError> {
         self.link.events.send(event).await.map_err(|_| LeafError::Closed)
+    }
+}
+
+/// The subject in `Permissions Violation for Subscription to "subject"`.
+fn denied_subject(error: &str) -> Option<&str> {
+    let rest = error.strip_prefix("Permissions Violation for Subscription to ")?;
+    rest.strip_prefix('"')?.split('"').next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_subject_that_is_denied_is_found() {
+        let found = denied_subject("Permissions Violation for Subscription to \"a.in\"");
+        assert_eq!(found, Some("a.in"));
+        assert_eq!(denied_subject("Authorization Violation"), None);
     }
 }

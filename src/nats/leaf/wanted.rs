@@ -31,6 +31,8 @@ pub struct Wanted {
 #[derive(Debug, Default)]
 struct State {
     set: HashSet<Registration>,
+    /// Subjects that the server does not let us register; it closes the connection over each.
+    denied: HashSet<Box<str>>,
     version: Version,
     /// Lines that the connection has yet to send. Empty while there is none: then the whole set is sent with the next one.
     unsent: String,
@@ -51,7 +53,7 @@ impl Wanted {
             if state.set.contains(&registration) {
                 return false;
             }
-            if state.connected {
+            if state.connected && !state.denied.contains(subject) {
                 codec::subscribe(&mut state.unsent, subject, queue.as_deref());
             }
             state.set.insert(registration);
@@ -80,6 +82,11 @@ impl Wanted {
         state.version
     }
 
+    /// The server does not let us register this subject: it is left out from now on.
+    pub(super) fn deny(&self, subject: &str) {
+        self.state.lock().denied.insert(subject.into());
+    }
+
     /// How many registrations there are.
     pub fn len(&self) -> usize {
         self.state.lock().set.len()
@@ -99,7 +106,8 @@ impl Wanted {
     pub(super) fn begin(&self) -> (String, Version) {
         let mut state = self.state.lock();
         let mut lines = String::with_capacity(state.set.len() * 40);
-        for Registration { subject, queue } in &state.set {
+        let allowed = |registration: &&Registration| !state.denied.contains(&registration.subject);
+        for Registration { subject, queue } in state.set.iter().filter(allowed) {
             codec::subscribe(&mut lines, subject, queue.as_deref());
         }
         state.unsent.clear();
@@ -155,6 +163,17 @@ mod tests {
         let lines = "LS+ a q 1\r\nLS+ a\r\nLS- a q\r\n".to_owned();
         assert_eq!(wanted.take_unsent(), Some((lines, 4)));
         assert_eq!(wanted.take_unsent(), None);
+    }
+
+    #[test]
+    fn what_the_server_denies_is_left_out_of_the_next_connection() {
+        let wanted = Wanted::default();
+        wanted.add(of("a", None));
+        wanted.add(of("b", None));
+        wanted.begin();
+        wanted.deny("a");
+        wanted.end();
+        assert_eq!(wanted.begin().0, "LS+ b\r\n");
     }
 
     #[test]

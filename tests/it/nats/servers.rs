@@ -1,5 +1,6 @@
 //! Real NATS servers, alone or three together, that can be killed and started again.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::Stdio;
 
@@ -68,16 +69,17 @@ impl Servers {
         let store = self.dir.path().join(format!("store-{index}"));
         let mut text = format!(
             "server_name: n{index}\nlisten: 127.0.0.1:{client}\nping_interval: 2s\nlame_duck_duration: 30s\n\
-             lame_duck_grace_period: 1s\njetstream {{ store_dir: {store:?} }}\n{more}\n"
+             lame_duck_grace_period: 1s\njetstream {{ store_dir: \"{}\" }}\n{more}\n",
+            store.display()
         );
         if !more.contains("leafnodes") {
-            text += &format!("leafnodes {{ listen: 127.0.0.1:{leaf} }}\n");
+            writeln!(text, "leafnodes {{ listen: 127.0.0.1:{leaf} }}").unwrap();
         }
         if self.nodes.len() > 1 {
             let routes: Vec<_> =
                 self.nodes.iter().map(|node| format!("nats://127.0.0.1:{}", node.cluster)).collect();
             let routes = routes.join(", ");
-            text += &format!("cluster {{ name: c, listen: 127.0.0.1:{cluster}, routes: [{routes}] }}\n");
+            writeln!(text, "cluster {{ name: c, listen: 127.0.0.1:{cluster}, routes: [{routes}] }}").unwrap();
         }
         text.replace("LEAF_PORT", &leaf.to_string())
     }

@@ -137,3 +137,20 @@ impl World {
         counts
     }
 }
+
+impl World {
+    /// How often an agent has received each message, once it has received so many.
+    pub(super) async fn received_all(&self, agent: &str, count: usize) -> HashMap<String, usize> {
+        eventually("the agent has received all", async || read(&self.file(agent)).lines().count() >= count)
+            .await;
+        self.received(agent).await
+    }
+
+    /// How many messages are in the hold stream.
+    pub(super) async fn stored(&self) -> u64 {
+        let client = async_nats::connect(self.servers.urls()).await.unwrap();
+        let jetstream = async_nats::jetstream::new(client);
+        let mut stream = jetstream.get_stream("DROWSE_HOLD").await.unwrap();
+        stream.info().await.unwrap().state.messages
+    }
+}

@@ -1,0 +1,75 @@
+//! The door's side of the hold stream: opening it, what is no longer needed in it, and what others have left in it.
+
+use jiff::Timestamp;
+
+use crate::agent::AgentKey;
+use crate::nats::leaf::codec::Message;
+use crate::nats::mailbox::Incoming;
+use crate::nats::settings::HoldStore;
+
+use super::Door;
+use super::news::News;
+use super::store::Store;
+
+impl Door {
+    /// Opens the hold stream, if there is to be one; agents are registered when that is known.
+    pub(super) fn open_store(&self) {
+        let cancel = self.cancel.clone();
+        let (client, settings) = (self.client.clone(), self.settings.hold.clone());
+        let (replica, news) = (self.replica.clone(), self.news.clone());
+        tokio::spawn(async move {
+            let opened = Store::open(client, &settings, replica, news.clone(), cancel).await;
+            let _ = news.send(News::StoreOpened(opened)).await;
+        });
+    }
+
+    pub(super) fn store_opened(&mut self, opened: Result<Store, String>) {
+        match (opened, self.settings.hold.store) {
+            (Ok(store), _) => {
+                tracing::info!(
+                    stream = self.settings.hold.stream,
+                    "waiting messages are also kept in JetStream"
+                );
+                self.store = Some(store);
+            }
+            (Err(why), HoldStore::Stream) => {
+                tracing::error!(
+                    why,
+                    "the message door stays closed: there is no hold stream, and nats.hold.store is `stream`"
+                );
+                return;
+            }
+            (Err(why), _) => {
+                tracing::warn!(
+                    why,
+                    "waiting messages are kept in memory only, and do not survive a crash of Drowse"
+                );
+            }
+        }
+        self.open();
+    }
+
+    /// Up to here, or to the first that is still needed, nothing of this agent's is needed in the stream any more.
+    pub(super) fn forget_stored(&self, key: &AgentKey, place: u64) {
+        let (Some(store), Some(agent)) = (&self.store, self.agents.get(key)) else { return };
+        let up_to = agent.mailbox.first_stored().map_or(place, |first| place.min(first.saturating_sub(1)));
+        store.forget(key, up_to);
+    }
+
+    /// A message that a replica has left behind. It may have been sent on just before the end.
+    pub(super) fn inherit(&mut self, key: &AgentKey, message: Message, arrived: Timestamp, place: u64) {
+        let clock = self.engine.clock();
+        let waited = clock.wall(clock.now()).duration_since(arrived).unsigned_abs();
+        if !self.agents.contains_key(key) {
+            if let Some(reply) = self.reply_of(&message) {
+                self.outbox.error(reply, 404, format!("{key} does not exist any more"));
+            }
+            if let Some(store) = &self.store {
+                store.forget(key, place);
+            }
+            return;
+        }
+        let patience = self.settings.hold.timeout.saturating_sub(waited);
+        self.let_wait(key, Incoming { message, patience, stored: Some(place), redelivered: true });
+    }
+}

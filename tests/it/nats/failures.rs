@@ -1,0 +1,61 @@
+//! Drowse dies, servers die, and all of them are upgraded: messages that wait are not lost, nothing hangs, and nobody is woken
+//! or suspended for it.
+
+use super::servers::{NEWEST, Servers};
+use super::world::{QUICK, SHORT, World, talker};
+use crate::support::eventually;
+
+/// An agent that takes so long to subscribe that whatever comes waits for a while.
+fn slow() -> [super::world::Talker<'static>; 1] {
+    [talker("echo").with(&["--delay", "3s"])]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_survives_a_crash_of_drowse_in_the_hold_stream() {
+    let mut world = World::with(Servers::single(NEWEST).await, &slow(), SHORT, QUICK).await;
+    world.publish("echo", "a", 0, 500, 5_000).await;
+    eventually("they wait", async || world.drowse.metric("drowse_held_messages", "").await > 499.0).await;
+    // The last of them is in the stream a moment after it came.
+    eventually("all are stored", async || world.stored().await == 500).await;
+    world.drowse.crash().await;
+    world.wait_until_open(2).await;
+    let received = world.received_all("echo", 500).await;
+    for number in 0..500 {
+        assert_eq!(received.get(&format!("a:{number} 1")), Some(&1), "each once, and marked: {number}");
+    }
+    eventually("nothing is left in the stream", async || world.stored().await == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_killed_wakes_and_suspends_nobody_and_all_works_again() {
+    let defaults = "messages: subject\nidle_timeout: 2s\nmin_running: 0s";
+    let mut world =
+        World::with(Servers::single(NEWEST).await, &[talker("echo"), talker("other")], defaults, QUICK).await;
+    assert!(world.request("echo").await.starts_with("0: r:0 "));
+    world.servers.kill(0).await;
+    eventually("it is noticed", async || world.drowse.metric("drowse_nats_link_up", "").await < 1.0).await;
+    // Longer than the idle timeout: whether messages come cannot be seen, so nobody is suspended.
+    tokio::time::sleep(std::time::Duration::from_secs(4)).await;
+    assert!(world.drowse.metric("drowse_suspends_total", "suspended").await < 1.0);
+    assert_ne!(world.drowse.phase("echo").await, "Suspended");
+    assert_eq!(world.drowse.phase("other").await, "Suspended");
+    world.servers.restart(0).await;
+    world.drowse.wait_for_phase("echo", "Suspended").await;
+    assert_eq!(world.drowse.phase("other").await, "Suspended");
+    assert!(world.request("other").await.starts_with("0: r:0 "));
+    assert!(world.request("echo").await.starts_with("0: r:0 "));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rolling_restart_of_a_cluster_loses_no_request() {
+    let mut world = World::new(Servers::cluster(NEWEST).await, SHORT).await;
+    for node in 0..3 {
+        world.servers.lame_duck(node);
+        assert!(world.request("echo").await.starts_with("0: r:0 "), "one of the others answers");
+        world.servers.kill(node).await;
+        world.servers.restart(node).await;
+        world.drowse.wait_for_phase("echo", "Suspended").await;
+        let answer = world.request("echo").await;
+        assert!(answer.starts_with("0: r:0 "), "after node {node}: {answer}");
+    }
+}
