@@ -79,7 +79,8 @@ impl Fleet for Table {
         let is = |agent: &AgentView| agent.namespace == key.namespace() && agent.name == key.name();
         let agent = self.views().into_iter().find(is)?;
         let (signals, policy, log) = (Vec::new(), Vec::new(), Vec::new());
-        Some(AgentDetail { agent, signals, failure: None, address: None, log, policy })
+        let (leases, subjects) = (Vec::new(), Vec::new());
+        Some(AgentDetail { agent, signals, leases, subjects, failure: None, address: None, log, policy })
     }
 
     fn suspend(&self, key: &AgentKey, stay: bool) -> BoxFuture<'static, Result<(), CommandError>> {

@@ -62,6 +62,16 @@ fn facts(detail: &AgentDetail, now: Timestamp) -> String {
     if let Some(address) = &detail.address {
         fact("address", address.clone());
     }
+    if !detail.subjects.is_empty() {
+        fact("messages", detail.subjects.join(", "));
+    }
+    for lease in &detail.leases {
+        let why = if lease.reason.is_empty() { "no reason given" } else { &lease.reason };
+        fact(
+            "busy lease",
+            format!("{}, until {}: {}", plain(&lease.id), moment(now, lease.until), plain(why)),
+        );
+    }
     if let Some(key) = decisive(detail) {
         fact("decided by", format!("{}: {}, {}", key.key, key.value, key.from));
     }
@@ -152,6 +162,8 @@ mod tests {
                 managed: true,
             },
             signals: Vec::new(),
+            leases: Vec::new(),
+            subjects: Vec::new(),
             failure: None,
             address: None,
             log: Vec::new(),

@@ -10,6 +10,7 @@ mod deadlines;
 mod door;
 mod effects;
 mod hold;
+mod leases;
 mod permit;
 mod policies;
 mod probing;
@@ -40,11 +41,13 @@ use crate::time::Clock;
 pub use command::CommandError;
 pub use door::MessageDoor;
 pub use hold::{Hold, Ticket, Waited};
+pub use leases::{LeaseAction, LeaseFault, LeaseOrder};
 pub use permit::{Outcome, Permit};
 pub use slot::Slot;
 
 use budget::Budget;
 use deadlines::Deadlines;
+use leases::LeaseDesk;
 use policies::Policies;
 use starts::Starts;
 use table::Table;
@@ -89,6 +92,7 @@ pub struct Engine {
     /// How many other replicas of Drowse exist: while there are any, nobody is suspended.
     others: AtomicUsize,
     message_door: OnceLock<Arc<dyn MessageDoor>>,
+    leases: LeaseDesk,
     /// Suspensions that are being written.
     suspending: AtomicUsize,
     /// Everything that exists was reported once: from then on Drowse serves, whatever becomes of the watch.
@@ -124,6 +128,7 @@ impl Engine {
             synced: AtomicBool::new(false),
             others: AtomicUsize::new(0),
             message_door: OnceLock::new(),
+            leases: LeaseDesk::default(),
             suspending: AtomicUsize::new(0),
             was_synced: AtomicBool::new(false),
             trust: Trust::new(limits.trust_stale_for),
@@ -340,6 +345,7 @@ impl Engine {
             self.metrics.phase_changed(Some(machine.phase().name()), None);
             self.deadlines.disarm(slot, &machine);
             self.table.remove(slot.key());
+            self.forget_leases(slot.key());
             self.tell_message_door(slot.key());
         }
     }

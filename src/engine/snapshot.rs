@@ -40,6 +40,12 @@ pub struct AgentDetail {
     pub agent: AgentView,
     /// Every source of activity, and what it says.
     pub signals: Vec<SignalView>,
+    /// The busy leases that last.
+    #[serde(default)]
+    pub leases: Vec<LeaseView>,
+    /// The subjects whose messages wake it.
+    #[serde(default)]
+    pub subjects: Vec<String>,
     /// The failure of the last start, if it failed.
     pub failure: Option<FailureView>,
     /// The address of the pod in use.
@@ -62,6 +68,20 @@ pub struct SignalView {
     pub until: Option<Timestamp>,
     /// Whether it keeps the agent up now.
     pub active: bool,
+}
+
+/// A busy lease.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LeaseView {
+    /// What it is known by.
+    pub id: String,
+    /// Why the agent is busy, as its holder says.
+    pub reason: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// When it ends unless it is renewed.
+    pub until: Timestamp,
 }
 
 /// A failed start.

@@ -43,6 +43,8 @@ impl Engine {
         Some(AgentDetail {
             agent: self.view(&slot),
             signals: signals.iter().map(|signal| signal_view(signal, &policy, now, self.clock)).collect(),
+            leases: self.leases_of(key),
+            subjects: policy.messages.subjects(key).iter().map(ToString::to_string).collect(),
             log: if failure.is_some() { self.backend.last_log_lines(key) } else { Vec::new() },
             failure,
             address: upstream

@@ -13,11 +13,21 @@ use super::settings::Settings;
 
 /// How long a server may take to answer a question of ours.
 pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+/// How our connections begin to call themselves.
+pub(super) const NAME: &str = "drowse-";
 /// How often we make sure that the server is there: well below the two minutes of the library's default.
 const PING_EVERY: Duration = Duration::from_secs(10);
 
 /// Connects, sooner or later: until then, and whenever the connection breaks, what is sent waits.
-pub(super) async fn connect(settings: &Settings, tls: ClientConfig) -> Result<Client, String> {
+///
+/// `broken` is called whenever it has broken.
+pub(super) async fn connect(
+    settings: &Settings,
+    tls: ClientConfig,
+    name: &str,
+    broken: impl Fn() + std::marker::Send + Sync + 'static,
+) -> Result<Client, String> {
+    let broken = std::sync::Arc::new(broken);
     let source = settings.client.clone();
     let options = ConnectOptions::with_auth_callback(move |nonce| {
         let source = source.clone();
@@ -25,17 +35,25 @@ pub(super) async fn connect(settings: &Settings, tls: ClientConfig) -> Result<Cl
     });
     let urls: Vec<_> = settings.servers.iter().map(super::address::ServerAddress::url).collect();
     options
-        .name("drowse")
+        .name(name)
         .tls_client_config(tls)
         .retry_on_initial_connect()
         .ping_interval(PING_EVERY)
         .request_timeout(Some(ANSWER_WITHIN))
-        .event_callback(async |event| match event {
-            Event::Connected => tracing::info!("connected to NATS"),
-            Event::Disconnected => tracing::warn!("the connection to NATS is lost; it is made anew"),
-            // One for every attempt to connect.
-            Event::ClientError(error) => tracing::debug!("NATS: {error}"),
-            other => tracing::warn!("NATS: {other}"),
+        .event_callback(move |event| {
+            let broken = std::sync::Arc::clone(&broken);
+            async move {
+                match event {
+                    Event::Connected => tracing::info!("connected to NATS"),
+                    Event::Disconnected => {
+                        tracing::warn!("the connection to NATS is lost; it is made anew");
+                        broken();
+                    }
+                    // One for every attempt to connect.
+                    Event::ClientError(error) => tracing::debug!("NATS: {error}"),
+                    other => tracing::warn!("NATS: {other}"),
+                }
+            }
         })
         .connect(urls)
         .await

@@ -40,6 +40,7 @@ struct Connections {
 #[serde(default)]
 struct Connection {
     cid: u64,
+    name: String,
     in_msgs: u64,
     pending_bytes: u64,
     subscriptions_list_detail: Vec<Subscription>,
@@ -81,6 +82,8 @@ pub struct Traffic {
     pub subscribes: Vec<(String, String)>,
     /// Messages that it has sent.
     pub sent: u64,
+    /// What it calls itself.
+    pub name: String,
     /// Messages wait for it in the server.
     pub is_behind: bool,
 }
@@ -106,6 +109,7 @@ impl Counters {
                 let seen = traffic.entry(id.clone()).or_default();
                 let sent_before = before.sent.get(&id).copied().unwrap_or(0);
                 seen.sent = connection.in_msgs.saturating_sub(sent_before);
+                seen.name.clone_from(&connection.name);
                 seen.is_behind = connection.pending_bytes > 0;
                 self.sent.insert(id.clone(), connection.in_msgs);
                 for subscription in &connection.subscriptions_list_detail {

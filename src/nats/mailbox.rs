@@ -11,6 +11,7 @@ use crate::metrics::MessageFate;
 use crate::time::Moment;
 
 use super::leaf::codec::Message;
+use super::requester::Requester;
 
 /// How long an agent that is up and subscribes may take to subscribe also this subject. After that its messages get what
 /// they would get without us: "no responders".
@@ -37,8 +38,7 @@ pub struct Held {
     pub stored: Option<u64>,
     /// It may have reached the agent before.
     pub redelivered: bool,
-    /// Its sender was seen to wait for the reply.
-    requester_seen: bool,
+    requester: Requester,
     /// The last time that it was sent.
     send: Send,
     /// When its sender is told next that it still waits.
@@ -216,7 +216,7 @@ impl Mailbox {
             deadline: now + patience,
             stored,
             redelivered,
-            requester_seen: false,
+            requester: Requester::default(),
             send: Send(0),
             keep_alive_at,
         };
@@ -317,17 +317,19 @@ impl Mailbox {
         self.go_on(interest, now, fx);
     }
 
-    /// Who waits for a reply at present. A requester that did and does not any more is gone, and its message with it.
-    pub fn look_for_requesters(&mut self, listens: impl Fn(&[u8]) -> bool, fx: &mut Vec<Effect>) {
-        let mut gone = Vec::new();
-        for (id, held) in &mut self.waiting {
-            let Some(reply) = &held.message.reply else { continue };
-            match (listens(reply), held.requester_seen) {
-                (true, _) => held.requester_seen = true,
-                (false, true) => gone.push(*id),
-                (false, false) => {}
-            }
-        }
+    /// Who waits for a reply at present. The message of a requester that is gone goes, too.
+    pub fn look_for_requesters(
+        &mut self,
+        listens: impl Fn(&[u8]) -> bool,
+        now: Moment,
+        fx: &mut Vec<Effect>,
+    ) {
+        let is_gone = |held: &mut Held| {
+            let reply = held.message.reply.as_ref();
+            reply.is_some_and(|reply| held.requester.is_gone(listens(reply), now))
+        };
+        let gone: Vec<_> =
+            self.waiting.iter_mut().filter_map(|(id, held)| is_gone(held).then_some(*id)).collect();
         for id in gone {
             self.end(id, Ending::RequesterGone, fx);
         }

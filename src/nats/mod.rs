@@ -12,6 +12,7 @@ pub mod door;
 pub mod headers;
 pub mod leaf;
 pub mod mailbox;
+pub mod requester;
 pub mod requests;
 pub mod settings;
 pub mod stored;

@@ -12,6 +12,7 @@ use crate::agent::AgentKey;
 use crate::time::Moment;
 
 use super::leaf::codec::Message;
+use super::requester::Requester;
 
 /// Requests without an answer at once at most; beyond that, new ones do not keep their agents up.
 const MAX_OPEN: usize = 10_000;
@@ -29,6 +30,7 @@ pub struct Open {
     pub arrived: Moment,
     /// The inbox was watched when it came, so its answer cannot be missed.
     watched: bool,
+    requester: Requester,
 }
 
 /// All of them.
@@ -68,7 +70,8 @@ impl Requests {
             None => {}
         }
         if !self.early.remove(&reply) && self.open.len() < MAX_OPEN {
-            let open = Open { message: message.clone(), arrived: now, watched };
+            let open =
+                Open { message: message.clone(), arrived: now, watched, requester: Requester::default() };
             self.open.insert(reply, (key.clone(), open));
         }
         is_new.then_some(inbox)
@@ -111,6 +114,24 @@ impl Requests {
         for (_, reply) in unseen.into_iter().take(usize::try_from(sent).unwrap_or(usize::MAX)) {
             self.open.remove(&reply);
         }
+    }
+
+    /// The connection broke: answers may have passed unseen.
+    pub fn lose_sight(&mut self) {
+        for (_, open) in self.open.values_mut() {
+            open.watched = false;
+            open.requester.lose_sight();
+        }
+        for watch in self.watches.values_mut() {
+            watch.is_proved = false;
+        }
+    }
+
+    /// Who waits for an answer at present. A requester that is gone has it, or has given up. The agents that owe it nothing
+    /// any longer.
+    pub fn look_for_requesters(&mut self, listens: impl Fn(&[u8]) -> bool, now: Moment) -> Vec<AgentKey> {
+        let gone = |reply: &Bytes, open: &mut Open| open.requester.is_gone(listens(reply), now);
+        self.open.extract_if(|reply, (_, open)| gone(reply, open)).map(|(_, (key, _))| key).collect()
     }
 
     /// Until when the agent is waited for, if it owes an answer to anybody. Each is waited for no longer than `cap`.
@@ -212,6 +233,29 @@ mod tests {
         assert!(requests.owes_until(&agent("other"), CAP).is_some(), "it came later");
         requests.presume_answered(&agent("other"), 1, at(3));
         assert!(requests.owes_until(&agent("other"), CAP).is_none());
+    }
+
+    #[test]
+    fn a_requester_that_was_there_and_is_not_any_more_is_owed_nothing() {
+        let (mut requests, echo) = (Requests::default(), agent("echo"));
+        requests.took(&echo, &request("_INBOX.c.1"), at(0));
+        assert!(requests.look_for_requesters(|_| true, at(1)).is_empty());
+        assert!(requests.look_for_requesters(|_| false, at(2)).is_empty());
+        assert_eq!(requests.look_for_requesters(|_| false, at(50)), std::slice::from_ref(&echo));
+        assert_eq!(requests.owes_until(&echo, CAP), None);
+    }
+
+    #[test]
+    fn after_a_broken_connection_no_answer_counts_as_unmissable() {
+        let (mut requests, echo) = (Requests::default(), agent("echo"));
+        requests.took(&echo, &request("_INBOX.c.1"), at(0));
+        requests.replied(&"_INBOX.c.1".into(), true);
+        requests.took(&echo, &request("_INBOX.c.2"), at(1));
+        requests.presume_answered(&echo, 1, at(2));
+        assert!(requests.owes_until(&echo, CAP).is_some(), "its answer cannot be missed");
+        requests.lose_sight();
+        requests.presume_answered(&echo, 1, at(2));
+        assert_eq!(requests.owes_until(&echo, CAP), None);
     }
 
     #[test]

@@ -93,6 +93,11 @@ impl Leases {
         self.0.remove(id).is_some_and(|lease| lease.until > now)
     }
 
+    /// Whether nothing of any of them is left.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Those that last.
     pub fn active(&self, now: Moment) -> impl Iterator<Item = (&str, &Lease)> {
         self.0.iter().filter(move |(_, lease)| lease.until > now).map(|(id, lease)| (&**id, lease))

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agent::{AgentKey, Revision};
 use crate::lifecycle::PhaseName;
-use crate::nats::client::ANSWER_WITHIN;
+use crate::nats::client::{self, ANSWER_WITHIN};
 use crate::nats::counters::{Answer, Traffic};
 use crate::nats::leaf::codec::Message;
 use crate::nats::leaf::wanted::{Registration, Version};
@@ -280,19 +280,13 @@ impl Door {
         }
     }
 
-    /// Whoever asked and is not there any more is not answered. One that was never seen may be beyond these servers.
+    /// Whoever asked and is not there any more is not answered, and owed nothing. One that was never seen may be beyond these
+    /// servers.
     fn look_for_requesters(&mut self, traffic: &[Traffic]) {
-        let waiting: Vec<_> = self
-            .agents
-            .iter()
-            .filter(|(_, agent)| !agent.mailbox.is_empty())
-            .map(|(key, _)| key.clone())
-            .collect();
-        if waiting.is_empty() {
-            return;
-        }
         let patterns: Vec<_> = traffic
             .iter()
+            // Drowse itself watches inboxes.
+            .filter(|connection| !connection.name.starts_with(client::NAME))
             .flat_map(|connection| &connection.subscribes)
             .filter_map(|(subject, _)| crate::units::Pattern::new(subject).ok())
             .collect();
@@ -300,8 +294,14 @@ impl Door {
             std::str::from_utf8(reply)
                 .is_ok_and(|reply| patterns.iter().any(|pattern| pattern.matches(reply)))
         };
+        for key in self.requests.look_for_requesters(listens, self.engine.clock().now()) {
+            self.owes_changed(&key);
+        }
+        let waiting = |agent: &super::Agent| !agent.mailbox.is_empty();
+        let waiting: Vec<_> =
+            self.agents.iter().filter(|(_, agent)| waiting(agent)).map(|(key, _)| key.clone()).collect();
         for key in waiting {
-            self.with_mailbox(&key, |mailbox, _, _, fx| mailbox.look_for_requesters(listens, fx));
+            self.with_mailbox(&key, |mailbox, _, now, fx| mailbox.look_for_requesters(listens, now, fx));
         }
     }
 

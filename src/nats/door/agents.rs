@@ -61,6 +61,7 @@ impl Door {
                     mark: None,
                     ended_up_to: None,
                     watch: Watch::default(),
+                    told: None,
                 };
                 self.agents.insert(key.clone(), agent);
                 // Somebody may subscribe for it already.
@@ -68,6 +69,21 @@ impl Door {
             }
         }
         self.watch_by_phase(key);
+        self.tell_phase(key);
+    }
+
+    /// Publishes each transition. Of several that follow each other at once, the last one is told.
+    fn tell_phase(&mut self, key: &AgentKey) {
+        let Some(agent) = self.agents.get_mut(key) else { return };
+        let phase = agent.slot.phase();
+        // What it is in at first is no transition.
+        if agent.told.replace(phase).is_none_or(|told| told == phase) {
+            return;
+        }
+        let Some(detail) = self.engine.detail(key) else { return };
+        let subject = format!("drowse.events.{}.{}", key.namespace(), key.name());
+        let event = serde_json::json!(detail.agent);
+        self.outbox.event(subject, event.to_string());
     }
 
     fn set_inbox(&mut self, key: &AgentKey, inbox: Option<Inbox>) {
@@ -172,6 +188,12 @@ impl Door {
                 }
             }
             News::Inherited { key, message, arrived, place } => self.inherit(&key, message, arrived, place),
+            News::Broken => {
+                self.requests.lose_sight();
+                for key in self.agents.keys().cloned().collect::<Vec<_>>() {
+                    self.lost_track(&key);
+                }
+            }
             News::StoreOpened(opened) => self.store_opened(opened),
             News::Replied { subject, ends } => self.replied(&subject, ends),
             News::Counted(answers) => self.counted(&answers),

@@ -1,5 +1,7 @@
 //! The door's side of the hold stream: opening it, what is no longer needed in it, and what others have left in it.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use crate::agent::AgentKey;
@@ -11,42 +13,56 @@ use super::Door;
 use super::news::News;
 use super::store::Store;
 
+/// How often it is tried to open the hold stream: servers of a cluster elect their leaders first.
+const RETRY: Duration = Duration::from_secs(5);
+
 impl Door {
     /// Opens the hold stream, if there is to be one; agents are registered when that is known.
     pub(super) fn open_store(&self) {
+        self.open_store_after(Duration::ZERO);
+    }
+
+    fn open_store_after(&self, pause: Duration) {
         let cancel = self.cancel.clone();
         let (client, settings) = (self.client.clone(), self.settings.hold.clone());
         let (replica, news) = (self.replica.clone(), self.news.clone());
         tokio::spawn(async move {
+            tokio::time::sleep(pause).await;
             let opened = Store::open(client, &settings, replica, news.clone(), cancel).await;
             let _ = news.send(News::StoreOpened(opened)).await;
         });
     }
 
     pub(super) fn store_opened(&mut self, opened: Result<Store, String>) {
-        match (opened, self.settings.hold.store) {
-            (Ok(store), _) => {
+        match opened {
+            Ok(store) => {
                 tracing::info!(
                     stream = self.settings.hold.stream,
                     "waiting messages are also kept in JetStream"
                 );
                 self.store = Some(store);
             }
-            (Err(why), HoldStore::Stream) => {
+            Err(why) if self.settings.hold.store == HoldStore::Stream => {
                 tracing::error!(
                     why,
-                    "the message door stays closed: there is no hold stream, and nats.hold.store is `stream`"
+                    "the message door stays closed: there is no hold stream, and nats.hold.store is `stream`; tried again"
                 );
+                self.open_store_after(RETRY);
                 return;
             }
-            (Err(why), _) => {
-                tracing::warn!(
-                    why,
-                    "waiting messages are kept in memory only, and do not survive a crash of Drowse"
-                );
+            Err(why) => {
+                if self.is_open {
+                    tracing::debug!(why, "no hold stream yet");
+                } else {
+                    let what = "no hold stream yet: waiting messages do not survive a crash of Drowse";
+                    tracing::warn!(why, "{what}");
+                }
+                self.open_store_after(RETRY);
             }
         }
-        self.open();
+        if !self.is_open {
+            self.open();
+        }
     }
 
     /// Up to here, or to the first that is still needed, nothing of this agent's is needed in the stream any more.

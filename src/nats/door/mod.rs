@@ -4,6 +4,7 @@
 
 mod activity;
 mod agents;
+mod api;
 mod keeping;
 mod news;
 mod outbox;
@@ -20,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agent::AgentKey;
 use crate::engine::{Engine, Permit, Slot};
-use crate::lifecycle::Activity;
+use crate::lifecycle::{Activity, PhaseName};
 use crate::metrics::{MessageFate, Metrics};
 use crate::time::Moment;
 
@@ -61,21 +62,23 @@ pub async fn start(
     settings.client.load().map_err(|error| error.to_string())?;
     settings.leaf.load().map_err(|error| error.to_string())?;
     let replica = nuid::next().to_string();
-    let name = format!("drowse-{replica}");
+    let name = format!("{}{replica}", client::NAME);
     let endpoint = Endpoint {
         addresses: settings.leaf_servers.clone(),
         credentials: settings.leaf.clone(),
         tls: Arc::new(tls.clone()),
-        identity: Identity { id: name.clone(), name, cluster: CLUSTER.to_owned() },
+        identity: Identity { id: name.clone(), name: name.clone(), cluster: CLUSTER.to_owned() },
     };
-    let client = client::connect(&settings, tls).await?;
+    let (news, reports) = mpsc::channel(NEWS);
+    let broken = news.clone();
+    // Full of other news, the door is at work; what was lost track of is noticed by its time, too.
+    let client = client::connect(&settings, tls, &name, move || _ = broken.try_send(News::Broken)).await?;
     let changes = Arc::new(Changes::default());
     engine.set_message_door(Arc::clone(&changes) as _);
     let wanted = Arc::new(Wanted::default());
     let marks: Box<str> = format!("drowse.mark.{replica}").into();
     wanted.add(Registration { subject: marks.clone(), queue: None });
     let link = link::start(endpoint, Arc::clone(&wanted), cancel.clone());
-    let (news, reports) = mpsc::channel(NEWS);
     let outbox = Outbox::start(client.clone(), marks.to_string(), cancel.clone());
     let door = Door {
         settings,
@@ -103,6 +106,7 @@ pub async fn start(
         is_missing_told: false,
         check: None,
     };
+    api::start(&door.client, &door.engine, &cancel);
     door.start_polling(cancel.clone());
     tokio::spawn(async move {
         tokio::select! {
@@ -128,6 +132,8 @@ struct Agent {
     /// Where signs of its activity are noted.
     activity: Arc<Activity>,
     watch: activity::Watch,
+    /// The phase that was told last.
+    told: Option<PhaseName>,
 }
 
 struct Door {
@@ -229,6 +235,7 @@ impl Door {
             tracing::debug!(reason, "no leaf-node link yet");
         }
         self.metrics.messages().link(false);
+        self.requests.lose_sight();
         self.directory.forget_interest();
         for key in self.agents.keys().cloned().collect::<Vec<_>>() {
             self.lost_track(&key);

@@ -32,6 +32,8 @@ pub(super) enum News {
     Stored { key: AgentKey, id: HoldId, place: Option<u64> },
     /// A message that a replica has left behind.
     Inherited { key: AgentKey, message: Message, arrived: Timestamp, place: u64 },
+    /// The ordinary connection has broken: what was sent over it may be lost.
+    Broken,
     /// The hold stream is there, or cannot be.
     StoreOpened(Result<Store, String>),
     /// Nothing was heard of the agent for a moment, or something was.

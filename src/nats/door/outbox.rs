@@ -21,6 +21,7 @@ enum Letter {
     Error { reply: Bytes, code: u16, why: String },
     NoResponders(Bytes),
     KeepAlive(Bytes),
+    Event { subject: String, event: String },
 }
 
 /// A mark that is under way: when it comes back, whatever was sent before it has come back, too, or never will.
@@ -71,6 +72,10 @@ impl Outbox {
         self.put(Letter::KeepAlive(reply));
     }
 
+    pub(super) fn event(&self, subject: String, event: String) {
+        self.put(Letter::Event { subject, event });
+    }
+
     fn put(&self, letter: Letter) {
         // It ends only with the door.
         let _ = self.queue.send(letter);
@@ -92,6 +97,7 @@ async fn deliver(client: Client, marks: String, mut letters: mpsc::UnboundedRece
                     client::send_error(&client, &reply, code, &why).await;
                 }
                 Letter::NoResponders(reply) => client::send_no_responders(&client, &reply).await,
+                Letter::Event { subject, event } => client::send(&client, &subject, event.into()).await,
                 Letter::KeepAlive(reply) => client::send_keep_alive(&client, &reply).await,
             }
         };

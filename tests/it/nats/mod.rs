@@ -1,6 +1,7 @@
 //! Agents that talk over NATS, with real servers and real clients.
 
 mod activity;
+mod api;
 mod failures;
 mod hand_over;
 mod servers;

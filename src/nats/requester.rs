@@ -1,0 +1,61 @@
+//! Pure: whether somebody still waits for a reply, from what servers say of their clients' subscriptions.
+
+use std::time::Duration;
+
+use crate::time::Moment;
+
+/// How long a requester must be away: its own server may be restarted, and it comes back.
+const GONE_AFTER: Duration = Duration::from_secs(10);
+
+/// What is known of who waits for one reply.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Requester {
+    /// It was seen, or would have been seen if the connection had not broken. One that was never seen may be beyond the
+    /// servers that tell.
+    expected: bool,
+    absent_since: Option<Moment>,
+}
+
+impl Requester {
+    /// One look at all subscriptions. Whether it is gone.
+    pub fn is_gone(&mut self, listens: bool, now: Moment) -> bool {
+        if listens {
+            *self = Self { expected: true, absent_since: None };
+            return false;
+        }
+        let since = *self.absent_since.get_or_insert(now);
+        self.expected && since + GONE_AFTER <= now
+    }
+
+    /// The connection broke, and what would have been seen was not.
+    pub const fn lose_sight(&mut self) {
+        self.expected = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Moment {
+        Moment::START + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn who_was_there_and_is_away_for_long_is_gone() {
+        let mut requester = Requester::default();
+        assert!(!requester.is_gone(true, at(0)));
+        assert!(!requester.is_gone(false, at(1)) && !requester.is_gone(false, at(10)));
+        assert!(!requester.is_gone(true, at(10)), "it came back");
+        assert!(!requester.is_gone(false, at(11)));
+        assert!(requester.is_gone(false, at(21)));
+    }
+
+    #[test]
+    fn who_was_never_seen_may_be_elsewhere_unless_the_connection_broke() {
+        let mut requester = Requester::default();
+        assert!(!requester.is_gone(false, at(0)) && !requester.is_gone(false, at(1000)));
+        requester.lose_sight();
+        assert!(requester.is_gone(false, at(1001)));
+    }
+}
