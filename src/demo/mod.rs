@@ -7,6 +7,7 @@ mod answers;
 mod bodies;
 mod handlers;
 mod identity;
+mod messages;
 mod relay;
 mod route;
 mod runtime;
@@ -26,6 +27,7 @@ use crate::agent::AgentKey;
 use crate::time::Clock;
 use crate::units::{HumanDuration, Written as _};
 use identity::Identity;
+use messages::Messages;
 use runtime::Runtime;
 use serve::Agent;
 use state::StateFile;
@@ -61,6 +63,12 @@ pub struct Args {
     /// pwd, true and false
     #[arg(long)]
     pub run_programs: bool,
+    /// A NATS server: the agent also answers messages to `agents.<namespace>.<name>.>`
+    #[arg(long, value_name = "URL", env = "NATS_URL")]
+    pub nats: Option<String>,
+    /// The queue group in which it takes its messages
+    #[arg(long, value_name = "NAME", default_value = "q")]
+    pub queue: String,
     /// The namespace it shows
     #[arg(long, env = "DROWSE_AGENT_NAMESPACE", default_value = "default")]
     pub namespace: String,
@@ -89,15 +97,22 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 
 /// One life, from the start to a crash.
 async fn live(args: &Args) -> anyhow::Result<()> {
-    let (listener, agent) = start(args).await?;
+    let (listener, messages, agent) = start(args).await?;
+    let talk = async {
+        match messages {
+            Some(messages) => messages.serve(&agent).await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
         () = serve::serve(listener, agent.clone()) => Ok(()),
+        () = talk => bail!("the connection to NATS has ended"),
         () = agent.crashed() => bail!("asked to crash"),
     }
 }
 
 /// Everything up to listening. Counts the start first, so that one that fails counts too.
-async fn start(args: &Args) -> anyhow::Result<(TcpListener, serve::Shared)> {
+async fn start(args: &Args) -> anyhow::Result<(TcpListener, Option<Messages>, serve::Shared)> {
     let clock = Clock::start();
     let mut state = StateFile::open(&args.state_file)?;
     let start = state.update(|state| state.starts += 1)?.starts;
@@ -107,13 +122,18 @@ async fn start(args: &Args) -> anyhow::Result<(TcpListener, serve::Shared)> {
     let files = args.files.clone().unwrap_or_else(|| args.state_file.with_file_name("files"));
     let runtime = Runtime::new(&files, args.run_programs)?;
     tokio::time::sleep(args.start_delay.get()).await;
+    let key = AgentKey::new(args.namespace.as_str(), args.name.as_str());
+    // Before it listens: who finds it listening finds it subscribed, too.
+    let messages = match &args.nats {
+        Some(url) => Some(Messages::subscribe(url, &args.queue, &key).await?),
+        None => None,
+    };
     let listener = TcpListener::bind((args.host, args.port)).await.with_context(|| {
         format!("failed to listen on {} port {}; choose another with --port", args.host, args.port)
     })?;
-    let key = AgentKey::new(args.namespace.as_str(), args.name.as_str());
     let address = listener.local_addr().context("failed to read the address")?;
     let identity = Identity::new(&key, &clock);
     eprintln!("demo agent {key} listens on {address}, start {start}, pid {}", identity.pid);
     let agent = Agent::new(identity, runtime, state, clock, args.ready_after.get());
-    Ok((listener, agent))
+    Ok((listener, messages, agent))
 }

@@ -41,7 +41,7 @@ impl Running {
     }
 
     pub(super) async fn start_with(dir: &TempDir, more: &[&str]) -> Self {
-        let (listener, agent) = start(&args(dir, more)).await.unwrap();
+        let (listener, _, agent) = start(&args(dir, more)).await.unwrap();
         let address = listener.local_addr().unwrap();
         Self { address, task: tokio::spawn(serve::serve(listener, agent)) }
     }
@@ -305,7 +305,7 @@ async fn wrong_requests_are_told_what_to_write() {
 #[tokio::test(start_paused = true)]
 async fn it_is_ready_only_after_its_time_but_alive_before() {
     let dir = TempDir::new().unwrap();
-    let (_listener, agent) =
+    let (_listener, _, agent) =
         start(&args(&dir, &["--start-delay", "1h", "--ready-after", "2s"])).await.unwrap();
     tokio::time::advance(Duration::from_millis(1_999)).await;
     assert!(!agent.is_ready());

@@ -406,3 +406,6 @@ impl Mailbox {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,3 +17,4 @@ pub mod requests;
 pub mod settings;
 pub mod stored;
 mod tls;
+pub mod wakes;

@@ -61,12 +61,14 @@ async def prompt(agent, args, number):
                 statuses.append([piece.status, round((time.monotonic() - start) * 1000)])
             elif isinstance(piece, ResponseChunk):
                 texts.append(piece.text)
-    first, last = texts
+    # The last piece is JSON. If it is missing, somebody has ended the agent while it worked.
+    if len(texts) != 2:
+        raise ValueError(f"the answer is cut off: {texts} {statuses}")
     return {
-        "text": first.strip(),
+        "text": texts[0].strip(),
         "statuses": statuses,
         "ms": round((time.monotonic() - start) * 1000),
-        **json.loads(last),
+        **json.loads(texts[1]),
     }
 
 

@@ -38,6 +38,7 @@ use super::mailbox::{Bounds, Effect, Ending, Held, HoldId, Incoming, Interest, M
 use super::requests::Requests;
 use super::settings::Settings;
 use super::tls;
+use super::wakes::Wakes;
 
 use news::{Changes, News};
 use outbox::Outbox;
@@ -80,6 +81,7 @@ pub async fn start(
     wanted.add(Registration { subject: marks.clone(), queue: None });
     let link = link::start(endpoint, Arc::clone(&wanted), cancel.clone());
     let outbox = Outbox::start(client.clone(), marks.to_string(), cancel.clone());
+    let wakes = Wakes::new(settings.wakes_per_minute);
     let door = Door {
         settings,
         engine,
@@ -94,6 +96,7 @@ pub async fn start(
         marks,
         directory: Directory::default(),
         requests: Requests::default(),
+        wakes,
         counters: Counters::default(),
         inboxes: HashMap::new(),
         agents: HashMap::new(),
@@ -151,6 +154,7 @@ struct Door {
     marks: Box<str>,
     directory: Directory,
     requests: Requests,
+    wakes: Wakes,
     counters: Counters,
     /// Inboxes whose replies are watched, and what ends that.
     inboxes: HashMap<Box<str>, CancellationToken>,
@@ -278,6 +282,11 @@ impl Door {
         }
         let now = self.engine.clock().now();
         let Some(agent) = self.agents.get_mut(key) else { return };
+        let wakes = agent.mailbox.is_empty() && agent.slot.phase() != PhaseName::Running;
+        if wakes && !self.wakes.allow(&incoming.message, now) {
+            let why = "its sender has woken as many agents in this minute as it may (nats.wakes_per_minute)";
+            return self.refuse(&incoming.message, 429, MessageFate::Overloaded, why);
+        }
         self.last_id += 1;
         let id = HoldId(self.last_id);
         let bounds = bounds(&agent.slot);

@@ -1,0 +1,241 @@
+//! Messages wait, are sent on in order, come back, and end in exactly one way.
+
+use bytes::Bytes;
+
+use super::*;
+use crate::lifecycle::{Failure, FailureClass};
+
+const HOLD: Duration = Duration::from_mins(1);
+
+/// Subjects that the agent subscribes at present.
+#[derive(Default)]
+struct Subscribes(Vec<&'static str>);
+
+impl Interest for Subscribes {
+    fn reaches(&self, subject: &[u8]) -> bool {
+        self.0.iter().any(|known| known.as_bytes() == subject)
+    }
+}
+
+/// A mailbox and what it had done.
+struct Bench {
+    mailbox: Mailbox,
+    interest: Subscribes,
+    bounds: Bounds,
+    now: Moment,
+    next: u64,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self {
+            mailbox: Mailbox::default(),
+            interest: Subscribes::default(),
+            bounds: Bounds { messages: 5, keep_alive: None },
+            now: Moment::START + Duration::from_secs(1000),
+            next: 0,
+        }
+    }
+
+    /// What a step does, as words.
+    fn step(&mut self, step: impl FnOnce(&mut Mailbox, &Subscribes, Moment, &mut Vec<Effect>)) -> String {
+        let mut fx = Vec::new();
+        step(&mut self.mailbox, &self.interest, self.now, &mut fx);
+        let words = fx.iter().map(|effect| match effect {
+            Effect::Wake => "wake".to_owned(),
+            Effect::Release => "release".to_owned(),
+            Effect::Send(id) => format!("send {}", id.0),
+            Effect::Mark(send) => format!("mark {}", send.0),
+            Effect::Drop(held, ending) => {
+                format!("{} {:?}", String::from_utf8_lossy(&held.message.payload), ending.fate())
+                    .to_lowercase()
+            }
+            Effect::KeepAlive(id) => format!("keep {} alive", id.0),
+        });
+        words.collect::<Vec<_>>().join(", ")
+    }
+
+    fn incoming(&mut self, reply: bool) -> (HoldId, Incoming) {
+        self.next += 1;
+        let message = Message {
+            subject: "s".into(),
+            reply: reply.then(|| "r".into()),
+            queues: vec!["q".into()],
+            headers: None,
+            payload: Bytes::from(self.next.to_string()),
+        };
+        (HoldId(self.next), Incoming { message, patience: HOLD, stored: None, redelivered: false })
+    }
+
+    fn message(&mut self) -> String {
+        let (id, incoming) = self.incoming(false);
+        let bounds = self.bounds;
+        self.step(|mailbox, interest, now, fx| mailbox.hold(id, incoming, bounds, interest, now, fx).unwrap())
+    }
+
+    fn request(&mut self) -> String {
+        let (id, incoming) = self.incoming(true);
+        let bounds = self.bounds;
+        self.step(|mailbox, interest, now, fx| mailbox.hold(id, incoming, bounds, interest, now, fx).unwrap())
+    }
+
+    fn woken(&mut self) -> String {
+        self.step(Mailbox::woken)
+    }
+
+    fn subscribes(&mut self, subjects: &[&'static str]) -> String {
+        self.interest = Subscribes(subjects.to_vec());
+        let any = !subjects.is_empty();
+        self.step(|mailbox, interest, now, fx| mailbox.interest_changed(any, interest, now, fx))
+    }
+
+    fn marked(&mut self, send: u64) -> String {
+        self.step(|mailbox, _, _, fx| mailbox.marked(Send(send), fx))
+    }
+
+    fn came_back(&mut self, id: u64) -> String {
+        self.step(|mailbox, interest, now, fx| mailbox.came_back(HoldId(id), interest, now, fx))
+    }
+
+    fn after(&mut self, span: Duration) -> String {
+        self.now = self.now + span;
+        let bounds = self.bounds;
+        self.step(|mailbox, interest, now, fx| mailbox.tick(bounds, interest, now, fx))
+    }
+
+    fn refused(&mut self, refusal: &Refusal) -> String {
+        self.step(|mailbox, _, now, fx| mailbox.not_woken(refusal, now, fx))
+    }
+}
+
+#[test]
+fn messages_wake_once_wait_for_the_subscription_and_go_on_in_order() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.message(), "wake");
+    assert_eq!(bench.message(), "");
+    assert_eq!(bench.woken(), "");
+    assert_eq!(bench.subscribes(&["s"]), "send 1, send 2, mark 2");
+    assert_eq!(bench.message(), "send 3, mark 3");
+    assert_eq!(bench.marked(2), "1 delivered, 2 delivered");
+    assert_eq!(bench.marked(3), "3 delivered, release");
+    assert!(bench.mailbox.is_empty() && bench.mailbox.bytes() == 0);
+    assert_eq!(bench.message(), "wake", "and again");
+}
+
+#[test]
+fn a_subscription_that_is_there_before_the_agent_counts_as_up_is_waited_with() {
+    let mut bench = Bench::new();
+    bench.message();
+    assert_eq!(bench.subscribes(&["s"]), "");
+    assert_eq!(bench.woken(), "send 1, mark 1");
+}
+
+#[test]
+fn what_comes_back_waits_again_and_is_not_taken_as_delivered_by_an_older_mark() {
+    let mut bench = Bench::new();
+    bench.message();
+    bench.message();
+    bench.woken();
+    assert_eq!(bench.subscribes(&["s"]), "send 1, send 2, mark 2");
+    // The agent was gone for a moment, and is back: the first is sent a third time, behind the mark.
+    assert_eq!(bench.came_back(1), "send 1, mark 3");
+    assert_eq!(bench.marked(2), "2 delivered");
+    assert_eq!(bench.subscribes(&[]), "");
+    assert_eq!(bench.came_back(1), "");
+    assert_eq!(bench.marked(3), "", "it waits");
+    assert_eq!(bench.subscribes(&["s"]), "send 1, mark 4");
+    assert_eq!(bench.marked(4), "1 delivered, release");
+}
+
+#[test]
+fn what_was_sent_over_a_connection_that_broke_is_sent_again_and_marked() {
+    let mut bench = Bench::new();
+    bench.message();
+    bench.woken();
+    bench.subscribes(&["s"]);
+    let done = bench.step(Mailbox::lost_track);
+    assert_eq!(done, "send 1, mark 2");
+    assert!(bench.mailbox.get(HoldId(1)).unwrap().redelivered);
+}
+
+#[test]
+fn no_more_wait_than_may() {
+    let mut bench = Bench::new();
+    for _ in 0..5 {
+        bench.message();
+    }
+    let (id, incoming) = bench.incoming(true);
+    let (mut fx, bounds, now) = (Vec::new(), bench.bounds, bench.now);
+    let refused = bench.mailbox.hold(id, incoming, bounds, &bench.interest, now, &mut fx);
+    assert_eq!((refused.unwrap_err().payload.as_ref(), fx.len()), (&b"6"[..], 0));
+}
+
+#[test]
+fn who_waits_for_a_reply_learns_of_a_failed_start_and_what_needs_none_waits_for_the_next() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.message(), "wake");
+    bench.request();
+    let failure = Failure::new(FailureClass::Crash, "it crashes");
+    let failed = Refusal::ResumeFailed { failure, retry_after: Duration::from_secs(3) };
+    assert_eq!(bench.refused(&failed), "2 refused");
+    assert_eq!(bench.message(), "", "not before the next attempt is due");
+    assert_eq!(bench.after(Duration::from_secs(3)), "wake");
+    assert_eq!(bench.refused(&Refusal::SuspendedByPerson), "1 refused, 3 refused");
+}
+
+#[test]
+fn nothing_waits_for_longer_than_it_may() {
+    let mut bench = Bench::new();
+    bench.message();
+    assert_eq!(bench.after(HOLD / 2), "");
+    bench.request();
+    assert_eq!(bench.after(HOLD / 2), "1 timedout");
+    assert_eq!(bench.after(HOLD), "2 timedout, release");
+}
+
+#[test]
+fn what_an_agent_that_is_up_does_not_subscribe_is_not_waited_for() {
+    let mut bench = Bench::new();
+    bench.request();
+    bench.woken();
+    assert_eq!(bench.subscribes(&["other"]), "");
+    assert_eq!(bench.after(SETTLE / 2), "", "it may be about to");
+    assert_eq!(bench.after(SETTLE), "1 notsubscribed, release");
+    // While it subscribes to nothing at all, it may only be reconnecting.
+    bench.request();
+    bench.woken();
+    bench.subscribes(&[]);
+    assert_eq!(bench.after(SETTLE * 2), "");
+}
+
+#[test]
+fn a_life_that_ends_while_messages_wait_is_followed_by_the_next() {
+    let mut bench = Bench::new();
+    bench.message();
+    bench.woken();
+    let done = bench.step(Mailbox::went_down);
+    assert_eq!(done, "wake");
+}
+
+#[test]
+fn a_caller_who_knows_the_word_for_it_is_told_that_it_still_waits() {
+    let mut bench = Bench::new();
+    bench.bounds.keep_alive = Some(Duration::from_secs(20));
+    assert_eq!(bench.request(), "keep 1 alive, wake");
+    assert_eq!(bench.after(Duration::from_secs(19)), "");
+    assert_eq!(bench.after(Duration::from_secs(1)), "keep 1 alive");
+    assert_eq!(bench.message(), "", "nobody waits for a reply to this one");
+}
+
+#[test]
+fn the_place_in_the_stream_is_kept_until_the_message_has_ended() {
+    let mut bench = Bench::new();
+    bench.message();
+    bench.message();
+    assert!(bench.mailbox.stored(HoldId(1), 7) && bench.mailbox.stored(HoldId(2), 9));
+    assert_eq!(bench.mailbox.first_stored(), Some(7));
+    bench.woken();
+    bench.subscribes(&["s"]);
+    bench.marked(2);
+    assert_eq!((bench.mailbox.first_stored(), bench.mailbox.stored(HoldId(1), 7)), (None, false));
+}
