@@ -56,6 +56,8 @@ pub struct Incoming {
     pub stored: Option<u64>,
     /// It may have reached the agent before.
     pub redelivered: bool,
+    /// Its sender takes several replies, of which one that says "still waiting" may be the first.
+    pub streams: bool,
 }
 
 /// What may wait for one agent.
@@ -200,12 +202,13 @@ impl Mailbox {
         now: Moment,
         fx: &mut Vec<Effect>,
     ) -> Result<(), Box<Message>> {
-        let Incoming { message, patience, stored, redelivered } = incoming;
+        let Incoming { message, patience, stored, redelivered, streams } = incoming;
         if self.len() >= bounds.messages {
             return Err(message.into());
         }
         self.bytes += size(&message);
-        let keep_alive_at = bounds.keep_alive.filter(|_| message.reply.is_some()).map(|every| now + every);
+        let keep_alive_at =
+            bounds.keep_alive.filter(|_| streams && message.reply.is_some()).map(|every| now + every);
         let waits = keep_alive_at.is_some() && !(self.wake == Wake::Up && interest.reaches(&message.subject));
         if waits {
             fx.push(Effect::KeepAlive(id));

@@ -65,7 +65,7 @@ impl Requests {
         let watched = known.is_some_and(|watch| watch.is_proved);
         let is_new = known.is_none() && self.watches.len() < MAX_WATCHES;
         match self.watches.get_mut(&inbox) {
-            Some(watch) => watch.used = now,
+            Some(watch) => watch.used = watch.used.max(now),
             None if is_new => _ = self.watches.insert(inbox.clone(), Watch { used: now, is_proved: false }),
             None => {}
         }
@@ -77,20 +77,24 @@ impl Requests {
         is_new.then_some(inbox)
     }
 
-    /// A reply was seen. Whose it is, if it was waited for. A stream of replies ends with the `last` one; any other
-    /// only shows that the agent is at work.
-    pub fn replied(&mut self, subject: &Bytes, last: bool) -> Option<AgentKey> {
+    /// A reply was seen. Whose it is, if it was waited for. `is_last` tells whether it is the last one to this request: of a
+    /// stream of replies, any other only shows that the agent is at work.
+    pub fn replied(
+        &mut self,
+        subject: &Bytes,
+        is_last: impl Fn(Option<(&AgentKey, &Message)>) -> bool,
+    ) -> Option<AgentKey> {
         if let Some(watch) = inbox_of(subject).and_then(|inbox| self.watches.get_mut(&inbox)) {
             watch.is_proved = true;
         }
-        if let Some((key, _)) = self.open.get(subject) {
+        if let Some((key, open)) = self.open.get(subject) {
             let key = key.clone();
-            if last {
+            if is_last(Some((&key, &open.message))) {
                 self.open.remove(subject);
             }
             return Some(key);
         }
-        if last && self.early.insert(subject.clone()) {
+        if is_last(None) && self.early.insert(subject.clone()) {
             self.early_order.push_back(subject.clone());
             if self.early_order.len() > MAX_EARLY
                 && let Some(oldest) = self.early_order.pop_front()
@@ -99,6 +103,12 @@ impl Requests {
             }
         }
         None
+    }
+
+    /// Watches an inbox for good. Whether that is new.
+    pub fn watch_always(&mut self, inbox: &str) -> bool {
+        let watch = Watch { used: Moment::from_micros(u64::MAX), is_proved: false };
+        self.watches.insert(inbox.into(), watch).is_none()
     }
 
     /// The agent has sent this many messages since the requests that came in that time, and not all of their answers could
@@ -160,10 +170,16 @@ impl Requests {
     }
 }
 
+/// Where all callers of the Synadia Agent Protocol get their replies.
+pub const SYNADIA_INBOXES: &str = "_INBOX.agents.>";
+
 /// What is watched for a reply: `_INBOX.<client>.*` for `_INBOX.<client>.<request>`, since one client asks again and again; else
 /// the subject itself.
 fn inbox_of(reply: &Bytes) -> Option<Box<str>> {
     let text = std::str::from_utf8(reply).ok()?;
+    if text.starts_with("_INBOX.agents.") {
+        return Some(SYNADIA_INBOXES.into());
+    }
     match text.rsplit_once('.') {
         Some((client, _)) if client.starts_with("_INBOX") && client.contains('.') => {
             Some(format!("{client}.*").into())
@@ -201,9 +217,9 @@ mod tests {
         let (mut requests, echo) = (Requests::default(), agent("echo"));
         assert_eq!(requests.took(&echo, &request("_INBOX.c.1"), at(0)).as_deref(), Some("_INBOX.c.*"));
         assert_eq!(requests.owes_until(&echo, CAP), Some(at(100)));
-        assert_eq!(requests.replied(&"_INBOX.c.1".into(), false), Some(echo.clone()), "a part of it");
+        assert_eq!(requests.replied(&"_INBOX.c.1".into(), |_| false), Some(echo.clone()), "a part of it");
         assert!(requests.owes_until(&echo, CAP).is_some());
-        assert_eq!(requests.replied(&"_INBOX.c.1".into(), true), Some(echo.clone()));
+        assert_eq!(requests.replied(&"_INBOX.c.1".into(), |_| true), Some(echo.clone()));
         assert_eq!(requests.owes_until(&echo, CAP), None);
         assert_eq!(requests.took(&echo, &request("_INBOX.c.2"), at(1)), None, "it is watched already");
         requests.expire(at(101), |_| CAP);
@@ -214,7 +230,7 @@ mod tests {
     fn a_reply_may_overtake_the_news_of_its_request() {
         let (mut requests, echo) = (Requests::default(), agent("echo"));
         requests.took(&echo, &request("_INBOX.c.1"), at(0));
-        requests.replied(&"_INBOX.c.2".into(), true);
+        requests.replied(&"_INBOX.c.2".into(), |_| true);
         requests.took(&echo, &request("_INBOX.c.2"), at(0));
         assert_eq!(requests.take(&echo).len(), 1, "the second was answered");
     }
@@ -224,7 +240,7 @@ mod tests {
         let (mut requests, echo) = (Requests::default(), agent("echo"));
         requests.took(&echo, &request("_INBOX.c.1"), at(0));
         requests.took(&echo, &request("_INBOX.c.2"), at(0));
-        requests.replied(&"_INBOX.c.2".into(), true);
+        requests.replied(&"_INBOX.c.2".into(), |_| true);
         requests.took(&echo, &request("_INBOX.c.3"), at(1));
         requests.presume_answered(&echo, 5, at(2));
         assert_eq!(requests.owes_until(&echo, CAP), Some(at(101)), "the third was watched");
@@ -233,6 +249,15 @@ mod tests {
         assert!(requests.owes_until(&agent("other"), CAP).is_some(), "it came later");
         requests.presume_answered(&agent("other"), 1, at(3));
         assert!(requests.owes_until(&agent("other"), CAP).is_none());
+    }
+
+    #[test]
+    fn what_is_watched_for_good_stays() {
+        let (mut requests, echo) = (Requests::default(), agent("echo"));
+        assert!(requests.watch_always(SYNADIA_INBOXES) && !requests.watch_always(SYNADIA_INBOXES));
+        assert_eq!(requests.took(&echo, &request("_INBOX.agents.x"), at(0)), None);
+        requests.replied(&"_INBOX.agents.x".into(), |_| true);
+        assert!(requests.expire(at(100_000), |_| CAP).is_empty());
     }
 
     #[test]
@@ -249,7 +274,7 @@ mod tests {
     fn after_a_broken_connection_no_answer_counts_as_unmissable() {
         let (mut requests, echo) = (Requests::default(), agent("echo"));
         requests.took(&echo, &request("_INBOX.c.1"), at(0));
-        requests.replied(&"_INBOX.c.1".into(), true);
+        requests.replied(&"_INBOX.c.1".into(), |_| true);
         requests.took(&echo, &request("_INBOX.c.2"), at(1));
         requests.presume_answered(&echo, 1, at(2));
         assert!(requests.owes_until(&echo, CAP).is_some(), "its answer cannot be missed");
@@ -263,7 +288,7 @@ mod tests {
         let (mut requests, echo) = (Requests::default(), agent("echo"));
         requests.took(&echo, &request("_INBOX.c.1"), at(0));
         assert!(requests.expire(at(400), |_| CAP * 100).is_empty(), "an answer is still owed");
-        requests.replied(&"_INBOX.c.1".into(), true);
+        requests.replied(&"_INBOX.c.1".into(), |_| true);
         assert_eq!(requests.expire(at(400), |_| CAP), ["_INBOX.c.*".into()]);
         assert!(requests.expire(at(800), |_| CAP).is_empty());
     }

@@ -45,12 +45,13 @@ impl Wakes {
     }
 }
 
-/// `_INBOX.<client>` of `_INBOX.<client>.<request>`.
+/// `_INBOX.<client>` of `_INBOX.<client>.<request>`. An inbox that is made for one request is a sender of its own.
 fn sender(message: &Message) -> &[u8] {
     let Some(reply) = &message.reply else { return b"" };
+    let is_shared = reply.starts_with(b"_INBOX.agents.") || reply.split(|byte| *byte == b'.').count() < 3;
     match reply.iter().rposition(|byte| *byte == b'.') {
-        Some(end) => &reply[..end],
-        None => reply,
+        Some(end) if !is_shared => &reply[..end],
+        _ => reply,
     }
 }
 
@@ -79,6 +80,9 @@ mod tests {
         }
         assert!(wakes.allow(&from(Some("_INBOX.b.1".to_owned())), at(0)));
         assert!(wakes.allow(&from(None), at(0)));
+        for n in 0..4 {
+            assert!(wakes.allow(&from(Some(format!("_INBOX.{n}"))), at(0)), "each is another one");
+        }
         assert!(wakes.allow(&from(Some("_INBOX.a.9".to_owned())), at(60)));
     }
 

@@ -460,9 +460,10 @@ impl History {
             // The answer may be late, come twice, or never.
             Effect::Listen(revision) => {
                 let incarnation = self.replicas[replica].incarnation;
-                for _ in 0..[1, 1, 1, 2, 0][self.rng.usize(..5)] {
+                let times = if self.percent(20) { self.rng.usize(0..3) } else { 1 };
+                for _ in 0..times {
                     let event =
-                        if self.percent(80) { Event::Quiet(revision) } else { Event::NotQuiet(revision) };
+                        if self.percent(20) { Event::NotQuiet(revision) } else { Event::Quiet(revision) };
                     let delay = self.delay(0, 400);
                     self.after(delay, Happening::To(replica, incarnation, event));
                 }

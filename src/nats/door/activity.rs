@@ -15,13 +15,15 @@ use crate::nats::client::{self, ANSWER_WITHIN};
 use crate::nats::counters::{Answer, Traffic};
 use crate::nats::leaf::codec::Message;
 use crate::nats::leaf::wanted::{Registration, Version};
-use crate::nats::mailbox::Incoming;
+use crate::nats::requests::SYNADIA_INBOXES;
 use crate::policy::messages::{Preset, Redeliver};
 use crate::time::Moment;
 
 use super::Door;
 use super::news::News;
 
+/// What the subjects of prompts begin with (Synadia Agent Protocol v0.3); the other ones are answered by one message.
+pub(super) const PROMPT: &[u8] = b"agents.prompt.";
 /// Where every server tells the connections of our account (nats-server 2.9 and newer).
 const CONNZ: &str = "$SYS.REQ.ACCOUNT.PING.CONNZ";
 /// Connections that a server tells at once.
@@ -152,16 +154,28 @@ impl Door {
     }
 
     pub(super) fn replied(&mut self, subject: &Bytes, ends: bool) {
-        let Some(key) = self.requests.replied(subject, false) else {
-            self.requests.replied(subject, ends);
-            return;
+        let agents = &self.agents;
+        // A stream of replies to a prompt ends with an empty one; everywhere else one reply is the answer.
+        let is_last = |open: Option<(&AgentKey, &Message)>| {
+            let streams = open.is_some_and(|(key, request)| {
+                let preset = agents.get(key).map(|agent| agent.slot.policy().messages.preset);
+                preset == Some(Preset::Synadia) && request.subject.starts_with(PROMPT)
+            });
+            ends || (open.is_some() && !streams)
         };
+        let Some(key) = self.requests.replied(subject, is_last) else { return };
         let Some(agent) = self.agents.get(&key) else { return };
-        // A stream of replies ends with an empty one by the Synadia Agent Protocol; elsewhere one reply is the answer.
-        let last = ends || agent.slot.policy().messages.preset != Preset::Synadia;
-        self.requests.replied(subject, last);
         agent.activity.note_message(self.engine.clock().now());
         self.owes_changed(&key);
+    }
+
+    /// Agents of the Synadia Agent Protocol begin to answer before their callers' inboxes could be watched.
+    pub(super) fn watch_synadia(&mut self, key: &AgentKey) {
+        let agent = self.agents.get(key);
+        let preset = agent.map(|agent| agent.slot.policy().messages.preset);
+        if preset == Some(Preset::Synadia) && self.requests.watch_always(SYNADIA_INBOXES) {
+            self.watch_inbox(SYNADIA_INBOXES.into());
+        }
     }
 
     fn owes_changed(&self, key: &AgentKey) {
@@ -187,7 +201,7 @@ impl Door {
                 Redeliver::Requests => {
                     let patience = self.settings.hold.timeout;
                     let message = request.message;
-                    self.let_wait(key, Incoming { message, patience, stored: None, redelivered: true });
+                    self.let_wait(key, message, patience, None, true);
                 }
                 Redeliver::Never => {
                     let why = format!("{key} was suspended before it had answered");
@@ -234,6 +248,14 @@ impl Door {
             }
             served.sort();
             served.dedup();
+            // Whoever looks for services is answered by each of them, which is no work.
+            let looked_for: u64 = connection
+                .received
+                .iter()
+                .filter(|(subject, ..)| subject.starts_with("$SRV."))
+                .map(|(.., count)| count)
+                .sum();
+            let sent = connection.sent.saturating_sub(looked_for);
             for (subject, queue, count) in &connection.received {
                 for key in self.directory.takers(subject, queue) {
                     by_agent.entry(key).or_default().0 += count;
@@ -241,7 +263,7 @@ impl Door {
             }
             for key in served {
                 let entry = by_agent.entry(key).or_default();
-                entry.1 += connection.sent;
+                entry.1 += sent;
                 // What waits for it in the server is for it to do.
                 entry.0 += u64::from(connection.is_behind);
             }
@@ -264,6 +286,7 @@ impl Door {
         let (every, watch_below) =
             (self.settings.poll_every.as_secs().max(1), u64::from(self.settings.watch_below));
         let Some(agent) = self.agents.get_mut(key) else { return };
+        let slot = Arc::clone(&agent.slot);
         let watch = &mut agent.watch;
         let confirmed = *self.wanted.confirmed().borrow();
         let covered =
@@ -272,7 +295,10 @@ impl Door {
         if sent > 0 || (received > 0 && !covered) {
             agent.activity.note_message(now);
         }
-        self.requests.presume_answered(key, sent, now);
+        // What it says first to a prompt is not the answer.
+        if slot.policy().messages.preset != Preset::Synadia {
+            self.requests.presume_answered(key, sent, now);
+        }
         self.owes_changed(key);
         let up = self.agents.get(key).is_some_and(|agent| agent.slot.phase() == PhaseName::Running);
         if up {

@@ -68,6 +68,7 @@ impl Door {
                 self.interest_changed(key);
             }
         }
+        self.watch_synadia(key);
         self.watch_by_phase(key);
         self.tell_phase(key);
     }

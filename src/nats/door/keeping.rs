@@ -6,7 +6,6 @@ use jiff::Timestamp;
 
 use crate::agent::AgentKey;
 use crate::nats::leaf::codec::Message;
-use crate::nats::mailbox::Incoming;
 use crate::nats::settings::HoldStore;
 
 use super::Door;
@@ -86,6 +85,6 @@ impl Door {
             return;
         }
         let patience = self.settings.hold.timeout.saturating_sub(waited);
-        self.let_wait(key, Incoming { message, patience, stored: Some(place), redelivered: true });
+        self.let_wait(key, message, patience, Some(place), true);
     }
 }

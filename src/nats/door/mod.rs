@@ -271,10 +271,20 @@ impl Door {
     /// A message that no subscription of its agent took.
     fn hold(&mut self, key: &AgentKey, message: Message) {
         let patience = self.settings.hold.timeout;
-        self.let_wait(key, Incoming { message, patience, stored: None, redelivered: false });
+        self.let_wait(key, message, patience, None, false);
     }
 
-    fn let_wait(&mut self, key: &AgentKey, incoming: Incoming) {
+    /// A message waits, unless too many do. One that is in the hold stream already has its place there.
+    fn let_wait(
+        &mut self,
+        key: &AgentKey,
+        message: Message,
+        patience: Duration,
+        stored: Option<u64>,
+        redelivered: bool,
+    ) {
+        let streams = message.subject.starts_with(activity::PROMPT);
+        let incoming = Incoming { message, patience, stored, redelivered, streams };
         let bytes = size(&incoming.message) as u64;
         if self.held_bytes + bytes > self.settings.hold.max_bytes {
             let why = "as many messages wait for agents as may in all (nats.hold.max_bytes)";

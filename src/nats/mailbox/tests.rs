@@ -64,7 +64,10 @@ impl Bench {
             headers: None,
             payload: Bytes::from(self.next.to_string()),
         };
-        (HoldId(self.next), Incoming { message, patience: HOLD, stored: None, redelivered: false })
+        (
+            HoldId(self.next),
+            Incoming { message, patience: HOLD, stored: None, redelivered: false, streams: true },
+        )
     }
 
     fn message(&mut self) -> String {

@@ -2,6 +2,7 @@
 
 use super::servers::{NEWEST, Servers, VERSIONS};
 use super::world::{QUICK, SHORT, World, talker};
+use crate::support::eventually;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_wakes_a_sleeping_agent_on_every_server() {
@@ -14,8 +15,8 @@ async fn a_request_wakes_a_sleeping_agent_on_every_server() {
             assert!(answer.contains("Asked:[0]"), "its headers are as they were: {answer}");
             assert!(answer.contains("Subject:[agents.default.echo.ask]"), "{answer}");
         }
-        let delivered = world.drowse.metric("drowse_messages_total", "delivered").await;
-        assert!((delivered - 2.0).abs() < 0.5, "{version}: {delivered}");
+        let delivered = async || world.drowse.metric("drowse_messages_total", "delivered").await;
+        eventually("both are known to have arrived", async || delivered().await > 1.5).await;
     }
 }
 

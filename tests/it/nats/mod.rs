@@ -2,6 +2,7 @@
 
 mod activity;
 mod api;
+mod clients;
 mod demo;
 mod failures;
 mod hand_over;
