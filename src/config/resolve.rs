@@ -16,6 +16,7 @@ use super::raw;
 use crate::backend::kubernetes::Options;
 use crate::engine;
 use crate::policy::Policy;
+use crate::policy::messages::{Preset, Ready};
 use crate::policy::rules::{Layer, Match, Rule, RuleSet};
 
 use Step::{Index, Key};
@@ -29,6 +30,9 @@ pub(super) fn resolve(file: raw::File, document: &Document<'_, '_>, path: PathBu
     let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
     check_listens(&file, document);
     check_limits(&file.limits, document);
+    if file.nats.is_none() {
+        check_no_messages(&file, document);
+    }
     let on_cluster = file.backend.kubernetes.is_some();
     let base = built_in(on_cluster);
     // Processes of this machine are never out of sight.
@@ -136,6 +140,24 @@ fn check_limits(limits: &raw::Limits, document: &Document<'_, '_>) {
     if one > total {
         let message = format!("{total} for all is less than held_body for one; write at least {one}");
         document.report(&[Key("limits"), Key("held_body_total")], message);
+    }
+}
+
+/// Without the section `nats`, no message comes, and nobody would ever be seen to subscribe.
+fn check_no_messages(file: &raw::File, document: &Document<'_, '_>) {
+    let keys = |messages: Option<Preset>, ready: Option<Ready>| {
+        let messages = messages.is_some_and(|preset| preset != Preset::Off).then_some("messages");
+        let ready = (ready == Some(Ready::Messages)).then_some("ready");
+        messages.into_iter().chain(ready)
+    };
+    let advice = "this needs the section nats; write nats: {servers: [nats://host:4222]}, or leave this out";
+    for key in keys(file.defaults.messages, file.defaults.ready) {
+        document.report(&[Key("defaults"), Key(key)], advice);
+    }
+    for (index, rule) in file.rules.iter().enumerate() {
+        for key in keys(rule.messages, rule.ready) {
+            document.report(&[Key("rules"), Index(index), Key(key)], advice);
+        }
     }
 }
 

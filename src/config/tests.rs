@@ -336,3 +336,42 @@ fn the_commented_file_changes_no_default() {
     assert_eq!(of(&shown), of(&bare));
     assert_eq!(Config { rules: bare.rules.clone(), ..shown }, bare);
 }
+
+#[test]
+fn the_section_nats_is_read_and_its_mistakes_are_told() {
+    let with = |nats: &str, more: &str| format!("{MINIMAL}\nnats: {{{nats}}}\n{more}");
+    let config = good(&with(
+        "servers: [\"nats://a\", \"tls://b:4333\"], client: {user: drowse, password_file: secret}, hold: {replicas: 3}",
+        "defaults: {messages: micro, ready: messages}",
+    ));
+    let nats = config.nats.unwrap();
+    let shown =
+        |all: &[crate::nats::address::ServerAddress]| all.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(shown(&nats.servers), ["a:4222", "b:4333"]);
+    assert_eq!(shown(&nats.leaf_servers), ["a:7422", "b:7422"], "the same hosts");
+    assert!(nats.leaf_servers[1].tls && nats.client == nats.leaf, "{nats:?}");
+    assert_eq!((nats.hold.replicas, nats.hold.timeout), (3, Duration::from_mins(5)));
+    for (nats, words) in [
+        ("servers: []", "no server is named"),
+        ("servers: [\"http://a\"]", "unknown scheme"),
+        ("servers: [\"nats://u:p@a\"]", "password_file"),
+        ("servers: [a], client: {user: u}", "needs a password"),
+        ("servers: [a], client: {password_file: f}", "needs a user"),
+        ("servers: [a], leaf: {token_file: f, nkey_file: g}", "another kind"),
+        ("servers: [a], tls: {cert_file: f}", "needs its key"),
+        ("servers: [a], hold: {replicas: 7}", "from 1 to 5"),
+        ("servers: [a], hold: {stream: a.b}", "no name of a stream"),
+    ] {
+        let found = problems(&with(nats, "")).join("\n");
+        assert!(found.contains(words), "{nats}: {found}");
+    }
+}
+
+#[test]
+fn rules_about_messages_need_the_section_nats() {
+    for keys in ["defaults: {messages: subject}", "rules: [{ready: messages}]"] {
+        let found = problems(&format!("{MINIMAL}\n{keys}")).join("\n");
+        assert!(found.contains("needs the section nats"), "{keys}: {found}");
+    }
+    good(&format!("{MINIMAL}\ndefaults: {{messages: \"off\", ready: port}}"));
+}

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use async_nats::{Client, ConnectOptions, Message, Subscriber};
+use async_nats::{Client, ConnectOptions, Message, ServerAddr, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
@@ -28,13 +28,22 @@ pub(super) struct Messages {
 impl Messages {
     /// Subscribes to the agent's subjects, sooner or later: a server that is not there is tried again and again.
     pub(super) async fn subscribe(url: &str, queue: &str, key: &AgentKey) -> anyhow::Result<Self> {
-        let client = ConnectOptions::new()
+        let server: ServerAddr =
+            url.parse().with_context(|| format!("{url} is not the address of a NATS server"))?;
+        // The library takes no user out of an address by itself.
+        let options = match (server.username(), server.password()) {
+            (Some(user), Some(password)) => {
+                ConnectOptions::with_user_and_password(user.to_owned(), password.to_owned())
+            }
+            _ => ConnectOptions::new(),
+        };
+        let client = options
             .name(format!("demo agent {key}"))
             .retry_on_initial_connect()
             .request_timeout(Some(ANSWER_LIMIT))
-            .connect(url)
+            .connect(server)
             .await
-            .with_context(|| format!("failed to use {url} as the address of a NATS server"))?;
+            .context("failed to begin to connect to NATS")?;
         let prefix = format!("agents.{}.{}.", key.namespace(), key.name());
         let subscriber = client.queue_subscribe(format!("{prefix}>"), queue.to_owned()).await;
         Ok(Self { client, subscriber: subscriber.context("failed to subscribe")?, prefix })

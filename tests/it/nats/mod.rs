@@ -6,5 +6,6 @@ mod clients;
 mod demo;
 mod failures;
 mod hand_over;
+mod permissions;
 mod servers;
 mod world;

@@ -13,6 +13,14 @@ use crate::support::{eventually, free_port, read, signal};
 pub(super) const VERSIONS: [&str; 4] = ["2.10", "2.11", "2.12", "2.15"];
 pub(super) const NEWEST: &str = "2.15";
 
+/// The users of `deploy/nats/accounts.conf`.
+const USERS: [&str; 5] = ["drowse", "drowse-leaf", "team-a-echo", "team-a-writer", "caller"];
+
+/// Theirs, where a test uses them.
+pub(super) fn password(user: &str) -> String {
+    format!("secret-of-{user}")
+}
+
 /// A program that is built from a pinned source, once.
 pub(super) async fn program(name: &str) -> String {
     let name = name.to_owned();
@@ -87,15 +95,20 @@ impl Servers {
     fn launch(&mut self, index: usize) {
         let log = self.dir.path().join(format!("{index}.log"));
         let log = std::fs::File::options().create(true).append(true).open(log).unwrap();
-        let child = Command::new(&self.program)
-            .arg("-c")
-            .arg(self.config(index))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
+        let child =
+            Command::new(&self.program)
+                .arg("-c")
+                .arg(self.config(index))
+                // For the users of deploy/nats.
+                .envs(USERS.map(|user| {
+                    (format!("{}_PASSWORD", user.to_uppercase().replace('-', "_")), password(user))
+                }))
+                .stdin(Stdio::null())
+                .stdout(log.try_clone().unwrap())
+                .stderr(log)
+                .kill_on_drop(true)
+                .spawn()
+                .unwrap();
         self.nodes[index].child = Some(child);
     }
 

@@ -39,6 +39,8 @@ pub(crate) struct Agent {
     pub(crate) name: String,
     pub(crate) port: u16,
     pub(crate) arguments: Vec<String>,
+    /// Its namespace; `default` if there is none.
+    pub(crate) namespace: Option<String>,
     /// What it is, instead of the demo agent.
     pub(crate) program: Option<String>,
 }
@@ -46,7 +48,13 @@ pub(crate) struct Agent {
 impl Agent {
     /// A demo agent on a free port.
     pub(crate) fn demo(name: &str) -> Self {
-        Self { name: name.to_owned(), port: free_port(), arguments: Vec::new(), program: None }
+        Self {
+            name: name.to_owned(),
+            port: free_port(),
+            arguments: Vec::new(),
+            namespace: None,
+            program: None,
+        }
     }
 
     /// With more arguments.
@@ -56,16 +64,13 @@ impl Agent {
     }
 
     fn yaml(&self) -> String {
-        if let Some(program) = &self.program {
-            let command: Vec<_> = std::iter::once(program).chain(&self.arguments).collect();
-            return format!("      - {{name: {}, port: {}, command: {command:?}}}\n", self.name, self.port);
-        }
-        let arguments: Vec<_> = self.arguments.iter().map(|argument| format!(", {argument:?}")).collect();
+        let demo = ["drowse", "demo-agent", "--port", "{port}"].map(str::to_owned).to_vec();
+        let mut command = self.program.as_ref().map_or(demo, |program| vec![program.clone()]);
+        command.extend(self.arguments.iter().cloned());
+        let namespace = self.namespace.as_deref().unwrap_or("default");
         format!(
-            "      - {{name: {}, port: {}, command: [drowse, demo-agent, --port, \"{{port}}\"{}]}}\n",
-            self.name,
-            self.port,
-            arguments.concat()
+            "      - {{name: {}, namespace: {namespace}, port: {}, command: {command:?}}}\n",
+            self.name, self.port
         )
     }
 }
