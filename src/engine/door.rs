@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::agent::{AgentKey, Revision};
+use crate::agent::{AgentKey, Life, Revision};
 use crate::lifecycle::{Activity, Event, PhaseName};
+use crate::time::Moment;
 
 use super::{Engine, Slot};
 
@@ -62,6 +63,11 @@ impl Engine {
 }
 
 impl Slot {
+    /// The life that is up, and since when it answers.
+    pub fn life(&self) -> Option<(Life, Moment)> {
+        self.upstream.load().as_ref().map(|upstream| (upstream.life.clone(), upstream.ready_at))
+    }
+
     /// Where it is in its life. Takes the lock.
     pub fn phase(&self) -> PhaseName {
         self.machine.lock().phase().name()

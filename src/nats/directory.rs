@@ -169,9 +169,11 @@ impl Directory {
     pub fn takers(&self, subject: &str, queue_group: &str) -> Vec<AgentKey> {
         let mut concerned = self.concerned(subject);
         concerned.retain(|key| {
-            self.agents
-                .get(key)
-                .is_some_and(|entry| queue_group.is_empty() || *entry.inbox.queue == *queue_group)
+            self.agents.get(key).is_some_and(|entry| match queue_group {
+                // Whoever listens to everybody is none of them.
+                "" => entry.has(subject),
+                queue => *entry.inbox.queue == *queue,
+            })
         });
         concerned
     }
@@ -234,7 +236,10 @@ impl Entry {
 
     /// Whether it is for subjects of this agent and of nobody else.
     fn is_within(&self, interest: &Interest) -> bool {
-        let Ok(subject) = std::str::from_utf8(&interest.subject) else { return false };
+        std::str::from_utf8(&interest.subject).is_ok_and(|subject| self.has(subject))
+    }
+
+    fn has(&self, subject: &str) -> bool {
         self.inbox.subjects.iter().any(|pattern| pattern.as_str() == subject || pattern.matches(subject))
     }
 }

@@ -277,6 +277,16 @@ impl Mailbox {
         self.go_on(interest, now, fx);
     }
 
+    /// Nobody is woken any more: whatever waits has ended.
+    pub fn close(&mut self, refusal: &Refusal, fx: &mut Vec<Effect>) {
+        let waiting: Vec<_> = self.waiting.keys().copied().collect();
+        for id in waiting {
+            self.end(id, Ending::Refused(refusal.clone()), fx);
+        }
+        self.marked(self.sends, fx);
+        self.release_if_empty(fx);
+    }
+
     /// It was up, and its life is over.
     pub fn went_down(&mut self, interest: &impl Interest, now: Moment, fx: &mut Vec<Effect>) {
         if self.wake == Wake::Up {

@@ -31,6 +31,10 @@ pub struct Open {
     /// The inbox was watched when it came, so its answer cannot be missed.
     watched: bool,
     requester: Requester,
+    /// Its answer is a stream of replies.
+    streams: bool,
+    /// The life that got it is over.
+    orphaned: bool,
 }
 
 /// All of them.
@@ -39,8 +43,8 @@ pub struct Requests {
     /// By the subject of the reply, each with its agent.
     open: HashMap<Bytes, (AgentKey, Open)>,
     watches: HashMap<Box<str>, Watch>,
-    /// Replies that came over the other connection before the request itself was seen.
-    early: HashSet<Bytes>,
+    /// Replies that came over the other connection before the request itself was seen, and whether each ends a stream.
+    early: HashMap<Bytes, bool>,
     early_order: VecDeque<Bytes>,
 }
 
@@ -57,8 +61,15 @@ struct Watch {
 const MAX_EARLY: usize = 4_096;
 
 impl Requests {
-    /// An agent has received this. The inbox to be watched, if that is a new one.
-    pub fn took(&mut self, key: &AgentKey, message: &Message, now: Moment) -> Option<Box<str>> {
+    /// An agent has received this, and answers it by one reply or by a stream of them. The inbox to be watched, if that is a
+    /// new one.
+    pub fn took(
+        &mut self,
+        key: &AgentKey,
+        message: &Message,
+        streams: bool,
+        now: Moment,
+    ) -> Option<Box<str>> {
         let reply = message.reply.clone()?;
         let inbox = inbox_of(&reply)?;
         let known = self.watches.get(&inbox);
@@ -69,32 +80,30 @@ impl Requests {
             None if is_new => _ = self.watches.insert(inbox.clone(), Watch { used: now, is_proved: false }),
             None => {}
         }
-        if !self.early.remove(&reply) && self.open.len() < MAX_OPEN {
-            let open =
-                Open { message: message.clone(), arrived: now, watched, requester: Requester::default() };
+        let answered = self.early.remove(&reply).is_some_and(|ends| ends || !streams);
+        if !answered && self.open.len() < MAX_OPEN {
+            let requester = Requester::default();
+            let message = message.clone();
+            let open = Open { message, arrived: now, watched, requester, streams, orphaned: false };
             self.open.insert(reply, (key.clone(), open));
         }
         is_new.then_some(inbox)
     }
 
-    /// A reply was seen. Whose it is, if it was waited for. `is_last` tells whether it is the last one to this request: of a
-    /// stream of replies, any other only shows that the agent is at work.
-    pub fn replied(
-        &mut self,
-        subject: &Bytes,
-        is_last: impl Fn(Option<(&AgentKey, &Message)>) -> bool,
-    ) -> Option<AgentKey> {
+    /// A reply was seen. Whose it is, if it was waited for. One that `ends` a stream is the last one in any case; of a stream of
+    /// replies, any other only shows that the agent is at work.
+    pub fn replied(&mut self, subject: &Bytes, ends: bool) -> Option<AgentKey> {
         if let Some(watch) = inbox_of(subject).and_then(|inbox| self.watches.get_mut(&inbox)) {
             watch.is_proved = true;
         }
         if let Some((key, open)) = self.open.get(subject) {
             let key = key.clone();
-            if is_last(Some((&key, &open.message))) {
+            if ends || !open.streams {
                 self.open.remove(subject);
             }
             return Some(key);
         }
-        if is_last(None) && self.early.insert(subject.clone()) {
+        if self.early.insert(subject.clone(), ends).is_none() {
             self.early_order.push_back(subject.clone());
             if self.early_order.len() > MAX_EARLY
                 && let Some(oldest) = self.early_order.pop_front()
@@ -153,7 +162,23 @@ impl Requests {
         self.open.values().filter(move |(owner, _)| owner == key).map(|(_, open)| open)
     }
 
-    /// The life that got them has ended: what it has not answered, in the order of arrival.
+    /// The life that got what came before this is over.
+    pub fn end_life(&mut self, key: &AgentKey, before: Moment) {
+        for (owner, open) in self.open.values_mut() {
+            open.orphaned |= owner == key && open.arrived < before;
+        }
+    }
+
+    /// What the lives before have not answered, in the order of arrival.
+    pub fn take_orphans(&mut self, key: &AgentKey) -> Vec<Open> {
+        let orphan = |owner: &AgentKey, open: &Open| owner == key && open.orphaned;
+        let mut taken: Vec<_> =
+            self.open.extract_if(|_, (owner, open)| orphan(owner, open)).map(|(_, (_, open))| open).collect();
+        taken.sort_by_key(|open| open.arrived);
+        taken
+    }
+
+    /// All that the agent has not answered, in the order of arrival.
     pub fn take(&mut self, key: &AgentKey) -> Vec<Open> {
         let mut taken: Vec<_> =
             self.open.extract_if(|_, (owner, _)| owner == key).map(|(_, (_, open))| open).collect();
@@ -215,13 +240,13 @@ mod tests {
     #[test]
     fn a_request_is_owed_an_answer_until_it_comes_or_its_cap_is_over() {
         let (mut requests, echo) = (Requests::default(), agent("echo"));
-        assert_eq!(requests.took(&echo, &request("_INBOX.c.1"), at(0)).as_deref(), Some("_INBOX.c.*"));
+        assert_eq!(requests.took(&echo, &request("_INBOX.c.1"), true, at(0)).as_deref(), Some("_INBOX.c.*"));
         assert_eq!(requests.owes_until(&echo, CAP), Some(at(100)));
-        assert_eq!(requests.replied(&"_INBOX.c.1".into(), |_| false), Some(echo.clone()), "a part of it");
+        assert_eq!(requests.replied(&"_INBOX.c.1".into(), false), Some(echo.clone()), "a part of it");
         assert!(requests.owes_until(&echo, CAP).is_some());
-        assert_eq!(requests.replied(&"_INBOX.c.1".into(), |_| true), Some(echo.clone()));
+        assert_eq!(requests.replied(&"_INBOX.c.1".into(), true), Some(echo.clone()));
         assert_eq!(requests.owes_until(&echo, CAP), None);
-        assert_eq!(requests.took(&echo, &request("_INBOX.c.2"), at(1)), None, "it is watched already");
+        assert_eq!(requests.took(&echo, &request("_INBOX.c.2"), false, at(1)), None, "it is watched already");
         requests.expire(at(101), |_| CAP);
         assert_eq!(requests.owes_until(&echo, CAP), None);
     }
@@ -229,22 +254,39 @@ mod tests {
     #[test]
     fn a_reply_may_overtake_the_news_of_its_request() {
         let (mut requests, echo) = (Requests::default(), agent("echo"));
-        requests.took(&echo, &request("_INBOX.c.1"), at(0));
-        requests.replied(&"_INBOX.c.2".into(), |_| true);
-        requests.took(&echo, &request("_INBOX.c.2"), at(0));
-        assert_eq!(requests.take(&echo).len(), 1, "the second was answered");
+        requests.took(&echo, &request("_INBOX.c.1"), false, at(0));
+        requests.replied(&"_INBOX.c.2".into(), false);
+        requests.took(&echo, &request("_INBOX.c.2"), false, at(0));
+        requests.replied(&"_INBOX.c.3".into(), false);
+        requests.took(&echo, &request("_INBOX.c.3"), true, at(0));
+        requests.replied(&"_INBOX.c.4".into(), true);
+        requests.took(&echo, &request("_INBOX.c.4"), true, at(0));
+        assert_eq!(requests.take(&echo).len(), 2, "the second and the fourth were answered");
+    }
+
+    #[test]
+    fn what_a_life_left_unanswered_is_for_the_next_unless_it_answers_after_all() {
+        let (mut requests, echo) = (Requests::default(), agent("echo"));
+        requests.took(&echo, &request("_INBOX.c.1"), false, at(0));
+        requests.took(&echo, &request("_INBOX.c.2"), false, at(1));
+        requests.took(&echo, &request("_INBOX.c.3"), false, at(2));
+        requests.end_life(&echo, at(2));
+        requests.replied(&"_INBOX.c.1".into(), false);
+        let orphans = requests.take_orphans(&echo);
+        assert_eq!(orphans.iter().map(|open| open.arrived).collect::<Vec<_>>(), [at(1)]);
+        assert_eq!(requests.take(&echo).len(), 1, "the third is the next life's");
     }
 
     #[test]
     fn what_an_agent_sent_answers_only_requests_whose_answer_could_be_missed() {
         let (mut requests, echo) = (Requests::default(), agent("echo"));
-        requests.took(&echo, &request("_INBOX.c.1"), at(0));
-        requests.took(&echo, &request("_INBOX.c.2"), at(0));
-        requests.replied(&"_INBOX.c.2".into(), |_| true);
-        requests.took(&echo, &request("_INBOX.c.3"), at(1));
+        requests.took(&echo, &request("_INBOX.c.1"), false, at(0));
+        requests.took(&echo, &request("_INBOX.c.2"), false, at(0));
+        requests.replied(&"_INBOX.c.2".into(), true);
+        requests.took(&echo, &request("_INBOX.c.3"), false, at(1));
         requests.presume_answered(&echo, 5, at(2));
         assert_eq!(requests.owes_until(&echo, CAP), Some(at(101)), "the third was watched");
-        requests.took(&agent("other"), &request("one.shot"), at(3));
+        requests.took(&agent("other"), &request("one.shot"), false, at(3));
         requests.presume_answered(&agent("other"), 1, at(2));
         assert!(requests.owes_until(&agent("other"), CAP).is_some(), "it came later");
         requests.presume_answered(&agent("other"), 1, at(3));
@@ -255,15 +297,15 @@ mod tests {
     fn what_is_watched_for_good_stays() {
         let (mut requests, echo) = (Requests::default(), agent("echo"));
         assert!(requests.watch_always(SYNADIA_INBOXES) && !requests.watch_always(SYNADIA_INBOXES));
-        assert_eq!(requests.took(&echo, &request("_INBOX.agents.x"), at(0)), None);
-        requests.replied(&"_INBOX.agents.x".into(), |_| true);
+        assert_eq!(requests.took(&echo, &request("_INBOX.agents.x"), false, at(0)), None);
+        requests.replied(&"_INBOX.agents.x".into(), true);
         assert!(requests.expire(at(100_000), |_| CAP).is_empty());
     }
 
     #[test]
     fn a_requester_that_was_there_and_is_not_any_more_is_owed_nothing() {
         let (mut requests, echo) = (Requests::default(), agent("echo"));
-        requests.took(&echo, &request("_INBOX.c.1"), at(0));
+        requests.took(&echo, &request("_INBOX.c.1"), false, at(0));
         assert!(requests.look_for_requesters(|_| true, at(1)).is_empty());
         assert!(requests.look_for_requesters(|_| false, at(2)).is_empty());
         assert_eq!(requests.look_for_requesters(|_| false, at(50)), std::slice::from_ref(&echo));
@@ -273,9 +315,9 @@ mod tests {
     #[test]
     fn after_a_broken_connection_no_answer_counts_as_unmissable() {
         let (mut requests, echo) = (Requests::default(), agent("echo"));
-        requests.took(&echo, &request("_INBOX.c.1"), at(0));
-        requests.replied(&"_INBOX.c.1".into(), |_| true);
-        requests.took(&echo, &request("_INBOX.c.2"), at(1));
+        requests.took(&echo, &request("_INBOX.c.1"), false, at(0));
+        requests.replied(&"_INBOX.c.1".into(), true);
+        requests.took(&echo, &request("_INBOX.c.2"), false, at(1));
         requests.presume_answered(&echo, 1, at(2));
         assert!(requests.owes_until(&echo, CAP).is_some(), "its answer cannot be missed");
         requests.lose_sight();
@@ -286,9 +328,9 @@ mod tests {
     #[test]
     fn inboxes_that_nobody_uses_are_let_go() {
         let (mut requests, echo) = (Requests::default(), agent("echo"));
-        requests.took(&echo, &request("_INBOX.c.1"), at(0));
+        requests.took(&echo, &request("_INBOX.c.1"), false, at(0));
         assert!(requests.expire(at(400), |_| CAP * 100).is_empty(), "an answer is still owed");
-        requests.replied(&"_INBOX.c.1".into(), |_| true);
+        requests.replied(&"_INBOX.c.1".into(), true);
         assert_eq!(requests.expire(at(400), |_| CAP), ["_INBOX.c.*".into()]);
         assert!(requests.expire(at(800), |_| CAP).is_empty());
     }

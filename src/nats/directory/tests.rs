@@ -110,6 +110,8 @@ fn the_queue_group_that_an_agent_uses_is_learned_unless_a_rule_names_one() {
     assert_eq!(directory.learned_queue(&key("a")), None);
     assert!(directory.is_subscribed(&key("a")), "what was seen before counts");
     assert_eq!(directory.takers("agents.a.>", "workers"), [key("a")]);
+    assert_eq!(directory.takers("agents.a.x", ""), [key("a")], "an agent without a queue group");
+    assert_eq!(directory.takers("agents.>", ""), [], "somebody who listens to everybody");
 
     directory.set(&key("b"), Some(Inbox { learns_queue: false, ..inbox(&["b.in"]) }));
     directory.note_interest(&interest("b.in", Some("workers")), true);

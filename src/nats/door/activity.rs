@@ -53,12 +53,14 @@ impl Door {
     pub(super) fn watch_by_phase(&mut self, key: &AgentKey) {
         let Some(agent) = self.agents.get(key) else { return };
         match agent.slot.phase() {
-            PhaseName::Running | PhaseName::Draining | PhaseName::Suspending | PhaseName::Resuming => {
+            PhaseName::Draining | PhaseName::Suspending | PhaseName::Resuming => self.tap(key, true),
+            PhaseName::Running => {
                 self.tap(key, true);
+                self.note_life(key);
             }
             PhaseName::Suspended => {
                 self.tap(key, false);
-                self.redeliver(key);
+                self.redeliver(key, Moment::from_micros(u64::MAX));
             }
             PhaseName::Failed => {
                 // Whoever waits for an answer of a life that crashed waits in vain, as without us.
@@ -66,6 +68,16 @@ impl Door {
                 self.owes_changed(key);
             }
             PhaseName::Unknown => {}
+        }
+    }
+
+    /// With a new life, what the one before has got and not answered is sent again. Of phases that follow each other at once only
+    /// the last one is seen, so the life itself is compared.
+    fn note_life(&mut self, key: &AgentKey) {
+        let Some(agent) = self.agents.get_mut(key) else { return };
+        let Some((life, since)) = agent.slot.life() else { return };
+        if agent.life.replace(life.clone()).is_some_and(|before| before != life) {
+            self.redeliver(key, since);
         }
     }
 
@@ -99,6 +111,7 @@ impl Door {
     pub(super) fn unwatch(&mut self, key: &AgentKey) {
         self.tap(key, false);
         self.requests.take(key);
+        self.owes_changed(key);
     }
 
     /// A message that an agent has received.
@@ -111,7 +124,10 @@ impl Door {
         let now = self.engine.clock().now();
         let Some(agent) = self.agents.get(&key) else { return };
         agent.activity.note_message(now);
-        if let Some(inbox) = self.requests.took(&key, message, now) {
+        // A prompt is answered by a stream that ends with an empty reply; everything else by one reply.
+        let preset = agent.slot.policy().messages.preset;
+        let streams = preset == Preset::Synadia && message.subject.starts_with(PROMPT);
+        if let Some(inbox) = self.requests.took(&key, message, streams, now) {
             self.watch_inbox(inbox);
         }
         self.owes_changed(&key);
@@ -154,16 +170,7 @@ impl Door {
     }
 
     pub(super) fn replied(&mut self, subject: &Bytes, ends: bool) {
-        let agents = &self.agents;
-        // A stream of replies to a prompt ends with an empty one; everywhere else one reply is the answer.
-        let is_last = |open: Option<(&AgentKey, &Message)>| {
-            let streams = open.is_some_and(|(key, request)| {
-                let preset = agents.get(key).map(|agent| agent.slot.policy().messages.preset);
-                preset == Some(Preset::Synadia) && request.subject.starts_with(PROMPT)
-            });
-            ends || (open.is_some() && !streams)
-        };
-        let Some(key) = self.requests.replied(subject, is_last) else { return };
+        let Some(key) = self.requests.replied(subject, ends) else { return };
         let Some(agent) = self.agents.get(&key) else { return };
         agent.activity.note_message(self.engine.clock().now());
         self.owes_changed(&key);
@@ -190,9 +197,10 @@ impl Door {
         }
     }
 
-    /// The pod is gone. What it got and did not answer is sent again to the next one, or its senders are told.
-    fn redeliver(&mut self, key: &AgentKey) {
-        let open = self.requests.take(key);
+    /// A pod is gone. What it got and did not answer is sent again to the next one, or its senders are told.
+    fn redeliver(&mut self, key: &AgentKey, before: Moment) {
+        self.requests.end_life(key, before);
+        let open = self.requests.take_orphans(key);
         self.owes_changed(key);
         let Some(agent) = self.agents.get(key) else { return };
         let redeliver = agent.slot.policy().messages.redeliver;

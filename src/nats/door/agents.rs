@@ -50,7 +50,11 @@ impl Door {
         let inbox = Inbox { subjects: messages.subjects(key), queue, learns_queue: messages.learns_queue() };
         self.set_inbox(key, Some(inbox));
         match self.agents.get_mut(key) {
-            Some(agent) => agent.slot = slot,
+            Some(agent) if !Arc::ptr_eq(&agent.slot, &slot) => {
+                (agent.activity, agent.slot) = (slot.activity(), slot);
+                self.interest_changed(key);
+            }
+            Some(_) => {}
             None => {
                 let agent = Agent {
                     activity: slot.activity(),
@@ -59,8 +63,10 @@ impl Door {
                     permit: None,
                     waking: None,
                     mark: None,
-                    ended_up_to: None,
+                    ended_up_to: 0,
+                    forgotten_up_to: 0,
                     watch: Watch::default(),
+                    life: None,
                     told: None,
                 };
                 self.agents.insert(key.clone(), agent);
@@ -103,7 +109,7 @@ impl Door {
             return;
         }
         self.set_inbox(key, None);
-        self.with_mailbox(key, |mailbox, _, now, fx| mailbox.not_woken(&Refusal::Gone, now, fx));
+        self.with_mailbox(key, |mailbox, _, _, fx| mailbox.close(&Refusal::Gone, fx));
         self.unwatch(key);
         self.agents.remove(key);
     }
@@ -179,7 +185,9 @@ impl Door {
                     self.with_mailbox(&key, |mailbox, _, now, fx| mailbox.not_woken(&refusal, now, fx));
                 }
             }
-            News::Checked(result) => self.checked(result),
+            News::Checked(number, result) => self.checked(number, result),
+            News::CheckAgain if self.is_up && !self.is_open && self.check.is_none() => self.begin_check(),
+            News::CheckAgain => {}
             News::Stored { key, id, place } => {
                 if let (Some(place), Some(agent)) = (place, self.agents.get_mut(&key))
                     && !agent.mailbox.stored(id, place)
@@ -296,7 +304,7 @@ pub(super) fn explain(key: &AgentKey, refusal: &Refusal) -> (u16, String) {
         Refusal::HoldTimedOut { waiting_for } => {
             (504, format!("{key} was not there in time: still {waiting_for}"))
         }
-        Refusal::Gone => (404, format!("{key} was deleted")),
+        Refusal::Gone => (404, format!("{key} was deleted, or messages do not wake it any more")),
         Refusal::ShuttingDown => (503, "Drowse is about to end; send the message again".to_owned()),
     }
 }

@@ -86,7 +86,8 @@ impl From<CommandError> for Fault {
 
 async fn answer(client: &Client, engine: &Arc<Engine>, verb: Verb, question: Message) {
     let answered = handle(engine, verb, &question);
-    let Some(reply) = question.reply else { return };
+    // A sender chooses the subject, and must not make us say something to an agent, to the server, or to ourselves.
+    let Some(reply) = question.reply.filter(|reply| reply.as_str().starts_with("_INBOX")) else { return };
     let (headers, body) = match answered {
         Ok(body) => (HeaderMap::new(), body),
         Err(Fault(code, why)) => {

@@ -1,5 +1,6 @@
 //! The door's side of the hold stream: opening it, what is no longer needed in it, and what others have left in it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -17,22 +18,27 @@ const RETRY: Duration = Duration::from_secs(5);
 
 impl Door {
     /// Opens the hold stream, if there is to be one; agents are registered when that is known.
-    pub(super) fn open_store(&self) {
-        self.open_store_after(Duration::ZERO);
+    pub(super) fn open_store(&mut self) {
+        if !self.is_store_opening && self.store.is_none() {
+            self.open_store_after(Duration::ZERO);
+        }
     }
 
-    fn open_store_after(&self, pause: Duration) {
+    fn open_store_after(&mut self, pause: Duration) {
         let cancel = self.cancel.clone();
         let (client, settings) = (self.client.clone(), self.settings.hold.clone());
         let (replica, news) = (self.replica.clone(), self.news.clone());
+        let engine = Arc::clone(&self.engine);
+        self.is_store_opening = true;
         tokio::spawn(async move {
             tokio::time::sleep(pause).await;
-            let opened = Store::open(client, &settings, replica, news.clone(), cancel).await;
+            let opened = Store::open(client, &settings, replica, news.clone(), engine, cancel).await;
             let _ = news.send(News::StoreOpened(opened)).await;
         });
     }
 
     pub(super) fn store_opened(&mut self, opened: Result<Store, String>) {
+        self.is_store_opening = false;
         match opened {
             Ok(store) => {
                 tracing::info!(
@@ -64,11 +70,16 @@ impl Door {
         }
     }
 
-    /// Up to here, or to the first that is still needed, nothing of this agent's is needed in the stream any more.
-    pub(super) fn forget_stored(&self, key: &AgentKey, place: u64) {
-        let (Some(store), Some(agent)) = (&self.store, self.agents.get(key)) else { return };
-        let up_to = agent.mailbox.first_stored().map_or(place, |first| place.min(first.saturating_sub(1)));
-        store.forget(key, up_to);
+    /// Up to the last that has ended, or to the first that has not, nothing of this agent's is needed in the stream.
+    pub(super) fn forget_stored(&mut self, key: &AgentKey, ended: u64) {
+        let (Some(store), Some(agent)) = (&self.store, self.agents.get_mut(key)) else { return };
+        agent.ended_up_to = agent.ended_up_to.max(ended);
+        let first = agent.mailbox.first_stored();
+        let up_to = first.map_or(agent.ended_up_to, |first| agent.ended_up_to.min(first.saturating_sub(1)));
+        if up_to > agent.forgotten_up_to {
+            agent.forgotten_up_to = up_to;
+            store.forget(key, up_to);
+        }
     }
 
     /// A message that a replica has left behind. It may have been sent on just before the end.

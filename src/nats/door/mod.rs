@@ -19,7 +19,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::agent::AgentKey;
+use crate::agent::{AgentKey, Life};
 use crate::engine::{Engine, Permit, Slot};
 use crate::lifecycle::{Activity, PhaseName};
 use crate::metrics::{MessageFate, Metrics};
@@ -101,6 +101,7 @@ pub async fn start(
         inboxes: HashMap::new(),
         agents: HashMap::new(),
         store: None,
+        is_store_opening: false,
         held_bytes: 0,
         last_id: 0,
         last_mark: 0,
@@ -130,15 +131,20 @@ struct Agent {
     waking: Option<CancellationToken>,
     /// A mark is under way.
     mark: Option<outbox::Mark>,
-    /// What was in the hold stream up to here has ended, or waits yet.
-    ended_up_to: Option<u64>,
+    /// The last in the hold stream that has ended. What came before it may wait yet.
+    ended_up_to: u64,
+    /// What is not needed in the hold stream any more, and was said so.
+    forgotten_up_to: u64,
     /// Where signs of its activity are noted.
     activity: Arc<Activity>,
     watch: activity::Watch,
+    /// The life that was up last.
+    life: Option<Life>,
     /// The phase that was told last.
     told: Option<PhaseName>,
 }
 
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 struct Door {
     settings: Settings,
     engine: Arc<Engine>,
@@ -161,6 +167,7 @@ struct Door {
     agents: HashMap<AgentKey, Agent>,
     /// The hold stream, if there is one.
     store: Option<Store>,
+    is_store_opening: bool,
     held_bytes: u64,
     last_id: u64,
     last_mark: u64,
@@ -263,7 +270,9 @@ impl Door {
         let Some(key) = self.directory.owner(subject).cloned() else { return };
         let hold_id = message.headers.as_deref().and_then(|block| headers::value(block, HOLD_ID));
         match hold_id.and_then(|id| id.strip_prefix(&self.replica)?.strip_prefix('.')?.parse().ok()) {
-            Some(id) => self.came_back(&key, HoldId(id)),
+            // What an agent sends with the headers of what it received only looks like it.
+            Some(id) if self.is_under_way(&key, HoldId(id), &message) => self.came_back(&key, HoldId(id)),
+            Some(_) => self.hold(&key, message),
             None => self.hold(&key, message),
         }
     }
@@ -331,7 +340,9 @@ impl Door {
     fn reply_of(&self, message: &Message) -> Option<Bytes> {
         let reply = message.reply.as_ref()?;
         let subject = std::str::from_utf8(reply).ok()?;
-        self.directory.owner(subject).is_none().then(|| reply.clone())
+        // Nor to Drowse itself or the server, who would do what we are allowed to ask of them.
+        let ours = subject.starts_with('$') || subject.starts_with("drowse.");
+        (!ours && self.directory.owner(subject).is_none()).then(|| reply.clone())
     }
 
     fn interest_changed(&mut self, key: &AgentKey) {
@@ -344,6 +355,13 @@ impl Door {
         self.with_mailbox(key, |mailbox, interest, now, fx| {
             mailbox.interest_changed(subscribed, interest, now, fx);
         });
+    }
+
+    fn is_under_way(&self, key: &AgentKey, id: HoldId, message: &Message) -> bool {
+        let held = self.agents.get(key).and_then(|agent| agent.mailbox.get(id));
+        held.is_some_and(|held| {
+            held.message.subject == message.subject && held.message.reply == message.reply
+        })
     }
 
     fn came_back(&mut self, key: &AgentKey, id: HoldId) {
@@ -364,14 +382,6 @@ impl Door {
     }
 
     fn run_effects(&mut self, key: &AgentKey, fx: Vec<Effect>) {
-        self.run_each(key, fx);
-        let ended = self.agents.get_mut(key).and_then(|agent| agent.ended_up_to.take());
-        if let Some(place) = ended {
-            self.forget_stored(key, place);
-        }
-    }
-
-    fn run_each(&mut self, key: &AgentKey, fx: Vec<Effect>) {
         for effect in fx {
             match effect {
                 Effect::Wake => self.wake(key),
@@ -388,8 +398,8 @@ impl Door {
         self.held_bytes = self.held_bytes.saturating_sub(size(&held.message) as u64);
         let waited = self.engine.clock().now().since(held.arrived);
         self.metrics.messages().ended(ending.fate(), waited);
-        if let (Some(place), Some(agent)) = (held.stored, self.agents.get_mut(key)) {
-            agent.ended_up_to = agent.ended_up_to.max(Some(place));
+        if let Some(place) = held.stored {
+            self.forget_stored(key, place);
         }
         if *ending == Ending::Delivered {
             return;

@@ -23,7 +23,9 @@ pub(super) enum News {
     /// It cannot be woken.
     NotWoken(AgentKey, Refusal),
     /// How the check of the server ended.
-    Checked(Result<(), String>),
+    Checked(u64, Result<(), String>),
+    /// The check of the server failed a while ago.
+    CheckAgain,
     /// A reply was seen in an inbox that is watched. An empty one, or an error, ends a stream of replies.
     Replied { subject: Bytes, ends: bool },
     /// What the servers have counted.

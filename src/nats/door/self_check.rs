@@ -21,8 +21,12 @@ const QUEUE: &str = "drowse-check";
 /// For each step of the check.
 const STEP: Duration = Duration::from_secs(5);
 
+/// Between two checks that fail.
+const AGAIN: Duration = Duration::from_secs(10);
+
 /// A check that is under way.
 pub(super) struct Check {
+    number: u64,
     subject: Arc<str>,
     seen: Arc<Seen>,
 }
@@ -59,7 +63,9 @@ impl Door {
         let subject: Arc<str> = format!("drowse.check.{}", nuid::next()).into();
         let registration = Registration { subject: (*subject).into(), queue: Some(QUEUE.into()) };
         let seen = Arc::new(Seen::default());
-        self.check = Some(Check { subject: Arc::clone(&subject), seen: Arc::clone(&seen) });
+        self.last_mark += 1;
+        let number = self.last_mark;
+        self.check = Some(Check { number, subject: Arc::clone(&subject), seen: Arc::clone(&seen) });
         let version = self.wanted.add(registration.clone());
         let mut confirmed = self.wanted.confirmed();
         let (client, news, wanted) = (self.client.clone(), self.news.clone(), Arc::clone(&self.wanted));
@@ -71,21 +77,23 @@ impl Door {
             };
             let result = checking.await;
             wanted.remove(&registration);
-            let _ = news.send(News::Checked(result)).await;
+            let _ = news.send(News::Checked(number, result)).await;
         });
     }
 
-    pub(super) fn checked(&mut self, result: Result<(), String>) {
-        let Some(_check) = self.check.take() else { return };
+    pub(super) fn checked(&mut self, number: u64, result: Result<(), String>) {
+        // One of a connection that has broken since decides nothing.
+        let Some(_check) = self.check.take_if(|check| check.number == number) else { return };
         match result {
             Ok(()) if self.settings.hold.store == HoldStore::Memory => self.open(),
             Ok(()) => self.open_store(),
             Err(why) => {
-                tracing::error!(
-                    why,
-                    "the message door stays closed; it is tried again with the next connection"
-                );
-                self.metrics.messages().link(false);
+                tracing::error!(why, "the message door stays closed; it is tried again");
+                let news = self.news.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(AGAIN).await;
+                    let _ = news.send(News::CheckAgain).await;
+                });
             }
         }
     }

@@ -2,6 +2,7 @@
 //! takes over those of a replica that is not.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::context::PublishAckFuture;
@@ -13,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::AgentKey;
+use crate::engine::Engine;
 use crate::nats::leaf::codec::Message;
 use crate::nats::mailbox::HoldId;
 use crate::nats::settings::HoldSettings;
@@ -22,8 +24,8 @@ use super::news::News;
 
 /// How often the stream is searched for messages of replicas that are not there any more.
 const SEARCH_EVERY: Duration = Duration::from_secs(2);
-/// How many searches in a row a replica must be missing.
-const MISSING: u32 = 2;
+/// How many searches in a row a replica must be missing: its connection may only be made anew.
+const MISSING: u32 = 6;
 /// How long a replica may take to say that it is there.
 const THERE_WITHIN: Duration = Duration::from_secs(1);
 /// Messages whose storing is not confirmed yet at most; beyond it, the next ones wait.
@@ -51,6 +53,7 @@ struct Context {
     prefix: String,
     replica: String,
     news: mpsc::Sender<News>,
+    engine: Arc<Engine>,
 }
 
 impl Store {
@@ -60,6 +63,7 @@ impl Store {
         settings: &HoldSettings,
         replica: String,
         news: mpsc::Sender<News>,
+        engine: Arc<Engine>,
         cancel: CancellationToken,
     ) -> Result<Self, String> {
         let jetstream = jetstream::new(client.clone());
@@ -75,7 +79,7 @@ impl Store {
             ..stream::Config::default()
         };
         let stream = jetstream.get_or_create_stream(wanted).await.map_err(|error| error.to_string())?;
-        let context = Context { client, jetstream, stream, prefix, replica, news };
+        let context = Context { client, jetstream, stream, prefix, replica, news, engine };
         let there = context.client.subscribe(there(&context.replica)).await;
         let there = there.map_err(|error| error.to_string())?;
         let (orders, received) = mpsc::unbounded_channel();
@@ -185,6 +189,11 @@ impl Context {
     async fn search(&self) {
         let mut missing: HashMap<String, u32> = HashMap::new();
         loop {
+            tokio::time::sleep(SEARCH_EVERY).await;
+            // Before all agents are known, theirs would look like messages for nobody.
+            if !self.engine.is_ready() {
+                continue;
+            }
             let others = self.others().await.unwrap_or_default();
             missing.retain(|replica, _| others.contains(replica));
             for replica in others {
@@ -207,7 +216,6 @@ impl Context {
                     );
                 }
             }
-            tokio::time::sleep(SEARCH_EVERY).await;
         }
     }
 
@@ -254,7 +262,8 @@ impl Context {
         let read = stored::read(&found.headers, found.payload.clone());
         let (Some(name), Some(namespace), Some((message, arrived))) = (tokens.next(), tokens.next(), read)
         else {
-            return Err(format!("the stream has something else at {}", found.sequence));
+            tracing::warn!(place = found.sequence, "the hold stream has something that is no held message");
+            return Ok(false);
         };
         let key = AgentKey::new(namespace, name);
         let mut headers = found.headers.clone();

@@ -7,5 +7,6 @@ mod demo;
 mod failures;
 mod hand_over;
 mod permissions;
+mod replicas;
 mod servers;
 mod world;

@@ -3,17 +3,13 @@
 use std::sync::Arc;
 
 use async_nats::{Client, ConnectOptions, Event};
-use drowse::nats::address::ServerAddress;
 use drowse::nats::credentials::CredentialsSource;
 use drowse::nats::leaf::link::{self, LinkEvent};
-use drowse::nats::leaf::login::Identity;
-use drowse::nats::leaf::session::Endpoint;
 use drowse::nats::leaf::wanted::{Registration, Wanted};
 use parking_lot::Mutex;
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use tokio_util::sync::CancellationToken;
 
+use super::replicas::endpoint;
 use super::servers::{NEWEST, Servers, VERSIONS, password};
 use super::world::QUICK;
 use crate::support::{Agent, Drowse, eventually};
@@ -132,28 +128,9 @@ async fn the_leaf_sees_managed_subjects_alone_and_lives_with_what_it_is_denied()
         let _own = echo.client.queue_subscribe("agents.team-a.echo.>", "q".to_owned()).await.unwrap();
         drowse.client.flush().await.unwrap();
         echo.client.flush().await.unwrap();
-        let (tls, cancel) = (
-            ClientConfig::builder_with_provider(Arc::new(ring::default_provider())),
-            CancellationToken::new(),
-        );
-        let tls = tls.with_safe_default_protocol_versions().unwrap();
-        let endpoint = Endpoint {
-            addresses: vec![ServerAddress {
-                host: "127.0.0.1".to_owned(),
-                port: servers.nodes[0].leaf,
-                tls: false,
-            }],
-            credentials: CredentialsSource::Password {
-                user: "drowse-leaf".to_owned(),
-                file: password_file(&dir, "drowse-leaf").into(),
-            },
-            tls: Arc::new(tls.with_root_certificates(RootCertStore::empty()).with_no_client_auth()),
-            identity: Identity {
-                id: "test".to_owned(),
-                name: "test".to_owned(),
-                cluster: "drowse".to_owned(),
-            },
-        };
+        let (cancel, user) = (CancellationToken::new(), "drowse-leaf".to_owned());
+        let credentials = CredentialsSource::Password { file: password_file(&dir, &user).into(), user };
+        let endpoint = endpoint(servers.nodes[0].leaf, "test", credentials);
         let wanted = Arc::new(Wanted::default());
         wanted.add(Registration { subject: "agents.team-a.echo.>".into(), queue: Some("q".into()) });
         wanted.add(Registration { subject: "secret.literal".into(), queue: None });

@@ -1,0 +1,111 @@
+//! Several replicas of Drowse at one cluster of servers: each message comes to one of them, and none takes the other for an agent.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use drowse::nats::address::ServerAddress;
+use drowse::nats::credentials::CredentialsSource;
+use drowse::nats::leaf::link::{self, LinkEvent};
+use drowse::nats::leaf::login::Identity;
+use drowse::nats::leaf::session::Endpoint;
+use drowse::nats::leaf::wanted::{Registration, Wanted};
+use tokio::sync::mpsc;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_util::sync::CancellationToken;
+
+use super::servers::{NEWEST, Servers, VERSIONS};
+use crate::support::{PATIENCE, eventually};
+
+const SUBJECT: &str = "agents.default.echo.note";
+const COUNT: usize = 1_000;
+
+/// How a replica of Drowse attaches to the server at this port.
+pub(super) fn endpoint(port: u16, name: &str, credentials: CredentialsSource) -> Endpoint {
+    let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let tls = tls.with_safe_default_protocol_versions().unwrap();
+    Endpoint {
+        addresses: vec![ServerAddress { host: "127.0.0.1".to_owned(), port, tls: false }],
+        credentials,
+        tls: Arc::new(tls.with_root_certificates(RootCertStore::empty()).with_no_client_auth()),
+        identity: Identity { id: name.to_owned(), name: name.to_owned(), cluster: "drowse".to_owned() },
+    }
+}
+
+/// One replica's link.
+struct Replica {
+    events: mpsc::Receiver<LinkEvent>,
+    cancel: CancellationToken,
+}
+
+impl Replica {
+    async fn attach(port: u16, name: &str) -> Self {
+        let (wanted, cancel) = (Arc::new(Wanted::default()), CancellationToken::new());
+        wanted.add(Registration { subject: SUBJECT.into(), queue: Some("q".into()) });
+        let mut events = link::start(endpoint(port, name, CredentialsSource::None), wanted, cancel.clone());
+        loop {
+            let event = tokio::time::timeout(PATIENCE, events.recv()).await.expect("a link").unwrap();
+            if matches!(event, LinkEvent::Up(_)) {
+                return Self { events, cancel };
+            }
+        }
+    }
+
+    /// The messages that come until nothing does any more, and whether it was told of somebody's interest.
+    async fn take(&mut self) -> (usize, bool) {
+        let (mut count, mut told) = (0, false);
+        while let Ok(Some(event)) = tokio::time::timeout(Duration::from_secs(1), self.events.recv()).await {
+            match event {
+                LinkEvent::Message(message) => {
+                    assert_eq!(&message.queues[..], ["q"]);
+                    count += 1;
+                }
+                LinkEvent::Interest(interest, true) => told |= interest.subject == SUBJECT,
+                other => panic!("{other:?}"),
+            }
+        }
+        (count, told)
+    }
+}
+
+async fn publish(client: &async_nats::Client) {
+    for _ in 0..COUNT {
+        client.publish(SUBJECT, "".into()).await.unwrap();
+    }
+    client.flush().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_message_comes_to_one_replica_and_to_none_while_the_agent_is_up() {
+    for version in [VERSIONS[0], NEWEST] {
+        let servers = Servers::cluster(version).await;
+        let mut one = Replica::attach(servers.nodes[0].leaf, "one").await;
+        let mut two = Replica::attach(servers.nodes[1].leaf, "two").await;
+        let caller =
+            async_nats::connect(format!("nats://127.0.0.1:{}", servers.nodes[2].client)).await.unwrap();
+        // The third server learns a moment later that anybody is interested.
+        eventually("the replicas are known everywhere", async || {
+            let asked = caller
+                .send_request(SUBJECT, async_nats::Request::new().timeout(Some(Duration::from_millis(50))));
+            asked.await.is_err_and(|error| error.kind() == async_nats::RequestErrorKind::TimedOut)
+        })
+        .await;
+        tokio::join!(one.take(), two.take());
+        publish(&caller).await;
+        let ((first, told_one), (second, told_two)) = tokio::join!(one.take(), two.take());
+        assert_eq!(first + second, COUNT, "{version}");
+        assert!(!told_one && !told_two, "{version}: a replica is no agent to the other");
+
+        let agent =
+            async_nats::connect(format!("nats://127.0.0.1:{}", servers.nodes[2].client)).await.unwrap();
+        let _subscribed = agent.queue_subscribe(SUBJECT, "q".to_owned()).await.unwrap();
+        agent.flush().await.unwrap();
+        let ((_, told_one), (_, told_two)) = tokio::join!(one.take(), two.take());
+        assert!(told_one && told_two, "{version}: both are told of the agent");
+        publish(&caller).await;
+        let ((first, _), (second, _)) = tokio::join!(one.take(), two.take());
+        assert_eq!((first, second), (0, 0), "{version}: the agent has them all");
+        one.cancel.cancel();
+        two.cancel.cancel();
+    }
+}
