@@ -247,6 +247,8 @@ fn every_file_that_comes_with_drowse_is_good() {
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.starts_with("# yaml-language-server: $schema="), "{}", path.display());
     }
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/upstream/drowse.yaml");
+    load(&beside).unwrap_or_else(|error| panic!("{error}"));
 }
 
 #[test]
