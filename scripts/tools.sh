@@ -61,3 +61,29 @@ cargo_tool() {
   rm -rf "$target"
   return "$status"
 }
+
+# venv NAME FOLDER OPTION...: leaves in $python the python of a virtual environment with the requirements of a folder, made once
+# for each state of them. The options are pip's.
+venv() {
+  local name=$1 folder=$2 requirements=$2/requirements.txt version hash place
+  shift 2
+  need_python
+  need flock util-linux
+  # Another version of Python cannot use what this one has installed.
+  version=$(python3 -c 'import sys; print(sys.version)')
+  hash=$( (printf '%s\n' "$version"; cat "$requirements") | sha256sum | cut -c 1-16)
+  place="$cache/$name-$hash"
+  mkdir -p "$cache"
+  # Two tests that start at once must not both make it. It is done when the mark is there.
+  exec 9> "$place.lock"
+  flock --timeout 600 9 || die "somebody else has been making $place for ten minutes; delete $place.lock if nobody does"
+  if [ ! -e "$place/complete" ]; then
+    printf 'Installing what %s needs; this takes a minute, once ...\n' "$folder" >&2
+    rm -rf "$place"
+    python3 -m venv "$place" >&2 || die "failed to make the virtual environment $place"
+    "$place/bin/python" -m pip install --quiet --disable-pip-version-check --only-binary :all: "$@" --require-hashes \
+      --requirement "$requirements" >&2 || die "failed to install $requirements"
+    touch "$place/complete"
+  fi
+  python="$place/bin/python"
+}

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::agent::{AgentKey, Life, Revision};
 use crate::lifecycle::{Activity, Event, PhaseName};
+use crate::policy::Policy;
 use crate::time::Moment;
 
 use super::{Engine, Slot};
@@ -29,9 +30,9 @@ impl Engine {
         self.table.all()
     }
 
-    /// Whether messages reach this agent that do not pass its gate.
-    pub(super) fn listens(&self, slot: &Slot) -> bool {
-        self.message_door.get().is_some() && slot.policy().messages.wake()
+    /// Whether messages reach an agent with this policy that do not pass its gate.
+    pub(super) fn listens(&self, policy: &Policy) -> bool {
+        policy.messages.wake() && self.message_door.get().is_some()
     }
 
     pub(super) fn tell_message_door(&self, key: &AgentKey) {
@@ -54,11 +55,6 @@ impl Engine {
     pub fn subscribed(&self, slot: &Slot, subscribed: bool) {
         slot.activity().set_subscribed(subscribed);
         slot.changed.notify_waiters();
-    }
-
-    /// Wants the agent up, whoever calls.
-    pub fn demand(self: &Arc<Self>, slot: &Arc<Slot>) {
-        self.handle(slot, Event::Demand);
     }
 }
 

@@ -54,7 +54,7 @@ impl Engine {
             policy: &policy,
             may_suspend: self.may_suspend(),
             alone: true,
-            listens: self.listens(slot),
+            listens: self.listens(&policy),
             crowded: self.suspending.load(Ordering::Relaxed) >= MAX_SUSPENDING,
         };
         let mut effects = Vec::new();

@@ -23,6 +23,11 @@ impl Engine {
         slots.iter().map(|slot| self.view(slot)).collect()
     }
 
+    /// One agent, as the list shows it.
+    pub fn summary(&self, key: &AgentKey) -> Option<AgentView> {
+        self.slot(key).map(|slot| self.view(&slot))
+    }
+
     /// One agent, explained.
     pub fn detail(&self, key: &AgentKey) -> Option<AgentDetail> {
         let slot = self.slot(key)?;

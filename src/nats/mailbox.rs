@@ -139,7 +139,6 @@ pub struct Mailbox {
     /// Those that were sent again, until it is known that they did not come back.
     sent: BTreeMap<HoldId, Held>,
     sends: Send,
-    bytes: usize,
     wake: Wake,
     /// Since when it subscribes to anything.
     subscribed_since: Option<Moment>,
@@ -151,7 +150,6 @@ impl Default for Mailbox {
             waiting: BTreeMap::new(),
             sent: BTreeMap::new(),
             sends: Send(0),
-            bytes: 0,
             wake: Wake::No,
             subscribed_since: None,
         }
@@ -178,11 +176,6 @@ impl Mailbox {
         self.waiting.is_empty() && self.sent.is_empty()
     }
 
-    /// What they take.
-    pub const fn bytes(&self) -> usize {
-        self.bytes
-    }
-
     /// A message that waits or is on its way.
     pub fn get(&self, id: HoldId) -> Option<&Held> {
         self.waiting.get(&id).or_else(|| self.sent.get(&id))
@@ -206,7 +199,6 @@ impl Mailbox {
         if self.len() >= bounds.messages {
             return Err(message.into());
         }
-        self.bytes += size(&message);
         let keep_alive_at =
             bounds.keep_alive.filter(|_| streams && message.reply.is_some()).map(|every| now + every);
         let waits = keep_alive_at.is_some() && !(self.wake == Wake::Up && interest.reaches(&message.subject));
@@ -254,7 +246,6 @@ impl Mailbox {
     /// Of everything that was sent up to here it is known by now whether it came back.
     pub fn marked(&mut self, up_to: Send, fx: &mut Vec<Effect>) {
         for (_, held) in self.sent.extract_if(.., |_, held| held.send <= up_to) {
-            self.bytes -= size(&held.message);
             fx.push(Effect::Drop(held.into(), Ending::Delivered));
         }
         self.release_if_empty(fx);
@@ -284,7 +275,6 @@ impl Mailbox {
             self.end(id, Ending::Refused(refusal.clone()), fx);
         }
         self.marked(self.sends, fx);
-        self.release_if_empty(fx);
     }
 
     /// It was up, and its life is over.
@@ -407,7 +397,6 @@ impl Mailbox {
 
     fn end(&mut self, id: HoldId, ending: Ending, fx: &mut Vec<Effect>) {
         if let Some(held) = self.waiting.remove(&id) {
-            self.bytes -= size(&held.message);
             fx.push(Effect::Drop(held.into(), ending));
         }
     }

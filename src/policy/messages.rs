@@ -16,7 +16,7 @@ pub enum Preset {
     Off,
     /// The subjects of the rule, and nothing else.
     Subject,
-    /// A service of the NATS micro framework (ADR-32): discovery is answered for it while it sleeps.
+    /// A service of the NATS micro framework (ADR-32). While it sleeps, who looks for services does not find it.
     Micro,
     /// The Synadia Agent Protocol for NATS, v0.3.
     Synadia,
@@ -208,14 +208,6 @@ impl Messages {
 /// `agents.prompt.{agent}.{owner}.{name}`: which program the agent is nobody needs to say, and the owner is the namespace.
 const SYNADIA: &str = "*.{namespace}.{name}";
 
-impl std::str::FromStr for QueueName {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Self::read(text)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -246,7 +238,7 @@ mod tests {
         let rule = Messages {
             preset: Preset::Subject,
             subject: Some(SubjectTemplate::read("{name}.in").unwrap()),
-            queue: Some("workers".parse().unwrap()),
+            queue: Some(QueueName::read("workers").unwrap()),
             ..Messages::default()
         };
         assert_eq!(

@@ -87,9 +87,9 @@ impl Door {
         if agent.told.replace(phase).is_none_or(|told| told == phase) {
             return;
         }
-        let Some(detail) = self.engine.detail(key) else { return };
+        let Some(agent) = self.engine.summary(key) else { return };
         let subject = format!("drowse.events.{}.{}", key.namespace(), key.name());
-        let event = serde_json::json!(detail.agent);
+        let event = serde_json::json!(agent);
         self.outbox.event(subject, event.to_string());
     }
 

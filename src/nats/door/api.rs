@@ -131,7 +131,6 @@ fn handle(engine: &Arc<Engine>, verb: Verb, question: &Message) -> Result<serde_
 }
 
 fn status(engine: &Engine, key: &AgentKey) -> Result<serde_json::Value, Fault> {
-    let detail = engine.detail(key).ok_or(CommandError::NotFound)?;
     // What an operator needs beyond this stays on the admin side.
-    Ok(json!(detail.agent))
+    Ok(json!(engine.summary(key).ok_or(CommandError::NotFound)?))
 }

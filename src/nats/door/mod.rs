@@ -272,8 +272,7 @@ impl Door {
         match hold_id.and_then(|id| id.strip_prefix(&self.replica)?.strip_prefix('.')?.parse().ok()) {
             // What an agent sends with the headers of what it received only looks like it.
             Some(id) if self.is_under_way(&key, HoldId(id), &message) => self.came_back(&key, HoldId(id)),
-            Some(_) => self.hold(&key, message),
-            None => self.hold(&key, message),
+            _ => self.hold(&key, message),
         }
     }
 

@@ -2,7 +2,7 @@
 //! messages to agents that are awake would come here.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -36,7 +36,7 @@ struct Seen {
     /// Messages that the server gave to us instead of its client.
     wrong: AtomicUsize,
     /// The server has told us of its client's interest.
-    interest: AtomicUsize,
+    interest: AtomicBool,
     changed: Notify,
 }
 
@@ -52,7 +52,7 @@ impl Check {
 
     pub(super) fn note_interest(&self, interest: &Interest, present: bool) {
         if present && *interest.subject == *self.subject.as_bytes() {
-            self.seen.interest.store(1, Ordering::Release);
+            self.seen.interest.store(true, Ordering::Release);
             self.seen.changed.notify_one();
         }
     }
@@ -104,7 +104,7 @@ async fn run(client: &async_nats::Client, subject: &Arc<str>, seen: &Seen) -> Re
     let subscribing = client.queue_subscribe(subject.to_string(), QUEUE.to_owned());
     let mut messages = within("a subscription", subscribing).await?.map_err(|error| failed(&error))?;
     let told = async {
-        while seen.interest.load(Ordering::Acquire) == 0 {
+        while !seen.interest.load(Ordering::Acquire) {
             seen.changed.notified().await;
         }
     };

@@ -11,8 +11,6 @@ use crate::nats::credentials::Credentials;
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct ServerInfo {
-    /// Its identity.
-    pub server_id: String,
     /// Its name.
     pub server_name: String,
     /// Its version, such as `2.10.23`.
@@ -21,14 +19,8 @@ pub struct ServerInfo {
     pub nonce: Option<String>,
     /// It speaks nothing but TLS.
     pub tls_required: bool,
-    /// It also speaks TLS.
-    pub tls_available: bool,
     /// The size of a message with its headers, in bytes, at most.
     pub max_payload: usize,
-    /// It takes headers.
-    pub headers: bool,
-    /// The cluster that it belongs to.
-    pub cluster: Option<String>,
 }
 
 /// How a leaf introduces itself.

@@ -87,16 +87,6 @@ impl Wanted {
         self.state.lock().denied.insert(subject.into());
     }
 
-    /// How many registrations there are.
-    pub fn len(&self) -> usize {
-        self.state.lock().set.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// Up to which version the server has taken note. Falls back to 0 while there is no connection.
     pub fn confirmed(&self) -> watch::Receiver<Version> {
         self.confirmed.subscribe()
