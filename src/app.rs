@@ -18,6 +18,7 @@ use crate::config::{self, Auth, Backend, Config, FindBy, Program};
 use crate::engine::Engine;
 use crate::metrics::Metrics;
 use crate::nats;
+use crate::nats::door::MessageDoorHandle;
 use crate::open_files;
 use crate::proxy::auth::Remembering;
 use crate::proxy::{FrontDoor, Settings, Style};
@@ -40,12 +41,7 @@ pub async fn run(config: Config, access: Access, log: LogControl) -> anyhow::Res
     let api = Api::new(fleet, Arc::clone(&board), log.clone(), access);
     tokio::spawn(admin::serve(health, Arc::new(health_server), servers.clone()));
     tokio::spawn(admin::serve(admin, Arc::new(api), servers.clone()));
-    let messages = CancellationToken::new();
-    if let Some(settings) = &config.nats {
-        let (engine, metrics) = (Arc::clone(&app.engine), Arc::clone(&app.metrics));
-        let started = nats::door::start(settings.clone(), engine, metrics, messages.clone()).await;
-        started.map_err(|why| anyhow::anyhow!("failed to open the message door (nats): {why}"))?;
-    }
+    let messages = app.message_door(config.nats.as_ref()).await?;
     tokio::spawn(Arc::clone(&app.engine).run());
     let watch = app.watch(config, board, log);
 
@@ -60,10 +56,13 @@ pub async fn run(config: Config, access: Access, log: LogControl) -> anyhow::Res
         }
     });
     app.engine.begin_shutdown();
+    messages.iter().for_each(MessageDoorHandle::leave);
     drop(watch);
     closing.cancel();
     serving.await.context("the front door ended badly")?;
-    messages.cancel();
+    if let Some(messages) = messages {
+        messages.end().await;
+    }
     app.engine.shutdown().await;
     servers.cancel();
     tracing::info!("ended");
@@ -133,6 +132,18 @@ impl App {
         let reviews = Arc::new(TokenReviews::new(backend.client(), audiences.clone()));
         let remembering = Remembering::new(reviews, *cache_for, self.clock, Arc::clone(&self.metrics));
         Ok(door.authenticated_by(Arc::new(remembering)))
+    }
+
+    async fn message_door(
+        &self,
+        settings: Option<&nats::settings::Settings>,
+    ) -> anyhow::Result<Option<MessageDoorHandle>> {
+        let Some(settings) = settings else { return Ok(None) };
+        let (engine, metrics) = (Arc::clone(&self.engine), Arc::clone(&self.metrics));
+        match nats::door::start(settings.clone(), engine, metrics).await {
+            Ok(door) => Ok(Some(door)),
+            Err(why) => anyhow::bail!("failed to open the message door (nats): {why}"),
+        }
     }
 
     /// Applies every good change of the file from now on, until the result is dropped.

@@ -92,6 +92,8 @@ pub enum MessageFate {
     QueueFull,
     /// As many waited in all as may, or its sender has woken too many agents lately.
     Overloaded,
+    /// It could not be sent on: it is too large with what is added to it, or its headers are malformed.
+    Invalid,
 }
 
 impl Label for MessageFate {
@@ -103,6 +105,7 @@ impl Label for MessageFate {
         Self::RequesterGone,
         Self::QueueFull,
         Self::Overloaded,
+        Self::Invalid,
     ];
 
     fn index(self) -> usize {
@@ -118,6 +121,7 @@ impl Label for MessageFate {
             Self::RequesterGone => "requester_gone",
             Self::QueueFull => "queue_full",
             Self::Overloaded => "overloaded",
+            Self::Invalid => "invalid",
         }
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_nats::{Auth, AuthError, Client, ConnectOptions, Event, HeaderMap};
 use bytes::Bytes;
+use tokio::sync::watch;
 use tokio_rustls::rustls::ClientConfig;
 
 use super::credentials::{Credentials, CredentialsSource};
@@ -20,14 +21,13 @@ const PING_EVERY: Duration = Duration::from_secs(10);
 
 /// Connects, sooner or later: until then, and whenever the connection breaks, what is sent waits.
 ///
-/// `broken` is called whenever it has broken.
+/// `breaks` counts how often it has broken.
 pub(super) async fn connect(
     settings: &Settings,
     tls: ClientConfig,
     name: &str,
-    broken: impl Fn() + std::marker::Send + Sync + 'static,
+    breaks: watch::Sender<u64>,
 ) -> Result<Client, String> {
-    let broken = std::sync::Arc::new(broken);
     let source = settings.client.clone();
     let options = ConnectOptions::with_auth_callback(move |nonce| {
         let source = source.clone();
@@ -41,13 +41,13 @@ pub(super) async fn connect(
         .ping_interval(PING_EVERY)
         .request_timeout(Some(ANSWER_WITHIN))
         .event_callback(move |event| {
-            let broken = std::sync::Arc::clone(&broken);
+            let breaks = breaks.clone();
             async move {
                 match event {
                     Event::Connected => tracing::info!("connected to NATS"),
                     Event::Disconnected => {
                         tracing::warn!("the connection to NATS is lost; it is made anew");
-                        broken();
+                        breaks.send_modify(|breaks| *breaks += 1);
                     }
                     // One for every attempt to connect.
                     Event::ClientError(error) => tracing::debug!("NATS: {error}"),
@@ -80,25 +80,31 @@ fn sign_in(source: &CredentialsSource, nonce: &[u8]) -> Result<Auth, String> {
     Ok(auth)
 }
 
-/// Sends a held message on, as it came, with the name by which we know it again.
-pub(super) async fn send_on(client: &Client, message: &Message, hold_id: &str, redelivered: bool) {
-    let headers = message.headers.as_deref().map(headers::parse);
-    let mut headers = headers.and_then(Result::ok).unwrap_or_default();
-    headers.insert(HOLD_ID, hold_id);
+/// What is added to a message that is sent on, in bytes at most.
+pub(super) const ADDED: usize = 128;
+
+/// Sends a held message on, as it came; with the name by which we know it again, if it is to be known again.
+pub(super) async fn send_on(
+    client: &Client,
+    message: &Message,
+    hold_id: Option<&str>,
+    redelivered: bool,
+) -> Result<(), String> {
+    let headers = message.headers.as_deref().map(headers::parse).transpose();
+    let mut headers = headers.map_err(|error| error.to_string())?.unwrap_or_default();
+    if let Some(hold_id) = hold_id {
+        headers.insert(HOLD_ID, hold_id);
+    }
     if redelivered {
         headers.insert(REDELIVERED, "1");
     }
-    let (Some(subject), reply) = (text(&message.subject), message.reply.as_ref().and_then(text)) else {
-        return;
-    };
+    let subject = text(&message.subject).ok_or("its subject is no text")?;
     let payload = message.payload.clone();
-    let sent = match reply {
+    let sent = match message.reply.as_ref().and_then(text) {
         Some(reply) => client.publish_with_reply_and_headers(subject, reply, headers, payload).await,
         None => client.publish_with_headers(subject, headers, payload).await,
     };
-    if let Err(error) = sent {
-        tracing::warn!(%error, "a held message could not be sent on");
-    }
+    sent.map_err(|error| error.to_string())
 }
 
 /// Tells whoever waits for a reply that none will come, and why.

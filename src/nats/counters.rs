@@ -4,8 +4,11 @@
 //! The counters are the server's own: no agent can forge them, and they cost the traffic nothing.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use serde::Deserialize;
+
+use crate::time::Moment;
 
 /// The answer of one server to `$SYS.REQ.ACCOUNT.PING.CONNZ`.
 #[derive(Debug, Deserialize)]
@@ -88,45 +91,102 @@ pub struct Traffic {
     pub is_behind: bool,
 }
 
+/// One look at all servers.
+#[derive(Debug)]
+pub struct Look {
+    /// Of each connection that was seen.
+    pub traffic: Vec<Traffic>,
+    /// Every server that was there has answered. If not, who is not seen may be there all the same.
+    pub is_complete: bool,
+}
+
+/// A server that has not answered for so long, and for so many looks, is not there any more.
+const GONE_AFTER: Duration = Duration::from_secs(10);
+const GONE_LOOKS: u32 = 2;
+
 /// Compares one look with the next.
 #[derive(Debug, Default)]
 pub struct Counters {
-    received: HashMap<(String, u64, String), u64>,
-    sent: HashMap<ConnectionId, u64>,
+    /// By their ids; a server that is started anew has a new one.
+    servers: HashMap<String, Counted>,
 }
 
-/// A connection: the server's id and its number there.
-pub type ConnectionId = (String, u64);
+#[derive(Debug)]
+struct Counted {
+    at: Moment,
+    missed: u32,
+    connections: HashMap<u64, ConnectionCount>,
+}
+
+#[derive(Debug, Default)]
+struct ConnectionCount {
+    sent: u64,
+    /// By the number of the subscription.
+    received: HashMap<String, u64>,
+}
 
 impl Counters {
     /// Takes one whole look, and tells what is new. Of a connection that was not known before, everything is.
-    pub fn look(&mut self, answers: &[Answer]) -> HashMap<ConnectionId, Traffic> {
-        let mut traffic: HashMap<ConnectionId, Traffic> = HashMap::new();
-        let before = std::mem::take(self);
+    pub fn look(&mut self, answers: Vec<Answer>, now: Moment) -> Look {
+        let mut traffic = Vec::new();
+        let mut servers: HashMap<String, Counted> = HashMap::new();
         for answer in answers {
-            for connection in answer.data.iter().flat_map(|data| &data.all) {
-                let id = (answer.server.id.clone(), connection.cid);
-                let seen = traffic.entry(id.clone()).or_default();
-                let sent_before = before.sent.get(&id).copied().unwrap_or(0);
-                seen.sent = connection.in_msgs.saturating_sub(sent_before);
-                seen.name.clone_from(&connection.name);
-                seen.is_behind = connection.pending_bytes > 0;
-                self.sent.insert(id.clone(), connection.in_msgs);
-                for subscription in &connection.subscriptions_list_detail {
-                    let key = (id.0.clone(), id.1, subscription.sid.clone());
-                    let was = before.received.get(&key).copied().unwrap_or(0);
-                    let new = subscription.msgs.saturating_sub(was);
-                    self.received.insert(key, subscription.msgs);
-                    let (subject, queue) = (subscription.subject.clone(), subscription.qgroup.clone());
-                    if new > 0 {
-                        seen.received.push((subject.clone(), queue.clone(), new));
-                    }
-                    seen.subscribes.push((subject, queue));
-                }
+            let before = self.servers.get(&answer.server.id);
+            let counted = servers.entry(answer.server.id).or_insert_with(|| Counted {
+                at: now,
+                missed: 0,
+                connections: HashMap::new(),
+            });
+            for connection in answer.data.into_iter().flat_map(|data| data.all) {
+                let before = before.and_then(|before| before.connections.get(&connection.cid));
+                let (cid, seen, count) = compare(connection, before);
+                traffic.push(seen);
+                counted.connections.insert(cid, count);
             }
         }
-        traffic
+        let mut is_complete = true;
+        for (id, counted) in std::mem::take(&mut self.servers) {
+            let missed = counted.missed + 1;
+            let is_gone = missed >= GONE_LOOKS && counted.at + GONE_AFTER <= now;
+            if !servers.contains_key(&id) && !is_gone {
+                is_complete = false;
+                servers.insert(id, Counted { missed, ..counted });
+            }
+        }
+        self.servers = servers;
+        Look { traffic, is_complete }
     }
+
+    /// Whether there are servers of which none of these answers is.
+    pub fn misses(&self, answers: &[Answer]) -> bool {
+        self.servers.keys().any(|id| !answers.iter().any(|answer| answer.server.id == *id))
+    }
+
+    /// Whether no server has ever answered.
+    pub fn is_empty(&self) -> bool {
+        self.servers.is_empty()
+    }
+}
+
+fn compare(connection: Connection, before: Option<&ConnectionCount>) -> (u64, Traffic, ConnectionCount) {
+    let mut seen = Traffic {
+        sent: connection.in_msgs.saturating_sub(before.map_or(0, |before| before.sent)),
+        name: connection.name,
+        is_behind: connection.pending_bytes > 0,
+        ..Traffic::default()
+    };
+    let mut count = ConnectionCount { sent: connection.in_msgs, received: HashMap::new() };
+    for subscription in connection.subscriptions_list_detail {
+        let Subscription { subject, qgroup, sid, msgs } = subscription;
+        let was = before.and_then(|before| before.received.get(&sid)).copied().unwrap_or(0);
+        let new = msgs.saturating_sub(was);
+        if new > 0 {
+            seen.received.push((subject.clone(), qgroup.clone(), new));
+        }
+        seen.subscribes.push((subject, qgroup));
+        count.received.insert(sid, msgs);
+    }
+    (connection.cid, seen, count)
 }
 
 #[cfg(test)]
@@ -135,9 +195,9 @@ mod tests {
 
     use super::*;
 
-    fn answer(sent: u64, received: u64) -> Answer {
+    fn of(server: &str, sent: u64, received: u64) -> Answer {
         let text = json!({
-            "server": {"id": "S1", "name": "n", "ver": "2.15.2"},
+            "server": {"id": server, "name": "n", "ver": "2.15.2"},
             "data": {"total": 1, "offset": 0, "limit": 1024, "connections": [{
                 "cid": 5, "in_msgs": sent, "out_msgs": 9, "pending_bytes": 0, "ip": "127.0.0.1",
                 "subscriptions_list_detail": [{"subject": "a.>", "qgroup": "q", "sid": "1", "msgs": received, "cid": 5}],
@@ -146,19 +206,44 @@ mod tests {
         Answer::parse(text.to_string().as_bytes()).unwrap()
     }
 
-    fn only(traffic: HashMap<ConnectionId, Traffic>) -> Traffic {
-        assert_eq!(traffic.len(), 1);
-        traffic.into_values().next().unwrap()
+    fn answer(sent: u64, received: u64) -> Answer {
+        of("S1", sent, received)
+    }
+
+    fn at(seconds: u64) -> Moment {
+        Moment::START + Duration::from_secs(seconds)
+    }
+
+    fn only(look: Look) -> Traffic {
+        assert!(look.is_complete);
+        assert_eq!(look.traffic.len(), 1);
+        look.traffic.into_iter().next().unwrap()
     }
 
     #[test]
     fn what_is_new_between_two_looks_is_told() {
         let mut counters = Counters::default();
-        assert_eq!(only(counters.look(&[answer(2, 3)])).received, [("a.>".into(), "q".into(), 3)]);
-        let quiet = only(counters.look(&[answer(2, 3)]));
+        let mut look = |sent, received| only(counters.look(vec![answer(sent, received)], at(0)));
+        assert_eq!(look(2, 3).received, [("a.>".into(), "q".into(), 3)]);
+        let quiet = look(2, 3);
         assert!(quiet.received.is_empty() && quiet.sent == 0);
         assert_eq!(quiet.subscribes, [("a.>".into(), "q".into())]);
-        assert_eq!(only(counters.look(&[answer(4, 5)])).received, [("a.>".into(), "q".into(), 2)]);
+        assert_eq!(look(4, 5).received, [("a.>".into(), "q".into(), 2)]);
+    }
+
+    #[test]
+    fn a_server_that_is_late_is_waited_for_and_what_it_has_counted_is_not_new() {
+        let mut counters = Counters::default();
+        counters.look(vec![of("S1", 1, 1), of("S2", 7, 7)], at(0));
+        assert!(counters.misses(&[of("S1", 1, 1)]) && !counters.misses(&[of("S2", 0, 0), of("S1", 0, 0)]));
+        assert!(!counters.look(vec![of("S1", 1, 1)], at(1)).is_complete);
+        let both = counters.look(vec![of("S1", 1, 1), of("S2", 7, 7)], at(2));
+        assert!(
+            both.is_complete && both.traffic.iter().all(|seen| seen.sent == 0 && seen.received.is_empty())
+        );
+        // It is gone for good.
+        assert!(!counters.look(vec![of("S1", 1, 1)], at(60)).is_complete, "one look says nothing");
+        assert!(counters.look(vec![of("S1", 1, 1)], at(61)).is_complete);
     }
 
     #[test]

@@ -1,18 +1,20 @@
 //! Pure: whose subjects are whose, and who listens to them at present.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::agent::AgentKey;
 
 use super::leaf::codec::Interest;
 use super::leaf::wanted::Registration;
-use crate::units::Pattern;
+use crate::units::{Pattern, SubjectMap};
 
 /// The subjects of one agent, and the queue group in which it takes its messages.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Inbox {
     /// At least one.
     pub subjects: Vec<Pattern>,
+    /// Where it says that it is there, if it does.
+    pub heartbeat: Option<Pattern>,
     /// The queue group.
     pub queue: Box<str>,
     /// No rule names the queue group, so what the agent itself uses is learned.
@@ -23,16 +25,19 @@ pub struct Inbox {
 #[derive(Debug, Default)]
 pub struct Directory {
     agents: HashMap<AgentKey, Entry>,
-    /// Patterns without wildcards.
-    exact: HashMap<Box<str>, AgentKey>,
-    /// Patterns whose only wildcard is a `>` at the end, by what stands before its dot.
-    below: HashMap<Box<str>, AgentKey>,
-    /// All others: each is looked at for every message.
-    other: Vec<(Pattern, AgentKey)>,
+    owners: SubjectMap<AgentKey>,
+    heartbeats: SubjectMap<AgentKey>,
+    /// Agents that would have a subject which another one has.
+    unserved: HashSet<AgentKey>,
+    /// Those of them that may get it now.
+    freed: HashSet<AgentKey>,
 }
 
 #[derive(Debug)]
 struct Entry {
+    /// As it was asked for.
+    wanted: Inbox,
+    /// What of it the agent has.
     inbox: Inbox,
     interest: Vec<Interest>,
 }
@@ -46,38 +51,19 @@ pub struct Change {
     pub remove: Vec<Registration>,
     /// Subjects that another agent has already: messages for them go to that one.
     pub taken: Vec<(Pattern, AgentKey)>,
-}
-
-/// Where a pattern is kept.
-enum Place<'a> {
-    Exact(&'a str),
-    Below(&'a str),
-    Other,
-}
-
-fn place(pattern: &Pattern) -> Place<'_> {
-    let text = pattern.as_str();
-    match text.strip_suffix(".>") {
-        _ if pattern.is_literal() => Place::Exact(text),
-        Some(before) if Pattern::new(before).is_ok_and(|before| before.is_literal()) => Place::Below(before),
-        _ => Place::Other,
-    }
+    /// Agents that may get a subject now which they could not have before, if they are set again.
+    pub freed: Vec<AgentKey>,
 }
 
 impl Directory {
     /// The agent whose subject this is.
     pub fn owner(&self, subject: &str) -> Option<&AgentKey> {
-        if let Some(key) = self.exact.get(subject) {
-            return Some(key);
-        }
-        let mut rest = subject;
-        while let Some((before, _)) = rest.rsplit_once('.') {
-            if let Some(key) = self.below.get(before) {
-                return Some(key);
-            }
-            rest = before;
-        }
-        self.other.iter().find(|(pattern, _)| pattern.matches(subject)).map(|(_, key)| key)
+        self.owners.find(subject)
+    }
+
+    /// The agent that says by a message with this subject that it is there.
+    pub fn beats(&self, subject: &str) -> Option<&AgentKey> {
+        self.heartbeats.find(subject)
     }
 
     /// What this agent takes, if messages wake it.
@@ -95,57 +81,62 @@ impl Directory {
         let mut change = Change::default();
         let before = self.agents.remove(key);
         if let Some(entry) = &before {
-            if Some(&entry.inbox) == inbox.as_ref() {
+            if Some(&entry.wanted) == inbox.as_ref() && !self.freed.remove(key) {
                 self.agents.extend(before.map(|entry| (key.clone(), entry)));
                 return change;
             }
-            self.forget(key, &entry.inbox, &mut change);
+            self.forget(key, entry, &mut change);
         }
-        let Some(mut inbox) = inbox else { return change };
-        inbox.subjects.retain(|pattern| match self.claim(key, pattern) {
+        if let Some(wanted) = inbox {
+            let inbox = self.claim_all(key, &wanted, &mut change);
+            for pattern in &inbox.subjects {
+                let registration = registration(pattern, &inbox.queue);
+                // What was and is registered stays so without a gap.
+                match change.remove.iter().position(|removed| *removed == registration) {
+                    Some(at) => _ = change.remove.swap_remove(at),
+                    None => change.add.push(registration),
+                }
+            }
+            let interest = before.map(|entry| entry.interest).unwrap_or_default();
+            self.agents.insert(key.clone(), Entry { wanted, inbox, interest });
+        }
+        if !change.remove.is_empty() {
+            change.freed = self.unserved.extract_if(|other| other != key).collect();
+            self.freed.extend(change.freed.iter().cloned());
+        }
+        change
+    }
+
+    /// What of it the agent can have.
+    fn claim_all(&mut self, key: &AgentKey, wanted: &Inbox, change: &mut Change) -> Inbox {
+        let mut inbox = wanted.clone();
+        inbox.subjects.retain(|pattern| match claim(&mut self.owners, key, pattern) {
             Ok(()) => true,
             Err(other) => {
                 change.taken.push((pattern.clone(), other));
                 false
             }
         });
-        for pattern in &inbox.subjects {
-            let registration = registration(pattern, &inbox.queue);
-            // What was and is registered stays so without a gap.
-            match change.remove.iter().position(|removed| *removed == registration) {
-                Some(at) => _ = change.remove.swap_remove(at),
-                None => change.add.push(registration),
-            }
+        if !change.taken.is_empty() {
+            self.unserved.insert(key.clone());
         }
-        let interest = before.map(|entry| entry.interest).unwrap_or_default();
-        self.agents.insert(key.clone(), Entry { inbox, interest });
-        change
+        if let Some(heartbeat) = &inbox.heartbeat {
+            // One that is another's subtracts nothing here.
+            let _ = claim(&mut self.heartbeats, key, heartbeat);
+        }
+        inbox
     }
 
-    fn claim(&mut self, key: &AgentKey, pattern: &Pattern) -> Result<(), AgentKey> {
-        let taken = self.other.iter().find(|(other, _)| other == pattern).map(|(_, key)| key);
-        let slot = match place(pattern) {
-            Place::Exact(text) => self.exact.entry(text.into()).or_insert_with(|| key.clone()),
-            Place::Below(text) => self.below.entry(text.into()).or_insert_with(|| key.clone()),
-            Place::Other => match taken {
-                Some(other) => return if other == key { Ok(()) } else { Err(other.clone()) },
-                None => {
-                    self.other.push((pattern.clone(), key.clone()));
-                    return Ok(());
-                }
-            },
-        };
-        if slot == key { Ok(()) } else { Err(slot.clone()) }
-    }
-
-    fn forget(&mut self, key: &AgentKey, inbox: &Inbox, change: &mut Change) {
-        for pattern in &inbox.subjects {
-            match place(pattern) {
-                Place::Exact(text) => _ = self.exact.remove(text),
-                Place::Below(text) => _ = self.below.remove(text),
-                Place::Other => self.other.retain(|(other, owner)| other != pattern || owner != key),
-            }
-            change.remove.push(registration(pattern, &inbox.queue));
+    fn forget(&mut self, key: &AgentKey, entry: &Entry, change: &mut Change) {
+        self.unserved.remove(key);
+        self.freed.remove(key);
+        for pattern in &entry.inbox.subjects {
+            self.owners.remove(pattern);
+            change.remove.push(registration(pattern, &entry.inbox.queue));
+        }
+        let heartbeat = entry.inbox.heartbeat.as_ref();
+        if let Some(heartbeat) = heartbeat.filter(|pattern| self.beats(pattern.as_str()) == Some(key)) {
+            self.heartbeats.remove(heartbeat);
         }
     }
 
@@ -157,7 +148,7 @@ impl Directory {
             let Some(entry) = self.agents.get_mut(key) else { continue };
             let at = entry.interest.iter().position(|known| known == interest);
             match (at, present) {
-                (None, true) => entry.interest.push(interest.clone()),
+                (None, true) => entry.interest.push(interest.detached()),
                 (Some(at), false) => _ = entry.interest.swap_remove(at),
                 _ => {}
             }
@@ -180,18 +171,10 @@ impl Directory {
 
     /// The agents that have a subject in common with this one.
     fn concerned(&self, subject: &str) -> Vec<AgentKey> {
-        let literal = subject.strip_suffix(".>").unwrap_or(subject);
-        if Pattern::new(literal).is_ok_and(|pattern| pattern.is_literal()) {
-            // Mostly an agent's own subject, or one below it.
-            if let Some(key) = self.owner(subject).or_else(|| self.below.get(literal)) {
-                return vec![key.clone()];
-            }
-            if literal.len() == subject.len() {
-                return Vec::new();
-            }
-        }
-        let overlaps = |entry: &Entry| entry.inbox.subjects.iter().any(|pattern| pattern.overlaps(subject));
-        self.agents.iter().filter(|(_, entry)| overlaps(entry)).map(|(key, _)| key.clone()).collect()
+        let mut keys: Vec<_> = self.owners.overlapping(subject).into_iter().cloned().collect();
+        keys.sort();
+        keys.dedup();
+        keys
     }
 
     /// The link is down: nothing is known of anybody's interest.
@@ -251,6 +234,12 @@ fn queue(interest: &Interest) -> Option<&str> {
 fn covers(interest: &Interest, subject: &str) -> bool {
     let pattern = std::str::from_utf8(&interest.subject).ok().and_then(|text| Pattern::new(text).ok());
     pattern.is_some_and(|pattern| pattern.matches(subject))
+}
+
+/// The pattern is this agent's from now on, unless another one has it.
+fn claim(owners: &mut SubjectMap<AgentKey>, key: &AgentKey, pattern: &Pattern) -> Result<(), AgentKey> {
+    let owner = owners.entry(pattern).get_or_insert_with(|| key.clone());
+    if owner == key { Ok(()) } else { Err(owner.clone()) }
 }
 
 /// How an agent's messages are asked for.

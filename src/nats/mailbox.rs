@@ -3,7 +3,7 @@
 //! A message comes here because no subscription of the agent took it. It waits until the agent is up and subscribes, is
 //! sent again in the order of arrival, and is over when the server has shown that it did not come back here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::lifecycle::Refusal;
@@ -58,6 +58,8 @@ pub struct Incoming {
     pub redelivered: bool,
     /// Its sender takes several replies, of which one that says "still waiting" may be the first.
     pub streams: bool,
+    /// Its sender may not wake anybody before this.
+    pub wakes_after: Option<Moment>,
 }
 
 /// What may wait for one agent.
@@ -99,6 +101,8 @@ pub enum Ending {
     Refused(Refusal),
     /// Nobody waits for its reply any more.
     RequesterGone,
+    /// The connection does not take it.
+    NotSent,
 }
 
 impl Ending {
@@ -110,6 +114,7 @@ impl Ending {
             Self::TimedOut => MessageFate::TimedOut,
             Self::Refused(_) => MessageFate::Refused,
             Self::RequesterGone => MessageFate::RequesterGone,
+            Self::NotSent => MessageFate::Invalid,
         }
     }
 }
@@ -118,6 +123,8 @@ impl Ending {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Wake {
     No,
+    /// Its senders have woken as many as they may: not before this, unless another sender wants it up.
+    Delayed(Moment),
     Asked,
     /// It is up.
     Up,
@@ -138,6 +145,8 @@ pub struct Mailbox {
     waiting: BTreeMap<HoldId, Held>,
     /// Those that were sent again, until it is known that they did not come back.
     sent: BTreeMap<HoldId, Held>,
+    /// The places in the hold stream of all of them.
+    places: BTreeSet<u64>,
     sends: Send,
     wake: Wake,
     /// Since when it subscribes to anything.
@@ -149,6 +158,7 @@ impl Default for Mailbox {
         Self {
             waiting: BTreeMap::new(),
             sent: BTreeMap::new(),
+            places: BTreeSet::new(),
             sends: Send(0),
             wake: Wake::No,
             subscribed_since: None,
@@ -195,7 +205,7 @@ impl Mailbox {
         now: Moment,
         fx: &mut Vec<Effect>,
     ) -> Result<(), Box<Message>> {
-        let Incoming { message, patience, stored, redelivered, streams } = incoming;
+        let Incoming { message, patience, stored, redelivered, streams, wakes_after } = incoming;
         if self.len() >= bounds.messages {
             return Err(message.into());
         }
@@ -215,24 +225,40 @@ impl Mailbox {
             send: Send(0),
             keep_alive_at,
         };
+        self.places.extend(held.stored);
+        let reached = self.wake == Wake::Up && interest.reaches(&held.message.subject);
         self.waiting.insert(id, held);
-        self.go_on(interest, now, fx);
+        match (self.wake, wakes_after) {
+            (Wake::No, Some(after)) => self.wake = Wake::Delayed(after),
+            (Wake::Delayed(_), None) => self.wake = Wake::No,
+            _ => {}
+        }
+        if reached {
+            // Of those that were there before, none is reached.
+            self.send(id, fx);
+            fx.push(Effect::Mark(self.sends));
+        } else if self.wake != Wake::Up {
+            self.go_on(interest, now, fx);
+        }
         Ok(())
+    }
+
+    /// Whether a message would make somebody ask for the agent to be woken.
+    pub fn would_wake(&self) -> bool {
+        matches!(self.wake, Wake::No | Wake::Delayed(_))
     }
 
     /// It is in the hold stream. Whether it is still needed there.
     pub fn stored(&mut self, id: HoldId, place: u64) -> bool {
-        let held = self.get_mut(id);
-        let needed = held.is_some();
-        if let Some(held) = held {
-            held.stored = Some(place);
-        }
-        needed
+        let Some(held) = self.get_mut(id) else { return false };
+        held.stored = Some(place);
+        self.places.insert(place);
+        true
     }
 
     /// The first place in the hold stream of what is here.
     pub fn first_stored(&self) -> Option<u64> {
-        self.waiting.values().chain(self.sent.values()).filter_map(|held| held.stored).min()
+        self.places.first().copied()
     }
 
     /// A message that was sent has come back: nobody took it.
@@ -245,8 +271,19 @@ impl Mailbox {
 
     /// Of everything that was sent up to here it is known by now whether it came back.
     pub fn marked(&mut self, up_to: Send, fx: &mut Vec<Effect>) {
-        for (_, held) in self.sent.extract_if(.., |_, held| held.send <= up_to) {
+        let marked: Vec<_> = self.sent.extract_if(.., |_, held| held.send <= up_to).collect();
+        for (_, held) in marked {
+            self.forget_place(held.stored);
             fx.push(Effect::Drop(held.into(), Ending::Delivered));
+        }
+        self.release_if_empty(fx);
+    }
+
+    /// A message cannot be sent.
+    pub fn not_sent(&mut self, id: HoldId, fx: &mut Vec<Effect>) {
+        if let Some(held) = self.sent.remove(&id) {
+            self.forget_place(held.stored);
+            fx.push(Effect::Drop(held.into(), Ending::NotSent));
         }
         self.release_if_empty(fx);
     }
@@ -277,6 +314,11 @@ impl Mailbox {
         self.marked(self.sends, fx);
     }
 
+    /// Takes away all that wait.
+    pub fn take_waiting(&mut self) -> Vec<Held> {
+        std::mem::take(&mut self.waiting).into_values().collect()
+    }
+
     /// It was up, and its life is over.
     pub fn went_down(&mut self, interest: &impl Interest, now: Moment, fx: &mut Vec<Effect>) {
         if self.wake == Wake::Up {
@@ -288,10 +330,13 @@ impl Mailbox {
     /// The agent cannot be woken, at least not now.
     pub fn not_woken(&mut self, refusal: &Refusal, now: Moment, fx: &mut Vec<Effect>) {
         let retry = match refusal {
-            Refusal::ResumeFailed { retry_after, .. } => Some(*retry_after),
-            Refusal::HoldTimedOut { .. } | Refusal::Overloaded | Refusal::QueueFull { .. } => {
-                Some(Duration::from_secs(1))
+            // Of the first of them the time is over. What came later has more.
+            Refusal::HoldTimedOut { .. } => {
+                self.wake = Wake::NotBefore(now);
+                return;
             }
+            Refusal::ResumeFailed { retry_after, .. } => Some(*retry_after),
+            Refusal::Overloaded | Refusal::QueueFull { .. } => Some(Duration::from_secs(1)),
             _ => None,
         };
         self.wake = retry.map_or(Wake::No, |after| Wake::NotBefore(now + after));
@@ -368,7 +413,7 @@ impl Mailbox {
                 self.wake = Wake::Asked;
                 fx.push(Effect::Wake);
             }
-            Wake::NotBefore(at) if at <= now && !self.waiting.is_empty() => {
+            Wake::NotBefore(at) | Wake::Delayed(at) if at <= now && !self.waiting.is_empty() => {
                 self.wake = Wake::Asked;
                 fx.push(Effect::Wake);
             }
@@ -385,19 +430,30 @@ impl Mailbox {
             .map(|(id, _)| *id)
             .collect();
         for id in &reached {
-            let Some(held) = self.waiting.remove(id) else { continue };
-            self.sends.0 += 1;
-            self.sent.insert(*id, Held { send: self.sends, ..held });
-            fx.push(Effect::Send(*id));
+            self.send(*id, fx);
         }
         if !reached.is_empty() {
             fx.push(Effect::Mark(self.sends));
         }
     }
 
+    fn send(&mut self, id: HoldId, fx: &mut Vec<Effect>) {
+        let Some(held) = self.waiting.remove(&id) else { return };
+        self.sends.0 += 1;
+        self.sent.insert(id, Held { send: self.sends, ..held });
+        fx.push(Effect::Send(id));
+    }
+
     fn end(&mut self, id: HoldId, ending: Ending, fx: &mut Vec<Effect>) {
         if let Some(held) = self.waiting.remove(&id) {
+            self.forget_place(held.stored);
             fx.push(Effect::Drop(held.into(), ending));
+        }
+    }
+
+    fn forget_place(&mut self, place: Option<u64>) {
+        if let Some(place) = place {
+            self.places.remove(&place);
         }
     }
 

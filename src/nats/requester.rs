@@ -10,8 +10,8 @@ const GONE_AFTER: Duration = Duration::from_secs(10);
 /// What is known of who waits for one reply.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Requester {
-    /// It was seen, or would have been seen if the connection had not broken. One that was never seen may be beyond the
-    /// servers that tell.
+    /// It was seen, or would have been if the connection had not broken before the first look. One that was never seen may
+    /// be beyond the servers that tell.
     expected: bool,
     absent_since: Option<Moment>,
 }
@@ -27,9 +27,9 @@ impl Requester {
         self.expected && since + GONE_AFTER <= now
     }
 
-    /// The connection broke, and what would have been seen was not.
+    /// The connection broke: whoever was not looked for until then cannot be seen any more.
     pub const fn lose_sight(&mut self) {
-        self.expected = true;
+        self.expected |= self.absent_since.is_none();
     }
 }
 
@@ -52,10 +52,17 @@ mod tests {
     }
 
     #[test]
-    fn who_was_never_seen_may_be_elsewhere_unless_the_connection_broke() {
+    fn who_was_never_seen_may_be_elsewhere() {
         let mut requester = Requester::default();
-        assert!(!requester.is_gone(false, at(0)) && !requester.is_gone(false, at(1000)));
+        assert!(!requester.is_gone(false, at(0)));
         requester.lose_sight();
-        assert!(requester.is_gone(false, at(1001)));
+        assert!(!requester.is_gone(false, at(1000)));
+    }
+
+    #[test]
+    fn who_could_not_be_looked_for_before_the_connection_broke_is_gone_unless_it_comes_back() {
+        let mut requester = Requester::default();
+        requester.lose_sight();
+        assert!(!requester.is_gone(false, at(0)) && requester.is_gone(false, at(10)));
     }
 }

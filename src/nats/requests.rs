@@ -3,7 +3,7 @@
 //! A reply is seen if its inbox was watched before it was sent. The first request from an inbox may be answered before
 //! the watch stands; of that one only hints say that it was answered.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,22 +12,25 @@ use crate::agent::AgentKey;
 use crate::time::Moment;
 
 use super::leaf::codec::Message;
+use super::mailbox::size;
 use super::requester::Requester;
 
 /// Requests without an answer at once at most; beyond that, new ones do not keep their agents up.
 const MAX_OPEN: usize = 10_000;
+/// What is kept of them to be sent again at most, in bytes. Of those beyond that only their reply subjects are kept.
+const MAX_BYTES: usize = 64 << 20;
 /// Inboxes that are watched at once at most.
 const MAX_WATCHES: usize = 2_048;
 /// How long an inbox is watched after the last request from it.
 const WATCH_FOR: Duration = Duration::from_mins(5);
 
 /// A request that is not answered yet.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Open {
-    /// As it was.
-    pub message: Message,
+#[derive(Debug)]
+struct Open {
+    /// As it was, if it may be sent again.
+    message: Option<Message>,
     /// When the agent got it.
-    pub arrived: Moment,
+    arrived: Moment,
     /// The inbox was watched when it came, so its answer cannot be missed.
     watched: bool,
     requester: Requester,
@@ -37,15 +40,52 @@ pub struct Open {
     orphaned: bool,
 }
 
+/// A request whose agent's life is over, without an answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Orphan {
+    /// Where its answer goes.
+    pub reply: Bytes,
+    /// As it was, unless it was not kept.
+    pub message: Option<Message>,
+}
+
+/// What an agent owes to whom sent a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Owed {
+    /// A stream of replies.
+    pub streams: bool,
+    /// The message may be sent again, if it is not answered.
+    pub again: bool,
+}
+
 /// All of them.
 #[derive(Debug, Default)]
 pub struct Requests {
-    /// By the subject of the reply, each with its agent.
-    open: HashMap<Bytes, (AgentKey, Open)>,
+    open: HashMap<AgentKey, OfAgent>,
+    /// Who owes replies to a subject.
+    debtors: HashMap<Bytes, Debtors>,
+    bytes: usize,
     watches: HashMap<Box<str>, Watch>,
     /// Replies that came over the other connection before the request itself was seen, and whether each ends a stream.
     early: HashMap<Bytes, bool>,
     early_order: VecDeque<Bytes>,
+}
+
+/// Those of one agent.
+#[derive(Debug, Default)]
+struct OfAgent {
+    /// By the subject of the reply.
+    open: HashMap<Bytes, Open>,
+    /// In the order of arrival.
+    order: BTreeSet<(Moment, Bytes)>,
+}
+
+/// Mostly one agent. If several have been asked in one inbox, it cannot be seen whose reply is whose, and all of them are
+/// waited for until there are as many.
+#[derive(Debug, Default)]
+struct Debtors {
+    agents: Vec<AgentKey>,
+    replies: usize,
 }
 
 /// An inbox that is watched.
@@ -61,16 +101,9 @@ struct Watch {
 const MAX_EARLY: usize = 4_096;
 
 impl Requests {
-    /// An agent has received this, and answers it by one reply or by a stream of them. The inbox to be watched, if that is a
-    /// new one.
-    pub fn took(
-        &mut self,
-        key: &AgentKey,
-        message: &Message,
-        streams: bool,
-        now: Moment,
-    ) -> Option<Box<str>> {
-        let reply = message.reply.clone()?;
+    /// An agent has received this. The inbox to be watched, if that is a new one.
+    pub fn took(&mut self, key: &AgentKey, message: &Message, owed: Owed, now: Moment) -> Option<Box<str>> {
+        let reply = message.reply.as_ref().map(|reply| Bytes::copy_from_slice(reply))?;
         let inbox = inbox_of(&reply)?;
         let known = self.watches.get(&inbox);
         let watched = known.is_some_and(|watch| watch.is_proved);
@@ -80,29 +113,46 @@ impl Requests {
             None if is_new => _ = self.watches.insert(inbox.clone(), Watch { used: now, is_proved: false }),
             None => {}
         }
-        let answered = self.early.remove(&reply).is_some_and(|ends| ends || !streams);
-        if !answered && self.open.len() < MAX_OPEN {
-            let requester = Requester::default();
-            let message = message.clone();
+        let answered = self.early.remove(&reply).is_some_and(|ends| ends || !owed.streams);
+        if !answered && self.debtors.len() < MAX_OPEN {
+            self.remove(key, &reply);
+            let fits = owed.again && self.bytes + size(message) <= MAX_BYTES;
+            let message = fits.then(|| message.detached());
+            self.bytes += message.as_ref().map_or(0, size);
+            let (requester, streams) = (Requester::default(), owed.streams);
             let open = Open { message, arrived: now, watched, requester, streams, orphaned: false };
-            self.open.insert(reply, (key.clone(), open));
+            self.debtors.entry(reply.clone()).or_default().agents.push(key.clone());
+            let of_agent = self.open.entry(key.clone()).or_default();
+            of_agent.order.insert((now, reply.clone()));
+            of_agent.open.insert(reply, open);
         }
         is_new.then_some(inbox)
     }
 
-    /// A reply was seen. Whose it is, if it was waited for. One that `ends` a stream is the last one in any case; of a stream of
-    /// replies, any other only shows that the agent is at work.
-    pub fn replied(&mut self, subject: &Bytes, ends: bool) -> Option<AgentKey> {
+    /// A reply was seen. Whose it may be, if it was waited for. One that `ends` a stream is the last one in any case; of a stream
+    /// of replies, any other only shows that the agent is at work.
+    pub fn replied(&mut self, subject: &Bytes, ends: bool) -> Vec<AgentKey> {
         if let Some(watch) = inbox_of(subject).and_then(|inbox| self.watches.get_mut(&inbox)) {
             watch.is_proved = true;
         }
-        if let Some((key, open)) = self.open.get(subject) {
-            let key = key.clone();
-            if ends || !open.streams {
-                self.open.remove(subject);
+        let Some(debtors) = self.debtors.get_mut(subject) else {
+            self.note_early(subject, ends);
+            return Vec::new();
+        };
+        let agents = debtors.agents.clone();
+        let open = |key: &AgentKey| self.open.get(key).and_then(|of_agent| of_agent.open.get(subject));
+        if ends || !agents.iter().filter_map(open).any(|open| open.streams) {
+            debtors.replies += 1;
+            if debtors.replies >= agents.len() {
+                for key in &agents {
+                    self.remove(key, subject);
+                }
             }
-            return Some(key);
         }
+        agents
+    }
+
+    fn note_early(&mut self, subject: &Bytes, ends: bool) {
         if self.early.insert(subject.clone(), ends).is_none() {
             self.early_order.push_back(subject.clone());
             if self.early_order.len() > MAX_EARLY
@@ -111,7 +161,35 @@ impl Requests {
                 self.early.remove(&oldest);
             }
         }
-        None
+    }
+
+    fn remove(&mut self, key: &AgentKey, reply: &Bytes) -> Option<Orphan> {
+        let of_agent = self.open.get_mut(key)?;
+        let (reply, open) = of_agent.open.remove_entry(reply)?;
+        of_agent.order.remove(&(open.arrived, reply.clone()));
+        if of_agent.open.is_empty() {
+            self.open.remove(key);
+        }
+        self.bytes -= open.message.as_ref().map_or(0, size);
+        if let Some(debtors) = self.debtors.get_mut(&reply) {
+            debtors.agents.retain(|other| other != key);
+            if debtors.agents.is_empty() {
+                self.debtors.remove(&reply);
+            }
+        }
+        Some(Orphan { reply, message: open.message })
+    }
+
+    /// Those of an agent for which this holds, in the order of arrival.
+    fn remove_all(&mut self, key: &AgentKey, mut which: impl FnMut(&Open) -> bool) -> Vec<Orphan> {
+        let ordered = self.open.get(key).map(|of_agent| (of_agent.order.iter(), &of_agent.open));
+        let replies: Vec<_> = ordered
+            .into_iter()
+            .flat_map(|(order, open)| order.filter_map(|(_, reply)| open.get_key_value(reply)))
+            .filter(|(_, open)| which(open))
+            .map(|(reply, _)| reply.clone())
+            .collect();
+        replies.iter().filter_map(|reply| self.remove(key, reply)).collect()
     }
 
     /// Watches an inbox for good. Whether that is new.
@@ -123,21 +201,18 @@ impl Requests {
     /// The agent has sent this many messages since the requests that came in that time, and not all of their answers could
     /// be seen: as many are taken as answered, the oldest first.
     pub fn presume_answered(&mut self, key: &AgentKey, sent: u64, until: Moment) {
-        let mut unseen: Vec<_> = self
-            .open
-            .iter()
-            .filter(|(_, (owner, open))| owner == key && !open.watched && open.arrived <= until)
-            .map(|(reply, (_, open))| (open.arrived, reply.clone()))
-            .collect();
-        unseen.sort();
-        for (_, reply) in unseen.into_iter().take(usize::try_from(sent).unwrap_or(usize::MAX)) {
-            self.open.remove(&reply);
-        }
+        let sent = usize::try_from(sent).unwrap_or(usize::MAX);
+        let mut taken = 0;
+        self.remove_all(key, |open| {
+            let presumed = !open.watched && open.arrived <= until && taken < sent;
+            taken += usize::from(presumed);
+            presumed
+        });
     }
 
     /// The connection broke: answers may have passed unseen.
     pub fn lose_sight(&mut self) {
-        for (_, open) in self.open.values_mut() {
+        for open in self.open.values_mut().flat_map(|of_agent| of_agent.open.values_mut()) {
             open.watched = false;
             open.requester.lose_sight();
         }
@@ -149,47 +224,50 @@ impl Requests {
     /// Who waits for an answer at present. A requester that is gone has it, or has given up. The agents that owe it nothing
     /// any longer.
     pub fn look_for_requesters(&mut self, listens: impl Fn(&[u8]) -> bool, now: Moment) -> Vec<AgentKey> {
-        let gone = |reply: &Bytes, open: &mut Open| open.requester.is_gone(listens(reply), now);
-        self.open.extract_if(|reply, (_, open)| gone(reply, open)).map(|(_, (key, _))| key).collect()
+        let mut gone = Vec::new();
+        for (key, of_agent) in &mut self.open {
+            for (reply, open) in &mut of_agent.open {
+                if open.requester.is_gone(listens(reply), now) {
+                    gone.push((key.clone(), reply.clone()));
+                }
+            }
+        }
+        for (key, reply) in &gone {
+            self.remove(key, reply);
+        }
+        gone.into_iter().map(|(key, _)| key).collect()
     }
 
     /// Until when the agent is waited for, if it owes an answer to anybody. Each is waited for no longer than `cap`.
     pub fn owes_until(&self, key: &AgentKey, cap: Duration) -> Option<Moment> {
-        self.of(key).map(|open| open.arrived + cap).max()
-    }
-
-    fn of(&self, key: &AgentKey) -> impl Iterator<Item = &Open> {
-        self.open.values().filter(move |(owner, _)| owner == key).map(|(_, open)| open)
+        self.open.get(key)?.order.last().map(|(arrived, _)| *arrived + cap)
     }
 
     /// The life that got what came before this is over.
     pub fn end_life(&mut self, key: &AgentKey, before: Moment) {
-        for (owner, open) in self.open.values_mut() {
-            open.orphaned |= owner == key && open.arrived < before;
+        let of_agent = self.open.get_mut(key);
+        for open in of_agent.into_iter().flat_map(|of_agent| of_agent.open.values_mut()) {
+            open.orphaned |= open.arrived < before;
         }
     }
 
     /// What the lives before have not answered, in the order of arrival.
-    pub fn take_orphans(&mut self, key: &AgentKey) -> Vec<Open> {
-        let orphan = |owner: &AgentKey, open: &Open| owner == key && open.orphaned;
-        let mut taken: Vec<_> =
-            self.open.extract_if(|_, (owner, open)| orphan(owner, open)).map(|(_, (_, open))| open).collect();
-        taken.sort_by_key(|open| open.arrived);
-        taken
+    pub fn take_orphans(&mut self, key: &AgentKey) -> Vec<Orphan> {
+        self.remove_all(key, |open| open.orphaned)
     }
 
-    /// All that the agent has not answered, in the order of arrival.
-    pub fn take(&mut self, key: &AgentKey) -> Vec<Open> {
-        let mut taken: Vec<_> =
-            self.open.extract_if(|_, (owner, _)| owner == key).map(|(_, (_, open))| open).collect();
-        taken.sort_by_key(|open| open.arrived);
-        taken
+    /// All that the agent has not answered is forgotten.
+    pub fn forget(&mut self, key: &AgentKey) {
+        self.remove_all(key, |_| true);
     }
 
     /// Forgets what is not waited for any longer. Inboxes that need not be watched any more.
     pub fn expire(&mut self, now: Moment, cap_of: impl Fn(&AgentKey) -> Duration) -> Vec<Box<str>> {
-        self.open.retain(|_, (key, open)| open.arrived + cap_of(key) > now);
-        let used: HashSet<_> = self.open.keys().filter_map(inbox_of).collect();
+        for key in self.open.keys().cloned().collect::<Vec<_>>() {
+            let cap = cap_of(&key);
+            self.remove_all(&key, |open| open.arrived + cap <= now);
+        }
+        let used: HashSet<_> = self.debtors.keys().filter_map(inbox_of).collect();
         let over = |inbox: &str, watch: &Watch| watch.used + WATCH_FOR <= now && !used.contains(inbox);
         self.watches.extract_if(|inbox, watch| over(inbox, watch)).map(|(inbox, _)| inbox).collect()
     }
@@ -223,6 +301,9 @@ mod tests {
         Moment::START + Duration::from_secs(seconds)
     }
 
+    const ONE: Owed = Owed { streams: false, again: true };
+    const STREAM: Owed = Owed { streams: true, again: true };
+
     fn agent(name: &str) -> AgentKey {
         AgentKey::new("default", name)
     }
@@ -240,13 +321,20 @@ mod tests {
     #[test]
     fn a_request_is_owed_an_answer_until_it_comes_or_its_cap_is_over() {
         let (mut requests, echo) = (Requests::default(), agent("echo"));
-        assert_eq!(requests.took(&echo, &request("_INBOX.c.1"), true, at(0)).as_deref(), Some("_INBOX.c.*"));
+        assert_eq!(
+            requests.took(&echo, &request("_INBOX.c.1"), STREAM, at(0)).as_deref(),
+            Some("_INBOX.c.*")
+        );
         assert_eq!(requests.owes_until(&echo, CAP), Some(at(100)));
-        assert_eq!(requests.replied(&"_INBOX.c.1".into(), false), Some(echo.clone()), "a part of it");
+        assert_eq!(
+            requests.replied(&"_INBOX.c.1".into(), false),
+            std::slice::from_ref(&echo),
+            "a part of it"
+        );
         assert!(requests.owes_until(&echo, CAP).is_some());
-        assert_eq!(requests.replied(&"_INBOX.c.1".into(), true), Some(echo.clone()));
+        assert_eq!(requests.replied(&"_INBOX.c.1".into(), true), std::slice::from_ref(&echo));
         assert_eq!(requests.owes_until(&echo, CAP), None);
-        assert_eq!(requests.took(&echo, &request("_INBOX.c.2"), false, at(1)), None, "it is watched already");
+        assert_eq!(requests.took(&echo, &request("_INBOX.c.2"), ONE, at(1)), None, "it is watched already");
         requests.expire(at(101), |_| CAP);
         assert_eq!(requests.owes_until(&echo, CAP), None);
     }
@@ -254,39 +342,40 @@ mod tests {
     #[test]
     fn a_reply_may_overtake_the_news_of_its_request() {
         let (mut requests, echo) = (Requests::default(), agent("echo"));
-        requests.took(&echo, &request("_INBOX.c.1"), false, at(0));
+        requests.took(&echo, &request("_INBOX.c.1"), ONE, at(0));
         requests.replied(&"_INBOX.c.2".into(), false);
-        requests.took(&echo, &request("_INBOX.c.2"), false, at(0));
+        requests.took(&echo, &request("_INBOX.c.2"), ONE, at(0));
         requests.replied(&"_INBOX.c.3".into(), false);
-        requests.took(&echo, &request("_INBOX.c.3"), true, at(0));
+        requests.took(&echo, &request("_INBOX.c.3"), STREAM, at(0));
         requests.replied(&"_INBOX.c.4".into(), true);
-        requests.took(&echo, &request("_INBOX.c.4"), true, at(0));
-        assert_eq!(requests.take(&echo).len(), 2, "the second and the fourth were answered");
+        requests.took(&echo, &request("_INBOX.c.4"), STREAM, at(0));
+        let open = requests.remove_all(&echo, |_| true);
+        assert_eq!(open.len(), 2, "the second and the fourth were answered");
     }
 
     #[test]
     fn what_a_life_left_unanswered_is_for_the_next_unless_it_answers_after_all() {
         let (mut requests, echo) = (Requests::default(), agent("echo"));
-        requests.took(&echo, &request("_INBOX.c.1"), false, at(0));
-        requests.took(&echo, &request("_INBOX.c.2"), false, at(1));
-        requests.took(&echo, &request("_INBOX.c.3"), false, at(2));
+        requests.took(&echo, &request("_INBOX.c.1"), ONE, at(0));
+        requests.took(&echo, &request("_INBOX.c.2"), ONE, at(1));
+        requests.took(&echo, &request("_INBOX.c.3"), ONE, at(2));
         requests.end_life(&echo, at(2));
         requests.replied(&"_INBOX.c.1".into(), false);
         let orphans = requests.take_orphans(&echo);
-        assert_eq!(orphans.iter().map(|open| open.arrived).collect::<Vec<_>>(), [at(1)]);
-        assert_eq!(requests.take(&echo).len(), 1, "the third is the next life's");
+        assert_eq!(orphans.iter().map(|orphan| &*orphan.reply).collect::<Vec<_>>(), [b"_INBOX.c.2"]);
+        assert_eq!(requests.remove_all(&echo, |_| true).len(), 1, "the third is the next life's");
     }
 
     #[test]
     fn what_an_agent_sent_answers_only_requests_whose_answer_could_be_missed() {
         let (mut requests, echo) = (Requests::default(), agent("echo"));
-        requests.took(&echo, &request("_INBOX.c.1"), false, at(0));
-        requests.took(&echo, &request("_INBOX.c.2"), false, at(0));
+        requests.took(&echo, &request("_INBOX.c.1"), ONE, at(0));
+        requests.took(&echo, &request("_INBOX.c.2"), ONE, at(0));
         requests.replied(&"_INBOX.c.2".into(), true);
-        requests.took(&echo, &request("_INBOX.c.3"), false, at(1));
+        requests.took(&echo, &request("_INBOX.c.3"), ONE, at(1));
         requests.presume_answered(&echo, 5, at(2));
         assert_eq!(requests.owes_until(&echo, CAP), Some(at(101)), "the third was watched");
-        requests.took(&agent("other"), &request("one.shot"), false, at(3));
+        requests.took(&agent("other"), &request("one.shot"), ONE, at(3));
         requests.presume_answered(&agent("other"), 1, at(2));
         assert!(requests.owes_until(&agent("other"), CAP).is_some(), "it came later");
         requests.presume_answered(&agent("other"), 1, at(3));
@@ -294,10 +383,41 @@ mod tests {
     }
 
     #[test]
+    fn of_several_agents_that_were_asked_in_one_inbox_none_is_done_before_all_are() {
+        let mut requests = Requests::default();
+        let both = [agent("a"), agent("b")];
+        for key in &both {
+            requests.took(key, &request("_INBOX.all"), ONE, at(0));
+        }
+        assert_eq!(requests.replied(&"_INBOX.all".into(), false), both);
+        assert!(both.iter().all(|key| requests.owes_until(key, CAP).is_some()));
+        requests.replied(&"_INBOX.all".into(), false);
+        assert!(both.iter().all(|key| requests.owes_until(key, CAP).is_none()));
+        assert!(requests.debtors.is_empty() && requests.bytes == 0);
+    }
+
+    #[test]
+    fn of_requests_beyond_what_may_be_kept_only_the_reply_subjects_are() {
+        let (mut requests, echo) = (Requests::default(), agent("echo"));
+        let large = |reply| Message { payload: vec![0; MAX_BYTES / 2].into(), ..request(reply) };
+        for (reply, owed) in [("_INBOX.c.1", ONE), ("_INBOX.c.2", ONE), ("_INBOX.c.3", ONE)] {
+            requests.took(&echo, &large(reply), owed, at(0));
+        }
+        requests.took(&echo, &request("_INBOX.c.4"), Owed { again: false, ..ONE }, at(0));
+        requests.end_life(&echo, at(1));
+        let orphans = requests.take_orphans(&echo);
+        let kept = |reply: &str| {
+            orphans.iter().find(|orphan| *orphan.reply == *reply.as_bytes()).unwrap().message.is_some()
+        };
+        assert!(kept("_INBOX.c.1") && !kept("_INBOX.c.3") && !kept("_INBOX.c.4"));
+        assert_eq!(requests.bytes, 0);
+    }
+
+    #[test]
     fn what_is_watched_for_good_stays() {
         let (mut requests, echo) = (Requests::default(), agent("echo"));
         assert!(requests.watch_always(SYNADIA_INBOXES) && !requests.watch_always(SYNADIA_INBOXES));
-        assert_eq!(requests.took(&echo, &request("_INBOX.agents.x"), false, at(0)), None);
+        assert_eq!(requests.took(&echo, &request("_INBOX.agents.x"), ONE, at(0)), None);
         requests.replied(&"_INBOX.agents.x".into(), true);
         assert!(requests.expire(at(100_000), |_| CAP).is_empty());
     }
@@ -305,7 +425,7 @@ mod tests {
     #[test]
     fn a_requester_that_was_there_and_is_not_any_more_is_owed_nothing() {
         let (mut requests, echo) = (Requests::default(), agent("echo"));
-        requests.took(&echo, &request("_INBOX.c.1"), false, at(0));
+        requests.took(&echo, &request("_INBOX.c.1"), ONE, at(0));
         assert!(requests.look_for_requesters(|_| true, at(1)).is_empty());
         assert!(requests.look_for_requesters(|_| false, at(2)).is_empty());
         assert_eq!(requests.look_for_requesters(|_| false, at(50)), std::slice::from_ref(&echo));
@@ -315,9 +435,9 @@ mod tests {
     #[test]
     fn after_a_broken_connection_no_answer_counts_as_unmissable() {
         let (mut requests, echo) = (Requests::default(), agent("echo"));
-        requests.took(&echo, &request("_INBOX.c.1"), false, at(0));
+        requests.took(&echo, &request("_INBOX.c.1"), ONE, at(0));
         requests.replied(&"_INBOX.c.1".into(), true);
-        requests.took(&echo, &request("_INBOX.c.2"), false, at(1));
+        requests.took(&echo, &request("_INBOX.c.2"), ONE, at(1));
         requests.presume_answered(&echo, 1, at(2));
         assert!(requests.owes_until(&echo, CAP).is_some(), "its answer cannot be missed");
         requests.lose_sight();
@@ -328,7 +448,7 @@ mod tests {
     #[test]
     fn inboxes_that_nobody_uses_are_let_go() {
         let (mut requests, echo) = (Requests::default(), agent("echo"));
-        requests.took(&echo, &request("_INBOX.c.1"), false, at(0));
+        requests.took(&echo, &request("_INBOX.c.1"), ONE, at(0));
         assert!(requests.expire(at(400), |_| CAP * 100).is_empty(), "an answer is still owed");
         requests.replied(&"_INBOX.c.1".into(), true);
         assert_eq!(requests.expire(at(400), |_| CAP), ["_INBOX.c.*".into()]);

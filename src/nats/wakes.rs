@@ -27,8 +27,8 @@ impl Wakes {
         Self { per_window: per_minute, senders: HashMap::new() }
     }
 
-    /// A message would wake an agent: whether it may.
-    pub fn allow(&mut self, message: &Message, now: Moment) -> bool {
+    /// A message would wake an agent. `Err`: not before this, if its sender is to wake no more than it may.
+    pub fn allow(&mut self, message: &Message, now: Moment) -> Result<(), Moment> {
         let mut sender = sender(message);
         if self.senders.len() >= MAX_SENDERS && !self.senders.contains_key(sender) {
             self.senders.retain(|_, (began, _)| *began + WINDOW > now);
@@ -41,7 +41,8 @@ impl Wakes {
             (*began, *count) = (now, 0);
         }
         *count = count.saturating_add(1);
-        *count <= self.per_window
+        let windows = (*count - 1) / self.per_window.max(1);
+        if *count <= self.per_window { Ok(()) } else { Err(*began + WINDOW * windows.max(1)) }
     }
 }
 
@@ -76,21 +77,31 @@ mod tests {
         let mut wakes = Wakes::new(2);
         let at = |seconds| Moment::START + Duration::from_secs(seconds);
         for n in 0..4 {
-            assert_eq!(wakes.allow(&from(Some(format!("_INBOX.a.{n}"))), at(0)), n < 2);
+            let allowed = wakes.allow(&from(Some(format!("_INBOX.a.{n}"))), at(0));
+            assert_eq!(allowed, if n < 2 { Ok(()) } else { Err(at(60)) });
         }
-        assert!(wakes.allow(&from(Some("_INBOX.b.1".to_owned())), at(0)));
-        assert!(wakes.allow(&from(None), at(0)));
+        assert_eq!(wakes.allow(&from(Some("_INBOX.b.1".to_owned())), at(0)), Ok(()));
+        assert_eq!(wakes.allow(&from(None), at(0)), Ok(()));
         for n in 0..4 {
-            assert!(wakes.allow(&from(Some(format!("_INBOX.{n}"))), at(0)), "each is another one");
+            let allowed = wakes.allow(&from(Some(format!("_INBOX.{n}"))), at(0));
+            assert_eq!(allowed, Ok(()), "each is another one");
         }
-        assert!(wakes.allow(&from(Some("_INBOX.a.9".to_owned())), at(60)));
+        assert_eq!(wakes.allow(&from(Some("_INBOX.a.9".to_owned())), at(60)), Ok(()));
+    }
+
+    #[test]
+    fn who_wakes_more_than_it_may_is_put_off_to_the_minutes_after() {
+        let mut wakes = Wakes::new(2);
+        let at = |seconds| Moment::START + Duration::from_secs(seconds);
+        let all: Vec<_> = (0..6).map(|_| wakes.allow(&from(None), at(0)).err()).collect();
+        assert_eq!(all, [None, None, Some(at(60)), Some(at(60)), Some(at(120)), Some(at(120))]);
     }
 
     #[test]
     fn who_takes_a_new_name_each_time_is_bounded_with_all_the_others() {
         let mut wakes = Wakes::new(1);
         let allowed = (0..2 * MAX_SENDERS)
-            .filter(|n| wakes.allow(&from(Some(format!("_INBOX.{n}.1"))), Moment::START))
+            .filter(|n| wakes.allow(&from(Some(format!("_INBOX.{n}.1"))), Moment::START).is_ok())
             .count();
         assert_eq!(allowed, MAX_SENDERS + 1);
     }

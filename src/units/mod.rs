@@ -8,6 +8,7 @@ pub mod duration;
 pub mod path;
 pub mod size;
 pub mod subject;
+pub mod subject_map;
 mod suggest;
 
 pub use count::{Count, InFlight, Port};
@@ -15,6 +16,7 @@ pub use duration::{HumanDuration, Timeout};
 pub use path::{PathPattern, PathPatterns};
 pub use size::ByteSize;
 pub use subject::Pattern;
+pub use subject_map::SubjectMap;
 pub(crate) use suggest::nearest;
 
 use std::fmt::Display;

@@ -9,6 +9,7 @@ fn key(name: &str) -> AgentKey {
 fn inbox(subjects: &[&str]) -> Inbox {
     Inbox {
         subjects: subjects.iter().map(|subject| Pattern::new(subject).unwrap()).collect(),
+        heartbeat: Some(Pattern::new(&format!("hb.{}", subjects[0])).unwrap()),
         queue: "q".into(),
         learns_queue: true,
     }
@@ -71,6 +72,30 @@ fn a_subject_that_another_agent_has_stays_with_that_one() {
         directory.set(&key("d"), None);
     }
     assert_eq!(directory.owner("b.in"), Some(&key("b")), "and is not lost with the other");
+}
+
+#[test]
+fn a_subject_that_is_given_back_goes_to_whoever_wants_it() {
+    let mut directory = directory();
+    let wanted = inbox(&["b.in", "d.in"]);
+    directory.set(&key("d"), Some(wanted.clone()));
+    assert_eq!(directory.set(&key("d"), Some(wanted.clone())), Change::default(), "nothing is new");
+    assert_eq!(directory.set(&key("b"), None).freed, [key("d")]);
+    let change = directory.set(&key("d"), Some(wanted.clone()));
+    assert_eq!(change.add.iter().map(|added| &*added.subject).collect::<Vec<_>>(), ["b.in"]);
+    assert_eq!(directory.owner("b.in"), Some(&key("d")));
+    assert!(directory.set(&key("c"), None).freed.is_empty(), "nobody waits any more");
+}
+
+#[test]
+fn a_heartbeat_is_its_agents_until_that_is_gone() {
+    let mut directory = directory();
+    assert_eq!(directory.beats("hb.b.in"), Some(&key("b")));
+    directory.set(&key("d"), Some(inbox(&["b.in"])));
+    directory.set(&key("d"), None);
+    assert_eq!(directory.beats("hb.b.in"), Some(&key("b")), "it is not the other's");
+    directory.set(&key("b"), None);
+    assert_eq!(directory.beats("hb.b.in"), None);
 }
 
 #[test]

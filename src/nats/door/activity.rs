@@ -4,37 +4,28 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::Client;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::{AgentKey, Revision};
 use crate::lifecycle::PhaseName;
-use crate::nats::client::{self, ANSWER_WITHIN};
-use crate::nats::counters::{Answer, Traffic};
+use crate::nats::client;
+use crate::nats::counters::{Look, Traffic};
 use crate::nats::leaf::codec::Message;
 use crate::nats::leaf::wanted::{Registration, Version};
-use crate::nats::requests::SYNADIA_INBOXES;
+use crate::nats::requests::{Orphan, Owed, SYNADIA_INBOXES};
 use crate::policy::messages::{Preset, Redeliver};
 use crate::time::Moment;
+use crate::units::{Pattern, SubjectMap};
 
 use super::Door;
+use super::holding::Waiting;
+use super::looking::Listener;
 use super::news::News;
 
 /// What the subjects of prompts begin with (Synadia Agent Protocol v0.3); the other ones are answered by one message.
 pub(super) const PROMPT: &[u8] = b"agents.prompt.";
-/// Where every server tells the connections of our account (nats-server 2.9 and newer).
-const CONNZ: &str = "$SYS.REQ.ACCOUNT.PING.CONNZ";
-/// Connections that a server tells at once.
-const PAGE: usize = 1024;
-/// Pages at most: with more connections than that in one account, what is beyond is not seen.
-const MAX_PAGES: usize = 64;
-/// How long the slower ones of several servers are waited for after the one before.
-const STRAGGLERS: Duration = Duration::from_millis(150);
-/// How long is listened before a suspension: longer than a message takes through a cluster.
-const LISTEN_FOR: Duration = Duration::from_millis(250);
-
 /// What is known of an agent that is up.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
@@ -64,7 +55,7 @@ impl Door {
             }
             PhaseName::Failed => {
                 // Whoever waits for an answer of a life that crashed waits in vain, as without us.
-                self.requests.take(key);
+                self.requests.forget(key);
                 self.owes_changed(key);
             }
             PhaseName::Unknown => {}
@@ -85,10 +76,7 @@ impl Door {
         let Some(agent) = self.agents.get_mut(key) else { return };
         let messages = Arc::clone(&agent.slot.policy().messages);
         let wanted = if on {
-            let plain = |subject: &crate::units::Pattern| Registration {
-                subject: subject.as_str().into(),
-                queue: None,
-            };
+            let plain = |subject: &Pattern| Registration { subject: subject.as_str().into(), queue: None };
             let mut taps: Vec<_> = messages.subjects(key).iter().map(plain).collect();
             taps.extend(messages.heartbeat(key).as_ref().map(plain));
             taps
@@ -110,7 +98,7 @@ impl Door {
     /// The agent is not ours any more.
     pub(super) fn unwatch(&mut self, key: &AgentKey) {
         self.tap(key, false);
-        self.requests.take(key);
+        self.requests.forget(key);
         self.owes_changed(key);
     }
 
@@ -127,18 +115,16 @@ impl Door {
         // A prompt is answered by a stream that ends with an empty reply; everything else by one reply.
         let preset = agent.slot.policy().messages.preset;
         let streams = preset == Preset::Synadia && message.subject.starts_with(PROMPT);
-        if let Some(inbox) = self.requests.took(&key, message, streams, now) {
+        let again = agent.slot.policy().messages.redeliver == Redeliver::Requests;
+        if let Some(inbox) = self.requests.took(&key, message, Owed { streams, again }, now) {
             self.watch_inbox(inbox);
         }
         self.owes_changed(&key);
     }
 
     fn note_heartbeat(&mut self, subject: &str) {
-        let beats = |agent: &super::Agent, key: &AgentKey| {
-            agent.slot.policy().messages.heartbeat(key).is_some_and(|pattern| pattern.matches(subject))
-        };
-        // Heartbeats come every half minute from an agent.
-        if let Some((_, agent)) = self.agents.iter_mut().find(|(key, agent)| beats(agent, key)) {
+        let agent = self.directory.beats(subject).and_then(|key| self.agents.get_mut(key));
+        if let Some(agent) = agent {
             agent.watch.beats += 1;
         }
     }
@@ -170,10 +156,11 @@ impl Door {
     }
 
     pub(super) fn replied(&mut self, subject: &Bytes, ends: bool) {
-        let Some(key) = self.requests.replied(subject, ends) else { return };
-        let Some(agent) = self.agents.get(&key) else { return };
-        agent.activity.note_message(self.engine.clock().now());
-        self.owes_changed(&key);
+        for key in self.requests.replied(subject, ends) {
+            let Some(agent) = self.agents.get(&key) else { continue };
+            agent.activity.note_message(self.engine.clock().now());
+            self.owes_changed(&key);
+        }
     }
 
     /// Agents of the Synadia Agent Protocol begin to answer before their callers' inboxes could be watched.
@@ -204,16 +191,15 @@ impl Door {
         self.owes_changed(key);
         let Some(agent) = self.agents.get(key) else { return };
         let redeliver = agent.slot.policy().messages.redeliver;
-        for request in open {
-            match redeliver {
-                Redeliver::Requests => {
-                    let patience = self.settings.hold.timeout;
-                    let message = request.message;
-                    self.let_wait(key, message, patience, None, true);
+        let patience = self.settings.hold.timeout;
+        for Orphan { reply, message } in open {
+            match message {
+                Some(message) if redeliver == Redeliver::Requests => {
+                    self.let_wait(key, Waiting { message, patience, stored: None, redelivered: true });
                 }
-                Redeliver::Never => {
+                _ => {
                     let why = format!("{key} was suspended before it had answered");
-                    if let Some(reply) = self.reply_of(&request.message) {
+                    if let Some(reply) = self.may_answer(&reply) {
                         self.outbox.error(reply, 503, why);
                     }
                 }
@@ -221,35 +207,11 @@ impl Door {
         }
     }
 
-    /// Asks the servers, from time to time.
-    pub(super) fn start_polling(&self, cancel: CancellationToken) {
-        let (client, news, every) = (self.client.clone(), self.news.clone(), self.settings.poll_every);
-        tokio::spawn(async move {
-            let mut ticks = tokio::time::interval(every);
-            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-            loop {
-                tokio::select! {
-                    () = cancel.cancelled() => return,
-                    _ = ticks.tick() => {}
-                }
-                match ask(&client).await {
-                    Ok(answers) => {
-                        if news.send(News::Counted(answers)).await.is_err() {
-                            return;
-                        }
-                    }
-                    Err(error) => tracing::debug!(error, "no counters from NATS"),
-                }
-            }
-        });
-    }
-
     /// The servers have told what their clients have received and sent.
-    pub(super) fn counted(&mut self, answers: &[Answer]) {
+    pub(super) fn looked(&mut self, look: &Look, listeners: &[Listener]) {
         let now = self.engine.clock().now();
         let mut by_agent: HashMap<AgentKey, (u64, u64)> = HashMap::new();
-        let traffic: Vec<Traffic> = self.counters.look(answers).into_values().collect();
-        for connection in &traffic {
+        for connection in &look.traffic {
             let mut served: Vec<AgentKey> = Vec::new();
             for (subject, queue) in &connection.subscribes {
                 served.extend(self.directory.takers(subject, queue));
@@ -276,10 +238,21 @@ impl Door {
                 entry.0 += u64::from(connection.is_behind);
             }
         }
-        for (key, (received, sent)) in by_agent {
-            self.agent_counted(&key, received, sent, now);
+        for (key, (received, sent)) in &by_agent {
+            self.agent_counted(key, *received, *sent, now);
         }
-        self.look_for_requesters(&traffic);
+        if look.is_complete {
+            self.look_for_requesters(&look.traffic);
+        }
+        for listener in listeners {
+            // Who subscribes has a connection, which may be at a server that has not answered.
+            let is_seen =
+                by_agent.contains_key(&listener.key) || !self.directory.is_subscribed(&listener.key);
+            if !is_seen {
+                tracing::info!(agent = %listener.key, "not suspended: no NATS server shows a connection of it, but it subscribes");
+            }
+            self.heard(listener, look.is_complete && is_seen);
+        }
         let agents = &self.agents;
         let cap_of =
             |key: &AgentKey| agents.get(key).map_or(Duration::ZERO, |agent| agent.slot.policy().busy_cap);
@@ -299,7 +272,10 @@ impl Door {
         let confirmed = *self.wanted.confirmed().borrow();
         let covered =
             std::mem::replace(&mut watch.covered, !watch.taps.is_empty() && confirmed >= watch.version);
-        let sent = sent.saturating_sub(std::mem::take(&mut watch.beats));
+        // A heartbeat may be seen before it is counted.
+        let beats = watch.beats.min(sent);
+        watch.beats = (watch.beats - beats).min(1);
+        let sent = sent - beats;
         if sent > 0 || (received > 0 && !covered) {
             agent.activity.note_message(now);
         }
@@ -317,24 +293,21 @@ impl Door {
     /// Whoever asked and is not there any more is not answered, and owed nothing. One that was never seen may be beyond these
     /// servers.
     fn look_for_requesters(&mut self, traffic: &[Traffic]) {
-        let patterns: Vec<_> = traffic
-            .iter()
-            // Drowse itself watches inboxes.
-            .filter(|connection| !connection.name.starts_with(client::NAME))
-            .flat_map(|connection| &connection.subscribes)
-            .filter_map(|(subject, _)| crate::units::Pattern::new(subject).ok())
-            .collect();
-        let listens = |reply: &[u8]| {
-            std::str::from_utf8(reply)
-                .is_ok_and(|reply| patterns.iter().any(|pattern| pattern.matches(reply)))
-        };
+        let mut listening = SubjectMap::default();
+        // Drowse itself watches inboxes.
+        for connection in traffic.iter().filter(|connection| !connection.name.starts_with(client::NAME)) {
+            for (subject, _) in &connection.subscribes {
+                if let Ok(pattern) = Pattern::new(subject) {
+                    *listening.entry(&pattern) = Some(());
+                }
+            }
+        }
+        let listens =
+            |reply: &[u8]| std::str::from_utf8(reply).is_ok_and(|reply| listening.find(reply).is_some());
         for key in self.requests.look_for_requesters(listens, self.engine.clock().now()) {
             self.owes_changed(&key);
         }
-        let waiting = |agent: &super::Agent| !agent.mailbox.is_empty();
-        let waiting: Vec<_> =
-            self.agents.iter().filter(|(_, agent)| waiting(agent)).map(|(key, _)| key.clone()).collect();
-        for key in waiting {
+        for key in self.waited_for() {
             self.with_mailbox(&key, |mailbox, _, now, fx| mailbox.look_for_requesters(listens, now, fx));
         }
     }
@@ -349,51 +322,13 @@ impl Door {
             return;
         }
         let version = agent.watch.version;
-        let mut confirmed = self.wanted.confirmed();
-        let (client, news, key) = (self.client.clone(), self.news.clone(), key.clone());
-        tokio::spawn(async move {
-            let listening = async {
-                confirmed.wait_for(|confirmed| *confirmed >= version).await.ok()?;
-                tokio::time::sleep(LISTEN_FOR).await;
-                let answers = ask(&client).await.ok()?;
-                news.send(News::Counted(answers)).await.ok()
-            };
-            let heard = tokio::time::timeout(ANSWER_WITHIN * 2, listening).await.ok().flatten();
-            let _ = news.send(News::Heard(key, revision, heard.is_some())).await;
-        });
+        // It ends only with the door.
+        let _ = self.listeners.send(Listener { key: key.clone(), revision, version });
     }
-}
 
-/// What all servers of the cluster say of the connections of our account.
-async fn ask(client: &Client) -> Result<Vec<Answer>, String> {
-    let mut all = Vec::new();
-    let mut offset = 0;
-    for _ in 0..MAX_PAGES {
-        let page = ask_page(client, offset).await?;
-        let rest = page.iter().filter_map(Answer::rest).min();
-        all.extend(page);
-        match rest {
-            Some(next) => offset = next,
-            None => break,
+    pub(super) fn heard(&self, listener: &Listener, quiet: bool) {
+        if let Some(agent) = self.agents.get(&listener.key) {
+            self.engine.heard(&agent.slot, listener.revision, quiet);
         }
     }
-    Ok(all)
-}
-
-async fn ask_page(client: &Client, offset: usize) -> Result<Vec<Answer>, String> {
-    let inbox = client.new_inbox();
-    let mut answers = client.subscribe(inbox.clone()).await.map_err(|error| error.to_string())?;
-    let question = serde_json::json!({"subscriptions_detail": true, "limit": PAGE, "offset": offset});
-    let sent = client.publish_with_reply(CONNZ, inbox, question.to_string().into()).await;
-    sent.map_err(|error| error.to_string())?;
-    let mut all = Vec::new();
-    let mut patience = ANSWER_WITHIN;
-    while let Ok(Some(answer)) = tokio::time::timeout(patience, answers.next()).await {
-        if answer.status == Some(async_nats::StatusCode::NO_RESPONDERS) {
-            return Err(format!("nobody answers {CONNZ}: is Drowse's user allowed to ask?"));
-        }
-        all.push(Answer::parse(&answer.payload)?);
-        patience = STRAGGLERS;
-    }
-    if all.is_empty() { Err("no server answers".to_owned()) } else { Ok(all) }
 }

@@ -1,24 +1,17 @@
 //! Agents and their messages: who there is, waking them, and sending on what waited.
 
 use std::sync::Arc;
-use std::time::Duration;
-
-use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::AgentKey;
 use crate::engine::{Hold, Outcome};
 use crate::lifecycle::Refusal;
-use crate::nats::directory::Inbox;
-use crate::nats::mailbox::{HoldId, Mailbox, Send};
+use crate::nats::directory::{Inbox, registration};
+use crate::nats::mailbox::Mailbox;
 
 use super::activity::Watch;
 use super::news::News;
-use super::outbox::Mark;
 use super::{Agent, Door, bounds, register};
-
-/// How long what was sent on may be under way before it counts as lost track of.
-const MARK_WITHIN: Duration = Duration::from_secs(5);
 
 impl Door {
     /// What the engine has told since the last look.
@@ -47,7 +40,12 @@ impl Door {
             Some(known) if known.learns_queue && messages.learns_queue() => known.queue.clone(),
             _ => messages.queue().into(),
         };
-        let inbox = Inbox { subjects: messages.subjects(key), queue, learns_queue: messages.learns_queue() };
+        let inbox = Inbox {
+            subjects: messages.subjects(key),
+            heartbeat: messages.heartbeat(key),
+            queue,
+            learns_queue: messages.learns_queue(),
+        };
         self.set_inbox(key, Some(inbox));
         match self.agents.get_mut(key) {
             Some(agent) if !Arc::ptr_eq(&agent.slot, &slot) => {
@@ -90,7 +88,7 @@ impl Door {
         let Some(agent) = self.engine.summary(key) else { return };
         let subject = format!("drowse.events.{}.{}", key.namespace(), key.name());
         let event = serde_json::json!(agent);
-        self.outbox.event(subject, event.to_string());
+        self.outbox.plain(subject, event.to_string());
     }
 
     fn set_inbox(&mut self, key: &AgentKey, inbox: Option<Inbox>) {
@@ -98,7 +96,10 @@ impl Door {
         for (subject, other) in &change.taken {
             tracing::warn!(agent = %key, %subject, %other, "another agent has this subject already; messages for it wake that one");
         }
-        if self.is_open {
+        for freed in &change.freed {
+            self.changes.note(freed);
+        }
+        if self.is_open && !self.is_leaving {
             register(&self.wanted, &change);
         }
     }
@@ -123,9 +124,12 @@ impl Door {
     /// The server does what is needed: every agent is registered.
     pub(super) fn open(&mut self) {
         self.is_open = true;
+        if self.is_leaving {
+            return;
+        }
         for (_, inbox) in self.directory.agents() {
             for subject in &inbox.subjects {
-                self.wanted.add(crate::nats::directory::registration(subject, &inbox.queue));
+                self.wanted.add(registration(subject, &inbox.queue));
             }
         }
         tracing::info!(agents = self.agents.len(), "the message door is open");
@@ -197,91 +201,32 @@ impl Door {
                 }
             }
             News::Inherited { key, message, arrived, place } => self.inherit(&key, message, arrived, place),
-            News::Broken => {
-                self.requests.lose_sight();
-                for key in self.agents.keys().cloned().collect::<Vec<_>>() {
-                    self.lost_track(&key);
-                }
+            News::NotSent(key, id) => {
+                self.with_mailbox(&key, |mailbox, _, _, fx| mailbox.not_sent(id, fx));
             }
             News::StoreOpened(opened) => self.store_opened(opened),
             News::Replied { subject, ends } => self.replied(&subject, ends),
-            News::Counted(answers) => self.counted(&answers),
-            News::Heard(key, revision, quiet) => {
-                if let Some(agent) = self.agents.get(&key) {
-                    self.engine.heard(&agent.slot, revision, quiet);
+            News::Looked(look, listeners) => self.looked(&look, &listeners),
+            News::NotLooked(listeners) => {
+                for listener in &listeners {
+                    self.heard(listener, false);
                 }
             }
-        }
-    }
-
-    pub(super) fn send(&self, key: &AgentKey, id: HoldId) {
-        let Some(held) = self.agents.get(key).and_then(|agent| agent.mailbox.get(id)) else { return };
-        let hold_id = format!("{}.{}", self.replica, id.0);
-        self.outbox.message(held.message.clone(), hold_id, held.redelivered);
-    }
-
-    /// Sends a mark behind what was sent, unless one is under way: then another one follows it.
-    pub(super) fn mark(&mut self, key: &AgentKey, up_to: Send) {
-        let since = self.engine.clock().now();
-        let Some(agent) = self.agents.get_mut(key) else { return };
-        match &mut agent.mark {
-            Some(mark) => mark.next = Some(up_to),
-            None => {
-                self.last_mark += 1;
-                self.outbox.mark(format!("{} {key}", self.last_mark));
-                agent.mark = Some(Mark { number: self.last_mark, up_to, next: None, since });
-            }
-        }
-    }
-
-    pub(super) fn mark_came_back(&mut self, payload: &Bytes) {
-        let parsed = std::str::from_utf8(payload).ok().and_then(|text| {
-            let (number, key) = text.split_once(' ')?;
-            let (namespace, name) = key.split_once('/')?;
-            Some((number.parse::<u64>().ok()?, AgentKey::new(namespace, name)))
-        });
-        let Some((number, key)) = parsed else { return };
-        let Some(agent) = self.agents.get_mut(&key) else { return };
-        let Some(mark) = agent.mark.take_if(|mark| mark.number == number) else { return };
-        self.with_mailbox(&key, |mailbox, _, _, fx| mailbox.marked(mark.up_to, fx));
-        if let Some(next) = mark.next {
-            self.mark(&key, next);
-        }
-    }
-
-    /// Whether what was sent on has arrived will not be known any more.
-    pub(super) fn lost_track(&mut self, key: &AgentKey) {
-        let Some(agent) = self.agents.get_mut(key) else { return };
-        if agent.mark.take().is_some() {
-            self.with_mailbox(key, |mailbox, interest, now, fx| mailbox.lost_track(interest, now, fx));
-        }
-    }
-
-    pub(super) fn keep_alive(&self, key: &AgentKey, id: HoldId) {
-        let held = self.agents.get(key).and_then(|agent| agent.mailbox.get(id));
-        if let Some(reply) = held.and_then(|held| self.reply_of(&held.message)) {
-            self.outbox.keep_alive(reply);
         }
     }
 
     /// Time has passed.
     pub(super) fn tick(&mut self) {
         let now = self.engine.clock().now();
-        let busy = |agent: &Agent| !agent.mailbox.is_empty();
-        let keys: Vec<_> =
-            self.agents.iter().filter(|(_, agent)| busy(agent)).map(|(key, _)| key.clone()).collect();
-        for key in keys {
+        self.look_for_route(now);
+        for key in self.waited_for() {
             let Some(agent) = self.agents.get_mut(&key) else { continue };
             let bounds = bounds(&agent.slot);
             // The life that it was woken to is over.
             if agent.permit.take_if(|permit| !permit.is_current()).is_some() {
                 self.with_mailbox(&key, |mailbox, interest, now, fx| mailbox.went_down(interest, now, fx));
             }
-            let overdue =
-                |agent: &Agent| agent.mark.as_ref().is_some_and(|mark| now.since(mark.since) > MARK_WITHIN);
-            if self.agents.get(&key).is_some_and(overdue) {
-                self.lost_track(&key);
-            }
+            self.lose_overdue(&key, now);
             self.with_mailbox(&key, |mailbox, interest, now, fx| mailbox.tick(bounds, interest, now, fx));
         }
     }

@@ -10,6 +10,7 @@ use crate::nats::leaf::codec::Message;
 use crate::nats::settings::HoldStore;
 
 use super::Door;
+use super::holding::Waiting;
 use super::news::News;
 use super::store::Store;
 
@@ -96,6 +97,6 @@ impl Door {
             return;
         }
         let patience = self.settings.hold.timeout.saturating_sub(waited);
-        self.let_wait(key, message, patience, Some(place), true);
+        self.let_wait(key, Waiting { message, patience, stored: Some(place), redelivered: true });
     }
 }

@@ -5,43 +5,48 @@
 mod activity;
 mod agents;
 mod api;
+mod ending;
+mod holding;
 mod keeping;
+mod looking;
 mod news;
 mod outbox;
 mod self_check;
+mod sending;
 mod store;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::{AgentKey, Life};
 use crate::engine::{Engine, Permit, Slot};
 use crate::lifecycle::{Activity, PhaseName};
-use crate::metrics::{MessageFate, Metrics};
-use crate::time::Moment;
+use crate::metrics::Metrics;
 
 use super::client;
-use super::counters::Counters;
-use super::directory::{Change, Directory};
-use super::headers::{self, HOLD_ID};
-use super::leaf::codec::Message;
+use super::directory::{Change, Directory, Inbox, registration};
 use super::leaf::link::{self, LinkEvent};
 use super::leaf::login::Identity;
 use super::leaf::session::Endpoint;
 use super::leaf::wanted::{Registration, Wanted};
-use super::mailbox::{Bounds, Effect, Ending, Held, HoldId, Incoming, Interest, Mailbox, size};
+use super::mailbox::{Bounds, Interest, Mailbox};
 use super::requests::Requests;
 use super::settings::Settings;
 use super::tls;
 use super::wakes::Wakes;
 
+pub use ending::MessageDoorHandle;
+
+use ending::Orders;
+use holding::Untold;
+use looking::{Listener, Looker};
 use news::{Changes, News};
 use outbox::Outbox;
+use sending::Route;
 use store::Store;
 
 /// How often waiting messages are looked at.
@@ -51,17 +56,18 @@ const NEWS: usize = 4096;
 /// The cluster that all replicas say they are: a server does not tell leaves of one cluster of each other.
 const CLUSTER: &str = "drowse";
 
-/// Starts the message door. It ends with the token.
+/// Starts the message door.
 pub async fn start(
     settings: Settings,
     engine: Arc<Engine>,
     metrics: Arc<Metrics>,
-    cancel: CancellationToken,
-) -> Result<(), String> {
+) -> Result<MessageDoorHandle, String> {
     let tls = tls::client_config(&settings.tls)?;
     // Read once now, so that a wrong path is told at once and not only in the log.
     settings.client.load().map_err(|error| error.to_string())?;
     settings.leaf.load().map_err(|error| error.to_string())?;
+    let cancel = CancellationToken::new();
+    let (handle, orders) = MessageDoorHandle::new(cancel.clone());
     let replica = nuid::next().to_string();
     let name = format!("{}{replica}", client::NAME);
     let endpoint = Endpoint {
@@ -71,16 +77,17 @@ pub async fn start(
         identity: Identity { id: name.clone(), name: name.clone(), cluster: CLUSTER.to_owned() },
     };
     let (news, reports) = mpsc::channel(NEWS);
-    let broken = news.clone();
-    // Full of other news, the door is at work; what was lost track of is noticed by its time, too.
-    let client = client::connect(&settings, tls, &name, move || _ = broken.try_send(News::Broken)).await?;
+    let (breaking, breaks) = watch::channel(0);
+    let client = client::connect(&settings, tls, &name, breaking).await?;
     let changes = Arc::new(Changes::default());
     engine.set_message_door(Arc::clone(&changes) as _);
     let wanted = Arc::new(Wanted::default());
     let marks: Box<str> = format!("drowse.mark.{replica}").into();
     wanted.add(Registration { subject: marks.clone(), queue: None });
     let link = link::start(endpoint, Arc::clone(&wanted), cancel.clone());
-    let outbox = Outbox::start(client.clone(), marks.to_string(), cancel.clone());
+    let outbox = Outbox::start(client.clone(), marks.to_string(), news.clone(), cancel.clone());
+    let (looker, listeners) =
+        Looker::new(client.clone(), news.clone(), engine.clock(), settings.poll_every, wanted.confirmed());
     let wakes = Wakes::new(settings.wakes_per_minute);
     let door = Door {
         settings,
@@ -91,34 +98,41 @@ pub async fn start(
         changes,
         news,
         outbox,
+        listeners,
         cancel: cancel.clone(),
         replica,
         marks,
         directory: Directory::default(),
         requests: Requests::default(),
         wakes,
-        counters: Counters::default(),
         inboxes: HashMap::new(),
         agents: HashMap::new(),
         store: None,
         is_store_opening: false,
         held_bytes: 0,
+        untold: Untold::default(),
         last_id: 0,
         last_mark: 0,
         is_open: false,
         is_up: false,
+        is_routed: false,
+        route: None,
+        max_payload: 0,
+        is_leaving: false,
         is_missing_told: false,
         check: None,
     };
     api::start(&door.client, &door.engine, &cancel);
-    door.start_polling(cancel.clone());
-    tokio::spawn(async move {
-        tokio::select! {
-            () = cancel.cancelled() => {}
-            () = door.run(link, reports) => {}
-        }
-    });
-    Ok(())
+    tokio::spawn(until(cancel.clone(), looker.run()));
+    tokio::spawn(until(cancel, door.run(link, reports, breaks, orders)));
+    Ok(handle)
+}
+
+async fn until(cancel: CancellationToken, work: impl Future<Output = ()>) {
+    tokio::select! {
+        () = cancel.cancelled() => {}
+        () = work => {}
+    }
 }
 
 /// What is known of an agent that messages wake.
@@ -154,6 +168,7 @@ struct Door {
     changes: Arc<Changes>,
     news: mpsc::Sender<News>,
     outbox: Outbox,
+    listeners: mpsc::UnboundedSender<Listener>,
     cancel: CancellationToken,
     replica: String,
     /// The subject of marks.
@@ -161,7 +176,6 @@ struct Door {
     directory: Directory,
     requests: Requests,
     wakes: Wakes,
-    counters: Counters,
     /// Inboxes whose replies are watched, and what ends that.
     inboxes: HashMap<Box<str>, CancellationToken>,
     agents: HashMap<AgentKey, Agent>,
@@ -169,28 +183,48 @@ struct Door {
     store: Option<Store>,
     is_store_opening: bool,
     held_bytes: u64,
+    untold: Untold,
     last_id: u64,
     last_mark: u64,
     /// The server was checked, so agents are registered.
     is_open: bool,
     /// The link stands.
     is_up: bool,
+    /// What is sent over the ordinary connection comes back over the link, if nobody takes it.
+    is_routed: bool,
+    /// The mark that is to show it.
+    route: Option<Route>,
+    /// Bytes of a message at most.
+    max_payload: usize,
+    /// Nothing is registered any more.
+    is_leaving: bool,
     /// That it does not was said already.
     is_missing_told: bool,
     check: Option<self_check::Check>,
 }
 
 /// What the directory says about one agent's subscriptions.
-struct InterestOf<'a>(&'a Directory, &'a AgentKey);
+struct InterestOf<'a> {
+    directory: &'a Directory,
+    key: &'a AgentKey,
+    is_routed: bool,
+}
 
 impl Interest for InterestOf<'_> {
     fn reaches(&self, subject: &[u8]) -> bool {
-        std::str::from_utf8(subject).is_ok_and(|subject| self.0.reaches(self.1, subject))
+        let subject = std::str::from_utf8(subject);
+        self.is_routed && subject.is_ok_and(|subject| self.directory.reaches(self.key, subject))
     }
 }
 
 impl Door {
-    async fn run(mut self, mut link: mpsc::Receiver<LinkEvent>, mut reports: mpsc::Receiver<News>) {
+    async fn run(
+        mut self,
+        mut link: mpsc::Receiver<LinkEvent>,
+        mut reports: mpsc::Receiver<News>,
+        mut breaks: watch::Receiver<u64>,
+        mut orders: Orders,
+    ) {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let changes = Arc::clone(&self.changes);
@@ -200,19 +234,34 @@ impl Door {
         loop {
             tokio::select! {
                 event = link.recv() => match event {
-                    Some(event) => self.link_event(event),
+                    Some(event) => {
+                        if matches!(&event, LinkEvent::Message(message, _) if self.is_mark(message)) {
+                            // What could not be sent was reported before its mark was sent.
+                            for _ in 0..reports.len() {
+                                reports.try_recv().into_iter().for_each(|report| self.report(report));
+                            }
+                        }
+                        self.link_event(event);
+                    }
                     None => return,
                 },
                 Some(report) = reports.recv() => self.report(report),
+                Ok(()) = breaks.changed() => self.broken(),
                 () = changes.wait() => self.take_changes(),
                 _ = ticks.tick() => self.tick(),
+                () = orders.leaving.cancelled(), if !self.is_leaving => self.leave(),
+                Some(ended) = orders.ending.recv() => {
+                    self.end(&mut link, &mut reports).await;
+                    let _nobody_may_wait = ended.send(());
+                    return;
+                }
             }
         }
     }
 
     fn link_event(&mut self, event: LinkEvent) {
         match event {
-            LinkEvent::Message(message) => self.message(message),
+            LinkEvent::Message(message, _room) => self.message(&message),
             LinkEvent::Interest(interest, present) => {
                 if let Some(check) = &self.check {
                     check.note_interest(&interest, present);
@@ -229,6 +278,7 @@ impl Door {
                 );
                 self.is_up = true;
                 self.metrics.messages().link(true);
+                self.find_route();
                 if !self.is_open {
                     self.begin_check();
                 }
@@ -246,102 +296,11 @@ impl Door {
             tracing::debug!(reason, "no leaf-node link yet");
         }
         self.metrics.messages().link(false);
-        self.requests.lose_sight();
         self.directory.forget_interest();
+        self.broken();
         for key in self.agents.keys().cloned().collect::<Vec<_>>() {
-            self.lost_track(&key);
             self.interest_changed(&key);
         }
-    }
-
-    fn message(&mut self, message: Message) {
-        let Ok(subject) = std::str::from_utf8(&message.subject) else { return };
-        if *subject == *self.marks {
-            self.mark_came_back(&message.payload);
-            return;
-        }
-        if self.check.as_ref().is_some_and(|check| check.note_message(subject)) {
-            return;
-        }
-        // A copy: the agent has it.
-        if message.queues.is_empty() {
-            return self.overheard(&message);
-        }
-        let Some(key) = self.directory.owner(subject).cloned() else { return };
-        let hold_id = message.headers.as_deref().and_then(|block| headers::value(block, HOLD_ID));
-        match hold_id.and_then(|id| id.strip_prefix(&self.replica)?.strip_prefix('.')?.parse().ok()) {
-            // What an agent sends with the headers of what it received only looks like it.
-            Some(id) if self.is_under_way(&key, HoldId(id), &message) => self.came_back(&key, HoldId(id)),
-            _ => self.hold(&key, message),
-        }
-    }
-
-    /// A message that no subscription of its agent took.
-    fn hold(&mut self, key: &AgentKey, message: Message) {
-        let patience = self.settings.hold.timeout;
-        self.let_wait(key, message, patience, None, false);
-    }
-
-    /// A message waits, unless too many do. One that is in the hold stream already has its place there.
-    fn let_wait(
-        &mut self,
-        key: &AgentKey,
-        message: Message,
-        patience: Duration,
-        stored: Option<u64>,
-        redelivered: bool,
-    ) {
-        let streams = message.subject.starts_with(activity::PROMPT);
-        let incoming = Incoming { message, patience, stored, redelivered, streams };
-        let bytes = size(&incoming.message) as u64;
-        if self.held_bytes + bytes > self.settings.hold.max_bytes {
-            let why = "as many messages wait for agents as may in all (nats.hold.max_bytes)";
-            return self.refuse(&incoming.message, 503, MessageFate::Overloaded, why);
-        }
-        let now = self.engine.clock().now();
-        let Some(agent) = self.agents.get_mut(key) else { return };
-        let wakes = agent.mailbox.is_empty() && agent.slot.phase() != PhaseName::Running;
-        if wakes && !self.wakes.allow(&incoming.message, now) {
-            let why = "its sender has woken as many agents in this minute as it may (nats.wakes_per_minute)";
-            return self.refuse(&incoming.message, 429, MessageFate::Overloaded, why);
-        }
-        self.last_id += 1;
-        let id = HoldId(self.last_id);
-        let bounds = bounds(&agent.slot);
-        let mut fx = Vec::new();
-        let interest = InterestOf(&self.directory, key);
-        let store = self.store.as_ref().filter(|_| incoming.stored.is_none());
-        let copy = store.map(|store| (store, incoming.message.clone()));
-        match agent.mailbox.hold(id, incoming, bounds, &interest, now, &mut fx) {
-            Ok(()) => {
-                if let Some((store, message)) = copy {
-                    store.keep(key, id, message, self.engine.clock().wall(now));
-                }
-                self.held_bytes += bytes;
-                self.metrics.messages().held();
-            }
-            Err(message) => {
-                let why = "as many messages wait for this agent as may (max_messages)";
-                self.refuse(&message, 429, MessageFate::QueueFull, why);
-            }
-        }
-        self.run_effects(key, fx);
-    }
-
-    fn refuse(&self, message: &Message, code: u16, fate: MessageFate, why: &str) {
-        self.metrics.messages().refused(fate);
-        if let Some(reply) = self.reply_of(message) {
-            self.outbox.error(reply, code, why.to_owned());
-        }
-    }
-
-    /// Where an answer of ours goes. Not to an agent: a sender chooses the subject, and must not wake one by it in our name.
-    fn reply_of(&self, message: &Message) -> Option<Bytes> {
-        let reply = message.reply.as_ref()?;
-        let subject = std::str::from_utf8(reply).ok()?;
-        // Nor to Drowse itself or the server, who would do what we are allowed to ask of them.
-        let ours = subject.starts_with('$') || subject.starts_with("drowse.");
-        (!ours && self.directory.owner(subject).is_none()).then(|| reply.clone())
     }
 
     fn interest_changed(&mut self, key: &AgentKey) {
@@ -354,71 +313,6 @@ impl Door {
         self.with_mailbox(key, |mailbox, interest, now, fx| {
             mailbox.interest_changed(subscribed, interest, now, fx);
         });
-    }
-
-    fn is_under_way(&self, key: &AgentKey, id: HoldId, message: &Message) -> bool {
-        let held = self.agents.get(key).and_then(|agent| agent.mailbox.get(id));
-        held.is_some_and(|held| {
-            held.message.subject == message.subject && held.message.reply == message.reply
-        })
-    }
-
-    fn came_back(&mut self, key: &AgentKey, id: HoldId) {
-        self.metrics.messages().came_back();
-        self.with_mailbox(key, |mailbox, interest, now, fx| mailbox.came_back(id, interest, now, fx));
-    }
-
-    fn with_mailbox(
-        &mut self,
-        key: &AgentKey,
-        step: impl FnOnce(&mut Mailbox, &InterestOf<'_>, Moment, &mut Vec<Effect>),
-    ) {
-        let now = self.engine.clock().now();
-        let Some(agent) = self.agents.get_mut(key) else { return };
-        let mut fx = Vec::new();
-        step(&mut agent.mailbox, &InterestOf(&self.directory, key), now, &mut fx);
-        self.run_effects(key, fx);
-    }
-
-    fn run_effects(&mut self, key: &AgentKey, fx: Vec<Effect>) {
-        for effect in fx {
-            match effect {
-                Effect::Wake => self.wake(key),
-                Effect::Release => self.release(key),
-                Effect::Send(id) => self.send(key, id),
-                Effect::Mark(send) => self.mark(key, send),
-                Effect::Drop(held, ending) => self.ended(key, &held, &ending),
-                Effect::KeepAlive(id) => self.keep_alive(key, id),
-            }
-        }
-    }
-
-    fn ended(&mut self, key: &AgentKey, held: &Held, ending: &Ending) {
-        self.held_bytes = self.held_bytes.saturating_sub(size(&held.message) as u64);
-        let waited = self.engine.clock().now().since(held.arrived);
-        self.metrics.messages().ended(ending.fate(), waited);
-        if let Some(place) = held.stored {
-            self.forget_stored(key, place);
-        }
-        if *ending == Ending::Delivered {
-            return;
-        }
-        let Some(reply) = self.reply_of(&held.message) else {
-            tracing::warn!(agent = %key, why = ?ending, "a message was not delivered, and nobody waits for a reply");
-            return;
-        };
-        match ending {
-            Ending::Delivered | Ending::RequesterGone => {}
-            Ending::NotSubscribed => self.outbox.no_responders(reply),
-            Ending::TimedOut => {
-                let why = format!("{key} was not there in time; `drowse explain {key}` has more");
-                self.outbox.error(reply, 504, why);
-            }
-            Ending::Refused(refusal) => {
-                let (code, why) = agents::explain(key, refusal);
-                self.outbox.error(reply, code, why);
-            }
-        }
     }
 }
 
@@ -435,5 +329,11 @@ fn register(wanted: &Wanted, change: &Change) {
     }
     for registration in &change.remove {
         wanted.remove(registration);
+    }
+}
+
+fn register_none(wanted: &Wanted, inbox: &Inbox) {
+    for subject in &inbox.subjects {
+        wanted.remove(&registration(subject, &inbox.queue));
     }
 }

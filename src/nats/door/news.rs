@@ -10,10 +10,11 @@ use tokio::sync::Notify;
 use crate::agent::{AgentKey, Revision};
 use crate::engine::{MessageDoor, Permit};
 use crate::lifecycle::Refusal;
-use crate::nats::counters::Answer;
+use crate::nats::counters::Look;
 use crate::nats::leaf::codec::Message;
 use crate::nats::mailbox::HoldId;
 
+use super::looking::Listener;
 use super::store::Store;
 
 /// A report of one of our own tasks.
@@ -28,18 +29,18 @@ pub(super) enum News {
     CheckAgain,
     /// A reply was seen in an inbox that is watched. An empty one, or an error, ends a stream of replies.
     Replied { subject: Bytes, ends: bool },
-    /// What the servers have counted.
-    Counted(Vec<Answer>),
+    /// What the servers have counted, and who waited for that.
+    Looked(Look, Vec<Listener>),
+    /// The servers could not be asked.
+    NotLooked(Vec<Listener>),
+    /// A held message cannot be sent on.
+    NotSent(AgentKey, HoldId),
     /// A message is in the hold stream; without a place, it is not and will not be.
     Stored { key: AgentKey, id: HoldId, place: Option<u64> },
     /// A message that a replica has left behind.
     Inherited { key: AgentKey, message: Message, arrived: Timestamp, place: u64 },
-    /// The ordinary connection has broken: what was sent over it may be lost.
-    Broken,
     /// The hold stream is there, or cannot be.
     StoreOpened(Result<Store, String>),
-    /// Nothing was heard of the agent for a moment, or something was.
-    Heard(AgentKey, Revision, bool),
 }
 
 /// What the engine tells. Told twice before it was looked at is told once, so this holds an entry for each agent at most.

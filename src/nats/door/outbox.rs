@@ -1,28 +1,41 @@
 //! What is sent over the ordinary connection, in order, by a task that waits for it: the door itself does not.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_nats::Client;
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::agent::AgentKey;
 use crate::nats::client;
 use crate::nats::leaf::codec::Message;
-use crate::nats::mailbox::Send;
+use crate::nats::mailbox::{HoldId, Send};
 use crate::time::Moment;
 
-/// What waits to be sent. Held messages are counted by their own bounds, and each has at most a few entries here.
-type Queue = mpsc::UnboundedSender<Letter>;
+use super::news::News;
+
+/// Letters that wait at once at most, of those that only inform: errors, events, answers. Held messages are counted by
+/// their own bounds, and each is in here once at most.
+const MAX_WAITING: usize = 65_536;
+/// How long a letter that only informs may wait for the connection. After it, the letters behind it go first.
+const LETTER_WITHIN: Duration = Duration::from_secs(10);
 
 enum Letter {
-    Message { message: Message, hold_id: String, redelivered: bool },
+    Message { key: AgentKey, id: HoldId, message: Message, hold_id: String, redelivered: bool },
+    HandOver { message: Message, redelivered: bool },
     Mark(String),
     Error { reply: Bytes, code: u16, why: String },
     NoResponders(Bytes),
     KeepAlive(Bytes),
-    Event { subject: String, event: String },
+    Plain { subject: String, body: Bytes },
+    End(oneshot::Sender<()>),
 }
+
+/// A letter, and the epoch in which it was written.
+type Dated = (u64, Letter);
 
 /// A mark that is under way: when it comes back, whatever was sent before it has come back, too, or never will.
 pub(super) struct Mark {
@@ -34,75 +47,160 @@ pub(super) struct Mark {
     pub(super) since: Moment,
 }
 
+/// What both ends of the queue see.
+#[derive(Default)]
+struct Shared {
+    /// Messages and marks of earlier epochs are not sent any more: they are written anew.
+    epoch: AtomicU64,
+    waiting: AtomicUsize,
+}
+
 /// Sends in order.
 pub(super) struct Outbox {
-    queue: Queue,
+    queue: mpsc::UnboundedSender<Dated>,
+    shared: Arc<Shared>,
 }
 
 impl Outbox {
-    pub(super) fn start(client: Client, marks: String, cancel: CancellationToken) -> Self {
+    pub(super) fn start(
+        client: Client,
+        marks: String,
+        news: mpsc::Sender<News>,
+        cancel: CancellationToken,
+    ) -> Self {
         let (queue, letters) = mpsc::unbounded_channel();
+        let shared = Arc::new(Shared::default());
+        let postman = Postman { client, marks, news, shared: Arc::clone(&shared) };
         tokio::spawn(async move {
             tokio::select! {
                 () = cancel.cancelled() => {}
-                () = deliver(client, marks, letters) => {}
+                () = postman.deliver(letters) => {}
             }
         });
-        Self { queue }
+        Self { queue, shared }
     }
 
-    pub(super) fn message(&self, message: Message, hold_id: String, redelivered: bool) {
-        self.put(Letter::Message { message, hold_id, redelivered });
+    /// Sends a held message on. [`News::NotSent`] tells if it cannot be.
+    pub(super) fn message(
+        &self,
+        (key, id): (&AgentKey, HoldId),
+        message: Message,
+        hold_id: String,
+        redelivered: bool,
+    ) {
+        self.put(Letter::Message { key: key.clone(), id, message, hold_id, redelivered });
+    }
+
+    /// Sends a message on to whoever takes it now.
+    pub(super) fn hand_over(&self, message: Message, redelivered: bool) {
+        self.put(Letter::HandOver { message, redelivered });
     }
 
     pub(super) fn mark(&self, payload: String) {
         self.put(Letter::Mark(payload));
     }
 
+    /// Messages and marks that wait here are forgotten: it is not known what became of those before them.
+    pub(super) fn forget_messages(&self) {
+        self.shared.epoch.fetch_add(1, Ordering::AcqRel);
+    }
+
     pub(super) fn error(&self, reply: Bytes, code: u16, why: String) {
-        self.put(Letter::Error { reply, code, why });
+        self.inform(Letter::Error { reply, code, why });
     }
 
     /// What a server says when nobody subscribes.
     pub(super) fn no_responders(&self, reply: Bytes) {
-        self.put(Letter::NoResponders(reply));
+        self.inform(Letter::NoResponders(reply));
     }
 
     pub(super) fn keep_alive(&self, reply: Bytes) {
-        self.put(Letter::KeepAlive(reply));
+        self.inform(Letter::KeepAlive(reply));
     }
 
-    pub(super) fn event(&self, subject: String, event: String) {
-        self.put(Letter::Event { subject, event });
+    pub(super) fn plain(&self, subject: String, body: impl Into<Bytes>) {
+        self.inform(Letter::Plain { subject, body: body.into() });
+    }
+
+    /// How many more letters that only inform would be taken.
+    pub(super) fn room(&self) -> usize {
+        MAX_WAITING.saturating_sub(self.shared.waiting.load(Ordering::Acquire))
+    }
+
+    /// Waits until everything before it has been handed to the server.
+    pub(super) fn end(&self) -> oneshot::Receiver<()> {
+        let (ended, waiting) = oneshot::channel();
+        self.put(Letter::End(ended));
+        waiting
+    }
+
+    fn inform(&self, letter: Letter) {
+        if self.room() == 0 {
+            tracing::debug!("an answer is not sent: too many wait for the connection to NATS");
+            return;
+        }
+        self.put(letter);
     }
 
     fn put(&self, letter: Letter) {
+        self.shared.waiting.fetch_add(1, Ordering::AcqRel);
         // It ends only with the door.
-        let _ = self.queue.send(letter);
+        let _ = self.queue.send((self.shared.epoch.load(Ordering::Acquire), letter));
     }
 }
 
-/// How long one letter may wait for the connection. After it, the letters behind it go first.
-const LETTER_WITHIN: Duration = Duration::from_secs(10);
+struct Postman {
+    client: Client,
+    marks: String,
+    news: mpsc::Sender<News>,
+    shared: Arc<Shared>,
+}
 
-async fn deliver(client: Client, marks: String, mut letters: mpsc::UnboundedReceiver<Letter>) {
-    while let Some(letter) = letters.recv().await {
-        let sending = async {
-            match letter {
-                Letter::Message { message, hold_id, redelivered } => {
-                    client::send_on(&client, &message, &hold_id, redelivered).await;
-                }
-                Letter::Mark(payload) => client::send(&client, &marks, payload.into()).await,
-                Letter::Error { reply, code, why } => {
-                    client::send_error(&client, &reply, code, &why).await;
-                }
-                Letter::NoResponders(reply) => client::send_no_responders(&client, &reply).await,
-                Letter::Event { subject, event } => client::send(&client, &subject, event.into()).await,
-                Letter::KeepAlive(reply) => client::send_keep_alive(&client, &reply).await,
+impl Postman {
+    async fn deliver(&self, mut letters: mpsc::UnboundedReceiver<Dated>) {
+        while let Some((epoch, letter)) = letters.recv().await {
+            // A mark must not overtake what it stands for.
+            if matches!(letter, Letter::Message { .. } | Letter::HandOver { .. } | Letter::Mark(_)) {
+                self.post(epoch, letter).await;
+            } else if tokio::time::timeout(LETTER_WITHIN, self.post(epoch, letter)).await.is_err() {
+                tracing::warn!("the connection to NATS takes nothing");
             }
-        };
-        if tokio::time::timeout(LETTER_WITHIN, sending).await.is_err() {
-            tracing::warn!("the connection to NATS takes nothing");
+            self.shared.waiting.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
+    async fn post(&self, epoch: u64, letter: Letter) {
+        let is_old = self.shared.epoch.load(Ordering::Acquire) != epoch;
+        match letter {
+            Letter::Message { .. } | Letter::Mark(_) if is_old => {}
+            Letter::Message { key, id, message, hold_id, redelivered } => {
+                let sent = client::send_on(&self.client, &message, Some(&hold_id), redelivered).await;
+                if let Err(why) = sent {
+                    tracing::warn!(agent = %key, why, "a held message cannot be sent on");
+                    let _ = self.news.send(News::NotSent(key, id)).await;
+                }
+            }
+            Letter::HandOver { message, redelivered } => {
+                if let Err(why) = client::send_on(&self.client, &message, None, redelivered).await {
+                    tracing::warn!(why, "a held message cannot be handed over");
+                }
+            }
+            Letter::Mark(payload) => client::send(&self.client, &self.marks, payload.into()).await,
+            Letter::Error { reply, code, why } => {
+                client::send_error(&self.client, &reply, code, &why).await;
+            }
+            Letter::NoResponders(reply) => client::send_no_responders(&self.client, &reply).await,
+            Letter::Plain { subject, body } => client::send(&self.client, &subject, body).await,
+            Letter::KeepAlive(reply) => client::send_keep_alive(&self.client, &reply).await,
+            Letter::End(ended) => {
+                // What can be asked of the server after it was written is answered after it was read.
+                let inbox = self.client.new_inbox();
+                if let Ok(mut pong) = self.client.subscribe(inbox.clone()).await {
+                    client::send(&self.client, &inbox, Bytes::new()).await;
+                    futures_util::StreamExt::next(&mut pong).await;
+                }
+                let _nobody_may_wait = ended.send(());
+            }
         }
     }
 }

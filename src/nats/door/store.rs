@@ -1,8 +1,9 @@
 //! The hold stream: held messages are also in JetStream, so that they survive a crash of this process, and whoever is left
 //! takes over those of a replica that is not.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_nats::jetstream::context::PublishAckFuture;
@@ -10,17 +11,19 @@ use async_nats::jetstream::{self, stream};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
-use tokio::sync::mpsc;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::AgentKey;
 use crate::engine::Engine;
 use crate::nats::leaf::codec::Message;
-use crate::nats::mailbox::HoldId;
+use crate::nats::mailbox::{HoldId, size};
 use crate::nats::settings::HoldSettings;
 use crate::nats::stored;
 
 use super::news::News;
+use super::outbox::Outbox;
 
 /// How often the stream is searched for messages of replicas that are not there any more.
 const SEARCH_EVERY: Duration = Duration::from_secs(2);
@@ -30,17 +33,37 @@ const MISSING: u32 = 6;
 const THERE_WITHIN: Duration = Duration::from_secs(1);
 /// Messages whose storing is not confirmed yet at most; beyond it, the next ones wait.
 const UNCONFIRMED: usize = 1024;
+/// Bytes of a replica's name at most.
+const MAX_NAME: usize = 64;
+/// Agents whose delivered messages are removed at once at most, and the pause if that fails.
+const PURGES: usize = 16;
+const PURGE_AGAIN: Duration = Duration::from_secs(1);
 /// Who took a message over is decided by the server: it refuses a second copy with the same `Nats-Msg-Id` for this long.
 const DUPLICATES: Duration = Duration::from_mins(2);
 
-enum Order {
-    Keep { key: AgentKey, id: HoldId, message: Message, arrived: Timestamp },
-    Forget { key: AgentKey, up_to: u64 },
+/// A message that is to be kept.
+struct Keep {
+    key: AgentKey,
+    id: HoldId,
+    message: Message,
+    arrived: Timestamp,
+}
+
+/// What waits to be done for the stream.
+struct Work {
+    queue: mpsc::UnboundedSender<Keep>,
+    /// Bytes in the queue.
+    bytes: AtomicU64,
+    /// Up to where nothing of an agent's is needed any more.
+    over: Mutex<HashMap<AgentKey, u64>>,
+    is_over: Notify,
 }
 
 /// The hold stream.
 pub(super) struct Store {
-    orders: mpsc::UnboundedSender<Order>,
+    work: Arc<Work>,
+    max_bytes: u64,
+    cancel: CancellationToken,
 }
 
 /// What the tasks of the store share.
@@ -54,6 +77,7 @@ struct Context {
     replica: String,
     news: mpsc::Sender<News>,
     engine: Arc<Engine>,
+    work: Arc<Work>,
 }
 
 impl Store {
@@ -78,36 +102,100 @@ impl Store {
             allow_direct: true,
             ..stream::Config::default()
         };
-        let stream = jetstream.get_or_create_stream(wanted).await.map_err(|error| error.to_string())?;
-        let context = Context { client, jetstream, stream, prefix, replica, news, engine };
+        let stream = open_stream(&jetstream, wanted).await?;
+        let (queue, keeps) = mpsc::unbounded_channel();
+        let work = Arc::new(Work {
+            queue,
+            bytes: AtomicU64::new(0),
+            over: Mutex::default(),
+            is_over: Notify::new(),
+        });
+        let context =
+            Context { client, jetstream, stream, prefix, replica, news, engine, work: Arc::clone(&work) };
         let there = context.client.subscribe(there(&context.replica)).await;
         let there = there.map_err(|error| error.to_string())?;
-        let (orders, received) = mpsc::unbounded_channel();
-        let tasks = {
-            let context = context.clone();
-            async move {
-                tokio::join!(context.keep(received), context.answer(there), context.search());
-            }
-        };
+        let leaving = context.client.subscribe(LEAVING).await.map_err(|error| error.to_string())?;
+        let cancel = cancel.child_token();
+        let ended = cancel.clone();
         tokio::spawn(async move {
             tokio::select! {
-                () = cancel.cancelled() => {}
-                () = tasks => {}
+                () = ended.cancelled() => {}
+                _ = async {
+                    tokio::join!(context.keep(keeps), context.forget(), context.answer(there), context.search(leaving))
+                } => {}
             }
         });
-        Ok(Self { orders })
+        Ok(Self { work, max_bytes: settings.max_bytes, cancel })
     }
 
-    /// Writes a message into the stream; [`News::Stored`] tells when it is there.
-    pub(super) fn keep(&self, key: &AgentKey, id: HoldId, message: Message, arrived: Timestamp) {
-        let _ = self.orders.send(Order::Keep { key: key.clone(), id, message, arrived });
+    /// Writes a message into the stream; [`News::Stored`] tells when it is there. `false`: the stream is too slow, and the
+    /// message waits in memory only.
+    pub(super) fn keep(&self, key: &AgentKey, id: HoldId, message: Message, arrived: Timestamp) -> bool {
+        let bytes = size(&message) as u64;
+        if self.work.bytes.load(Ordering::Acquire) + bytes > self.max_bytes {
+            return false;
+        }
+        self.work.bytes.fetch_add(bytes, Ordering::AcqRel);
+        // It ends only with the door.
+        let _ = self.work.queue.send(Keep { key: key.clone(), id, message, arrived });
+        true
     }
 
     /// Nothing of this agent's up to here is needed any more.
     pub(super) fn forget(&self, key: &AgentKey, up_to: u64) {
-        let _ = self.orders.send(Order::Forget { key: key.clone(), up_to });
+        self.work.over(key, up_to);
+    }
+
+    /// This replica is not there any more. What it has left is for others to say.
+    pub(super) fn leave(&self, outbox: &Outbox, replica: &str) {
+        self.cancel.cancel();
+        outbox.plain(LEAVING.to_owned(), replica.to_owned());
     }
 }
+
+impl Work {
+    fn over(&self, key: &AgentKey, up_to: u64) {
+        let mut over = self.over.lock();
+        let known = over.entry(key.clone()).or_default();
+        *known = up_to.max(*known);
+        self.is_over.notify_one();
+    }
+}
+
+/// Finds the stream or makes it, and gives it the settings that it is to have.
+async fn open_stream(
+    jetstream: &jetstream::Context,
+    wanted: stream::Config,
+) -> Result<stream::Stream, String> {
+    let found = jetstream.get_or_create_stream(wanted.clone()).await.map_err(|error| error.to_string())?;
+    let is = &found.cached_info().config;
+    let same = is.max_age == wanted.max_age
+        && is.num_replicas == wanted.num_replicas
+        && is.duplicate_window == wanted.duplicate_window
+        && is.subjects == wanted.subjects;
+    if same {
+        return Ok(found);
+    }
+    // What people have set besides stays.
+    let changed = stream::Config {
+        max_age: wanted.max_age,
+        num_replicas: wanted.num_replicas,
+        duplicate_window: wanted.duplicate_window,
+        subjects: wanted.subjects,
+        ..is.clone()
+    };
+    match jetstream.update_stream(changed).await {
+        Ok(_) => tracing::info!(stream = wanted.name, "the hold stream has its new settings"),
+        Err(error) => {
+            let what = "the hold stream cannot be given its new settings (nats.hold), and keeps the old ones";
+            tracing::warn!(stream = wanted.name, %error, "{what}");
+        }
+    }
+    jetstream.get_stream(wanted.name).await.map_err(|error| error.to_string())
+}
+
+/// Where a replica that ends says so, by its name.
+const LEAVING: &str = "drowse.replica.leaving";
 
 /// Where a replica says that it is there.
 fn there(replica: &str) -> String {
@@ -129,7 +217,7 @@ impl Context {
         }
     }
 
-    async fn keep(&self, mut orders: mpsc::UnboundedReceiver<Order>) {
+    async fn keep(&self, mut keeps: mpsc::UnboundedReceiver<Keep>) {
         let mut confirmations: FuturesUnordered<Confirmation> = FuturesUnordered::new();
         loop {
             tokio::select! {
@@ -138,15 +226,34 @@ impl Context {
                         return;
                     }
                 }
-                order = orders.recv(), if confirmations.len() < UNCONFIRMED => match order {
-                    Some(Order::Keep { key, id, message, arrived }) => {
-                        if let Some(confirmation) = self.write(key, id, &message, arrived).await {
-                            confirmations.push(confirmation);
-                        }
+                keep = keeps.recv(), if confirmations.len() < UNCONFIRMED => {
+                    let Some(Keep { key, id, message, arrived }) = keep else { return };
+                    let confirmation = self.write(key, id, &message, arrived).await;
+                    self.work.bytes.fetch_sub(size(&message) as u64, Ordering::AcqRel);
+                    confirmations.extend(confirmation);
+                }
+            }
+        }
+    }
+
+    /// Removes what is over. What cannot be removed now is tried again: after a crash it would be sent once more.
+    async fn forget(&self) {
+        loop {
+            self.work.is_over.notified().await;
+            let over = std::mem::take(&mut *self.work.over.lock());
+            let failed = AtomicBool::new(false);
+            futures_util::stream::iter(over)
+                .for_each_concurrent(PURGES, async |(key, up_to)| {
+                    let purged = self.stream.purge().filter(self.subject(&key)).sequence(up_to + 1).await;
+                    if let Err(error) = purged {
+                        tracing::warn!(agent = %key, %error, "delivered messages are still in the hold stream; tried again");
+                        failed.store(true, Ordering::Release);
+                        self.work.over(&key, up_to);
                     }
-                    Some(Order::Forget { key, up_to }) => self.forget(&key, up_to).await,
-                    None => return,
-                },
+                })
+                .await;
+            if failed.into_inner() {
+                tokio::time::sleep(PURGE_AGAIN).await;
             }
         }
     }
@@ -178,18 +285,25 @@ impl Context {
         Some(confirmation.boxed())
     }
 
-    async fn forget(&self, key: &AgentKey, up_to: u64) {
-        let purged = self.stream.purge().filter(self.subject(key)).sequence(up_to + 1).await;
-        if let Err(error) = purged {
-            tracing::warn!(agent = %key, %error, "delivered messages stay in the hold stream; they go with their age");
-        }
-    }
-
     /// Takes over what replicas have left behind.
-    async fn search(&self) {
+    async fn search(&self, mut leaving: async_nats::Subscriber) {
         let mut missing: HashMap<String, u32> = HashMap::new();
+        let mut taken = HashSet::new();
         loop {
-            tokio::time::sleep(SEARCH_EVERY).await;
+            let pause = tokio::time::sleep(SEARCH_EVERY);
+            tokio::pin!(pause);
+            loop {
+                tokio::select! {
+                    () = &mut pause => break,
+                    Some(gone) = leaving.next() => {
+                        // It is asked all the same.
+                        let replica = String::from_utf8_lossy(&gone.payload);
+                        if replica.len() <= MAX_NAME {
+                            missing.insert(replica.into_owned(), MISSING);
+                        }
+                    }
+                }
+            }
             // Before all agents are known, theirs would look like messages for nobody.
             if !self.engine.is_ready() {
                 continue;
@@ -207,7 +321,7 @@ impl Context {
                 let count = missing.entry(replica.clone()).or_default();
                 *count = if gone { *count + 1 } else { 0 };
                 if *count >= MISSING
-                    && let Err(error) = self.take_over(&replica).await
+                    && let Err(error) = self.take_over(&replica, &mut taken).await
                 {
                     tracing::warn!(
                         replica,
@@ -235,7 +349,7 @@ impl Context {
         Ok(replicas)
     }
 
-    async fn take_over(&self, replica: &str) -> Result<(), String> {
+    async fn take_over(&self, replica: &str, taken: &mut HashSet<u64>) -> Result<(), String> {
         let filter = format!("{}.{replica}.>", self.prefix);
         let (mut next, mut count) = (1, 0);
         loop {
@@ -246,7 +360,7 @@ impl Context {
                 Err(error) => return Err(error.to_string()),
             };
             next = found.sequence + 1;
-            if self.take(&found).await? {
+            if self.take(&found, taken).await? {
                 count += 1;
             }
         }
@@ -256,8 +370,12 @@ impl Context {
         Ok(())
     }
 
-    /// Takes one message over, unless another replica was faster.
-    async fn take(&self, found: &jetstream::message::StreamMessage) -> Result<bool, String> {
+    /// Takes one message over, unless another replica was faster. `taken` has the places of those that were before.
+    async fn take(
+        &self,
+        found: &jetstream::message::StreamMessage,
+        taken: &mut HashSet<u64>,
+    ) -> Result<bool, String> {
         let mut tokens = found.subject.rsplitn(3, '.');
         let read = stored::read(&found.headers, found.payload.clone());
         let (Some(name), Some(namespace), Some((message, arrived))) = (tokens.next(), tokens.next(), read)
@@ -271,12 +389,21 @@ impl Context {
         let copy =
             self.jetstream.publish_with_headers(self.subject(&key), headers, found.payload.clone()).await;
         let ack = copy.map_err(|error| error.to_string())?.await.map_err(|error| error.to_string())?;
-        self.stream.delete_message(found.sequence).await.map_err(|error| error.to_string())?;
-        if ack.duplicate {
-            return Ok(false);
+        // The copy that there is already may be our own, if its confirmation was lost.
+        let ours = !ack.duplicate || self.is_ours(ack.sequence).await?;
+        if ours && taken.insert(ack.sequence) {
+            let inherited = News::Inherited { key, message, arrived, place: ack.sequence };
+            let _ = self.news.send(inherited).await;
         }
-        let inherited = News::Inherited { key, message, arrived, place: ack.sequence };
-        let _ = self.news.send(inherited).await;
-        Ok(true)
+        self.stream.delete_message(found.sequence).await.map_err(|error| error.to_string())?;
+        Ok(ours)
+    }
+
+    async fn is_ours(&self, place: u64) -> Result<bool, String> {
+        match self.stream.direct_get(place).await {
+            Ok(copy) => Ok(copy.subject.starts_with(&format!("{}.{}.", self.prefix, self.replica))),
+            Err(error) if error.kind() == stream::DirectGetErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error.to_string()),
+        }
     }
 }

@@ -40,6 +40,15 @@ pub struct Interest {
     pub queue: Option<Bytes>,
 }
 
+impl Interest {
+    /// The same, in memory of its own: see [`Message::detached`].
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        let copy = |bytes: &Bytes| Bytes::copy_from_slice(bytes);
+        Self { subject: copy(&self.subject), queue: self.queue.as_ref().map(copy) }
+    }
+}
+
 /// A message as it comes over the link.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Message {
@@ -54,6 +63,29 @@ pub struct Message {
     pub headers: Option<Bytes>,
     /// The payload.
     pub payload: Bytes,
+}
+
+impl Message {
+    /// The same, in memory of its own. What has just come shares a buffer with everything that was read with it, and
+    /// would keep all of that for as long as itself.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        let parts = || {
+            let own = [Some(&self.subject), self.reply.as_ref(), self.headers.as_ref(), Some(&self.payload)];
+            own.into_iter().flatten().chain(&self.queues)
+        };
+        let mut buffer = BytesMut::with_capacity(parts().map(Bytes::len).sum());
+        parts().for_each(|part| buffer.extend_from_slice(part));
+        let mut buffer = buffer.freeze();
+        let mut take = |part: &Bytes| buffer.split_to(part.len());
+        Self {
+            subject: take(&self.subject),
+            reply: self.reply.as_ref().map(&mut take),
+            headers: self.headers.as_ref().map(&mut take),
+            payload: take(&self.payload),
+            queues: self.queues.iter().map(take).collect(),
+        }
+    }
 }
 
 /// Bytes that are not what a server sends. The connection is of no use any more.

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::codec::{self, Interest, Message, Op};
 use super::login::ServerInfo;
 use super::session::{Endpoint, LeafError, Session};
 use super::wanted::{Version, Wanted};
+use crate::nats::mailbox::size;
 
 /// Between two attempts to connect: doubles with jitter, so that a fleet does not come back in step.
 const RETRY: Duration = Duration::from_millis(50);
@@ -23,9 +24,11 @@ const PINGS_OWED: usize = 3;
 /// Events that were read and not yet taken. A reader that is full reads no more, and the server then holds what comes, up
 /// to its own limit (`max_pending`, 64 MB).
 const EVENTS: usize = 4096;
+/// What the messages among them take, in bytes; more only if one message alone does.
+const EVENT_BYTES: u32 = 64 << 20;
 
 /// What comes over a link.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Debug)]
 pub enum LinkEvent {
     /// Connected: all interest that there is has been told, and every registration is in force.
     Up(ServerInfo),
@@ -33,8 +36,8 @@ pub enum LinkEvent {
     Down(String),
     /// Somebody subscribes (true), or nobody does any more.
     Interest(Interest, bool),
-    /// A message.
-    Message(Message),
+    /// A message, and its part of what events may take.
+    Message(Message, OwnedSemaphorePermit),
 }
 
 /// Starts a link. It ends when the token is cancelled, or nobody takes the events any more.
@@ -44,7 +47,8 @@ pub fn start(
     cancel: CancellationToken,
 ) -> mpsc::Receiver<LinkEvent> {
     let (events, receiver) = mpsc::channel(EVENTS);
-    let link = Link { endpoint, wanted, events };
+    let room = Arc::new(Semaphore::new(EVENT_BYTES as usize));
+    let link = Link { endpoint, wanted, events, room };
     tokio::spawn(async move {
         tokio::select! {
             () = cancel.cancelled() => {}
@@ -59,6 +63,7 @@ struct Link {
     endpoint: Endpoint,
     wanted: Arc<Wanted>,
     events: mpsc::Sender<LinkEvent>,
+    room: Arc<Semaphore>,
 }
 
 impl Link {
@@ -151,7 +156,11 @@ impl Service<'_> {
 
     async fn take(&mut self, op: Op) -> Result<(), LeafError> {
         let event = match op {
-            Op::Message(message) => LinkEvent::Message(message),
+            Op::Message(message) => {
+                let bytes = u32::try_from(size(&message)).unwrap_or(u32::MAX).min(EVENT_BYTES);
+                let room = Arc::clone(&self.link.room).acquire_many_owned(bytes).await;
+                LinkEvent::Message(message, room.map_err(|_| LeafError::Closed)?)
+            }
             Op::Interest(interest) => LinkEvent::Interest(interest, true),
             Op::NoInterest(interest) => LinkEvent::Interest(interest, false),
             Op::Ping => return self.session.send(codec::PONG).await,

@@ -82,6 +82,11 @@ impl Wanted {
         state.version
     }
 
+    /// The state of the set at present.
+    pub fn version(&self) -> Version {
+        self.state.lock().version
+    }
+
     /// The server does not let us register this subject: it is left out from now on.
     pub(super) fn deny(&self, subject: &str) {
         self.state.lock().denied.insert(subject.into());

@@ -66,8 +66,23 @@ impl Bench {
         };
         (
             HoldId(self.next),
-            Incoming { message, patience: HOLD, stored: None, redelivered: false, streams: true },
+            Incoming {
+                message,
+                patience: HOLD,
+                stored: None,
+                redelivered: false,
+                streams: true,
+                wakes_after: None,
+            },
         )
+    }
+
+    /// One whose sender has woken as many as it may for a minute.
+    fn delayed(&mut self) -> String {
+        let (id, mut incoming) = self.incoming(false);
+        incoming.wakes_after = Some(self.now + Duration::from_secs(30));
+        let bounds = self.bounds;
+        self.step(|mailbox, interest, now, fx| mailbox.hold(id, incoming, bounds, interest, now, fx).unwrap())
     }
 
     fn message(&mut self) -> String {
@@ -184,6 +199,42 @@ fn who_waits_for_a_reply_learns_of_a_failed_start_and_what_needs_none_waits_for_
     assert_eq!(bench.message(), "", "not before the next attempt is due");
     assert_eq!(bench.after(Duration::from_secs(3)), "wake");
     assert_eq!(bench.refused(&Refusal::SuspendedByPerson), "1 refused, 3 refused");
+}
+
+#[test]
+fn what_comes_of_a_sender_who_wakes_too_many_waits_for_its_turn_or_for_another_sender() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.delayed(), "");
+    assert!(bench.mailbox.would_wake(), "whoever comes next is asked");
+    assert_eq!(bench.delayed(), "");
+    assert_eq!(bench.after(Duration::from_secs(29)), "");
+    assert_eq!(bench.after(Duration::from_secs(1)), "wake");
+    assert!(!bench.mailbox.would_wake());
+    let mut bench = Bench::new();
+    assert_eq!(bench.delayed(), "");
+    assert_eq!(bench.message(), "wake");
+}
+
+#[test]
+fn when_the_first_has_waited_long_enough_the_others_still_have_their_time() {
+    let mut bench = Bench::new();
+    bench.request();
+    bench.now = bench.now + HOLD / 2;
+    bench.request();
+    bench.now = bench.now + HOLD / 2;
+    assert_eq!(bench.refused(&Refusal::HoldTimedOut { waiting_for: "a pod".into() }), "");
+    assert_eq!(bench.after(Duration::ZERO), "1 timedout, wake");
+}
+
+#[test]
+fn what_the_connection_does_not_take_is_not_delivered() {
+    let mut bench = Bench::new();
+    bench.message();
+    bench.message();
+    bench.woken();
+    assert_eq!(bench.subscribes(&["s"]), "send 1, send 2, mark 2");
+    assert_eq!(bench.step(|mailbox, _, _, fx| mailbox.not_sent(HoldId(1), fx)), "1 invalid");
+    assert_eq!(bench.marked(2), "2 delivered, release");
 }
 
 #[test]

@@ -149,7 +149,7 @@ async fn the_leaf_sees_managed_subjects_alone_and_lives_with_what_it_is_denied()
                 LinkEvent::Interest(interest, true) => {
                     interests.push(String::from_utf8(interest.subject.to_vec()).unwrap());
                 }
-                LinkEvent::Interest(_, false) | LinkEvent::Message(_) => {}
+                LinkEvent::Interest(_, false) | LinkEvent::Message(..) => {}
             }
         }
         let strange =

@@ -56,7 +56,7 @@ impl Replica {
         let (mut count, mut told) = (0, false);
         while let Ok(Some(event)) = tokio::time::timeout(Duration::from_secs(1), self.events.recv()).await {
             match event {
-                LinkEvent::Message(message) => {
+                LinkEvent::Message(message, _) => {
                     assert_eq!(&message.queues[..], ["q"]);
                     count += 1;
                 }

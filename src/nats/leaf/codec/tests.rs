@@ -38,6 +38,22 @@ fn only(bytes: &str) -> Op {
 }
 
 #[test]
+fn a_message_in_memory_of_its_own_is_the_same() {
+    let full = Message {
+        subject: "s".into(),
+        reply: Some("r".into()),
+        queues: vec!["q".into(), "other".into()],
+        headers: Some("NATS/1.0\r\n\r\n".into()),
+        payload: "body".into(),
+    };
+    let bare =
+        Message { reply: None, queues: Vec::new(), headers: None, payload: Bytes::new(), ..full.clone() };
+    for message in [full, bare] {
+        assert_eq!(message.detached(), message);
+    }
+}
+
+#[test]
 fn every_way_to_address_a_message_is_read() {
     for (line, expected) in [
         ("LMSG a.b 5", message("a.b", None, &[])),

@@ -1,0 +1,118 @@
+//! The end of the door: others get what comes from then on, and nobody who waits is left without an answer.
+
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::nats::leaf::link::LinkEvent;
+use crate::nats::mailbox::Held;
+
+use super::news::News;
+use super::{Door, register_none};
+
+/// For the server to take note that we are not there any more, and for what is under way to arrive.
+const LEAVE_WITHIN: Duration = Duration::from_secs(2);
+/// For the last letters.
+const POST_WITHIN: Duration = Duration::from_secs(2);
+
+/// The message door as its owner sees it.
+pub struct MessageDoorHandle {
+    leaving: CancellationToken,
+    ending: mpsc::Sender<oneshot::Sender<()>>,
+    cancel: CancellationToken,
+}
+
+/// Its other side.
+pub(super) struct Orders {
+    pub(super) leaving: CancellationToken,
+    pub(super) ending: mpsc::Receiver<oneshot::Sender<()>>,
+}
+
+impl MessageDoorHandle {
+    pub(super) fn new(cancel: CancellationToken) -> (Self, Orders) {
+        let leaving = CancellationToken::new();
+        let (ending, orders) = mpsc::channel(1);
+        let orders = Orders { leaving: leaving.clone(), ending: orders };
+        (Self { leaving, ending, cancel }, orders)
+    }
+
+    /// Takes no new messages; those that wait go on waiting, and are sent on.
+    pub fn leave(&self) {
+        self.leaving.cancel();
+    }
+
+    /// Ends it: what still waits is handed over to whoever takes it, or stays in the hold stream. Takes a few seconds at most.
+    pub async fn end(self) {
+        self.leave();
+        let (ended, waiting) = oneshot::channel();
+        if self.ending.send(ended).await.is_ok() {
+            let _ended_or_gone = waiting.await;
+        }
+        self.cancel.cancel();
+    }
+}
+
+impl Door {
+    /// Takes every registration back: another replica gets what comes, or the senders learn at once that nobody is there.
+    pub(super) fn leave(&mut self) {
+        self.is_leaving = true;
+        for (_, inbox) in self.directory.agents() {
+            register_none(&self.wanted, inbox);
+        }
+    }
+
+    pub(super) async fn end(
+        &mut self,
+        link: &mut mpsc::Receiver<LinkEvent>,
+        reports: &mut mpsc::Receiver<News>,
+    ) {
+        let settled = tokio::time::timeout(LEAVE_WITHIN, self.settle(link, reports)).await;
+        if settled.is_err() {
+            tracing::warn!("the NATS server has not confirmed in time that Drowse leaves");
+        }
+        let (mut stored, mut handed_over) = (0_usize, 0_usize);
+        for key in self.waited_for() {
+            let Some(agent) = self.agents.get_mut(&key) else { continue };
+            for Held { message, stored: place, redelivered, .. } in agent.mailbox.take_waiting() {
+                if place.is_some() {
+                    stored += 1;
+                } else {
+                    // A server says itself that nobody takes it.
+                    handed_over += 1;
+                    self.outbox.hand_over(message, redelivered);
+                }
+            }
+        }
+        if stored + handed_over > 0 {
+            tracing::info!(stored, handed_over, "messages still waited for agents");
+        }
+        if let Some(store) = self.store.take() {
+            store.leave(&self.outbox, &self.replica);
+        }
+        if tokio::time::timeout(POST_WITHIN, self.outbox.end()).await.is_err() {
+            tracing::warn!("the connection to NATS did not take everything before the end");
+        }
+    }
+
+    /// Goes on until the server has taken note that nothing is registered, and of everything that was sent it is known
+    /// whether it came back.
+    async fn settle(&mut self, link: &mut mpsc::Receiver<LinkEvent>, reports: &mut mpsc::Receiver<News>) {
+        let version = self.wanted.version();
+        let mut confirmed = self.wanted.confirmed();
+        loop {
+            let is_confirmed = *confirmed.borrow_and_update() >= version || !self.is_up;
+            if is_confirmed && link.is_empty() && self.agents.values().all(|agent| agent.mark.is_none()) {
+                return;
+            }
+            tokio::select! {
+                event = link.recv() => match event {
+                    Some(event) => self.link_event(event),
+                    None => return,
+                },
+                Some(report) = reports.recv() => self.report(report),
+                _ = confirmed.changed() => {}
+            }
+        }
+    }
+}

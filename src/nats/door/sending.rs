@@ -1,0 +1,142 @@
+//! Sending on what waited, and finding out whether it arrived.
+//!
+//! A mark is a message to ourselves over the same way: the ordinary connection, the servers, the leaf-node link. What was
+//! sent before it and found nobody has come back by then.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::agent::AgentKey;
+use crate::nats::leaf::codec::Message;
+use crate::nats::mailbox::{HoldId, Send};
+use crate::time::Moment;
+
+use super::Door;
+use super::outbox::Mark;
+
+/// How long what was sent on may be under way before it counts as lost track of, if nothing is seen to be broken.
+const MARK_WITHIN: Duration = Duration::from_mins(1);
+/// How long the way may take to be found before somebody is told.
+const ROUTE_WITHIN: Duration = Duration::from_secs(5);
+
+impl Door {
+    pub(super) fn is_mark(&self, message: &Message) -> bool {
+        *message.subject == *self.marks.as_bytes()
+    }
+
+    /// The way of marks may be another one from now on. Before one has come back over it, nothing is sent.
+    pub(super) fn find_route(&mut self) {
+        self.is_routed = false;
+        self.last_mark += 1;
+        self.route = Some(Route { number: self.last_mark, since: self.engine.clock().now(), is_told: false });
+        self.try_route();
+    }
+
+    /// Asks for the way, again and again: servers of a cluster tell each other of subscriptions in their own time.
+    fn try_route(&self) {
+        if let Some(route) = self.route.as_ref().filter(|_| self.is_up) {
+            self.outbox.mark(route.number.to_string());
+        }
+    }
+
+    pub(super) fn look_for_route(&mut self, now: Moment) {
+        self.try_route();
+        let Some(route) = self.route.as_mut().filter(|_| self.is_up) else { return };
+        if !route.is_told && now.since(route.since) > ROUTE_WITHIN {
+            route.is_told = true;
+            let what = "what Drowse sends over its ordinary connection does not come back over its leaf-node link: may both \
+                        users use the subject, are they in one account, and are the servers of one cluster?";
+            tracing::error!(subject = &*self.marks, "{what}");
+        }
+    }
+
+    pub(super) fn send(&self, key: &AgentKey, id: HoldId) {
+        let Some(held) = self.agents.get(key).and_then(|agent| agent.mailbox.get(id)) else { return };
+        let hold_id = format!("{}.{}", self.replica, id.0);
+        self.outbox.message((key, id), held.message.clone(), hold_id, held.redelivered);
+    }
+
+    /// Sends a mark behind what was sent, unless one is under way: then another one follows it.
+    pub(super) fn mark(&mut self, key: &AgentKey, up_to: Send) {
+        let since = self.engine.clock().now();
+        let Some(agent) = self.agents.get_mut(key) else { return };
+        match &mut agent.mark {
+            Some(mark) => mark.next = Some(up_to),
+            None => {
+                self.last_mark += 1;
+                self.outbox.mark(format!("{} {key}", self.last_mark));
+                agent.mark = Some(Mark { number: self.last_mark, up_to, next: None, since });
+            }
+        }
+    }
+
+    pub(super) fn mark_came_back(&mut self, payload: &Bytes) {
+        let Ok(text) = std::str::from_utf8(payload) else { return };
+        let Some((number, key)) = text.split_once(' ') else {
+            if self.route.take_if(|route| text.parse() == Ok(route.number)).is_some() {
+                self.routed();
+            }
+            return;
+        };
+        let key = key.split_once('/').map(|(namespace, name)| AgentKey::new(namespace, name));
+        let (Ok(number), Some(key)) = (number.parse::<u64>(), key) else { return };
+        let Some(agent) = self.agents.get_mut(&key) else { return };
+        let Some(mark) = agent.mark.take_if(|mark| mark.number == number) else { return };
+        self.with_mailbox(&key, |mailbox, _, _, fx| mailbox.marked(mark.up_to, fx));
+        if let Some(next) = mark.next {
+            self.mark(&key, next);
+        }
+    }
+
+    fn routed(&mut self) {
+        self.is_routed = true;
+        self.max_payload = self.client.server_info().max_payload;
+        for key in self.waited_for() {
+            self.interest_changed(&key);
+        }
+    }
+
+    /// A connection has broken: whether what was sent on has arrived will not be known any more.
+    pub(super) fn broken(&mut self) {
+        self.requests.lose_sight();
+        self.outbox.forget_messages();
+        self.find_route();
+        for key in self.waited_for() {
+            self.lost_track(&key);
+        }
+    }
+
+    fn lost_track(&mut self, key: &AgentKey) {
+        let Some(agent) = self.agents.get_mut(key) else { return };
+        agent.mark = None;
+        self.with_mailbox(key, |mailbox, interest, now, fx| mailbox.lost_track(interest, now, fx));
+    }
+
+    pub(super) fn lose_overdue(&mut self, key: &AgentKey, now: Moment) {
+        let mark = self.agents.get(key).and_then(|agent| agent.mark.as_ref());
+        if mark.is_some_and(|mark| now.since(mark.since) > MARK_WITHIN) {
+            self.lost_track(key);
+        }
+    }
+
+    /// Agents for which messages wait, or are on their way.
+    pub(super) fn waited_for(&self) -> Vec<AgentKey> {
+        let waited_for = self.agents.iter().filter(|(_, agent)| !agent.mailbox.is_empty());
+        waited_for.map(|(key, _)| key.clone()).collect()
+    }
+
+    pub(super) fn keep_alive(&self, key: &AgentKey, id: HoldId) {
+        let held = self.agents.get(key).and_then(|agent| agent.mailbox.get(id));
+        if let Some(reply) = held.and_then(|held| self.reply_of(&held.message)) {
+            self.outbox.keep_alive(reply);
+        }
+    }
+}
+
+/// A mark that shows the way.
+pub(super) struct Route {
+    number: u64,
+    since: Moment,
+    is_told: bool,
+}
