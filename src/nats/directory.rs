@@ -169,6 +169,11 @@ impl Directory {
         concerned
     }
 
+    /// Whether this subject, which may have wildcards, is the agent's and nobody else's.
+    pub fn has(&self, key: &AgentKey, subject: &str) -> bool {
+        self.agents.get(key).is_some_and(|entry| entry.has(subject))
+    }
+
     /// The agents that have a subject in common with this one.
     fn concerned(&self, subject: &str) -> Vec<AgentKey> {
         let mut keys: Vec<_> = self.owners.overlapping(subject).into_iter().cloned().collect();

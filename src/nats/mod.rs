@@ -14,6 +14,7 @@ pub mod leaf;
 pub mod mailbox;
 pub mod requester;
 pub mod requests;
+pub mod services;
 pub mod settings;
 pub mod stored;
 mod tls;

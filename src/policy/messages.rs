@@ -16,7 +16,7 @@ pub enum Preset {
     Off,
     /// The subjects of the rule, and nothing else.
     Subject,
-    /// A service of the NATS micro framework (ADR-32). While it sleeps, who looks for services does not find it.
+    /// A service of the NATS micro framework (ADR-32).
     Micro,
     /// The Synadia Agent Protocol for NATS, v0.3.
     Synadia,
@@ -175,6 +175,11 @@ impl Messages {
     /// Whether any messages wake it.
     pub fn wake(&self) -> bool {
         self.preset != Preset::Off
+    }
+
+    /// Whether it describes itself to whoever looks for services.
+    pub fn is_service(&self) -> bool {
+        matches!(self.preset, Preset::Micro | Preset::Synadia)
     }
 
     /// How often a caller who waits is told so, where the convention has a word for it: it gives up after a minute of silence.

@@ -21,7 +21,7 @@ use crate::units::{Pattern, SubjectMap};
 
 use super::Door;
 use super::holding::Waiting;
-use super::looking::Listener;
+use super::looking::{Listener, Wish};
 use super::news::News;
 
 /// What the subjects of prompts begin with (Synadia Agent Protocol v0.3); the other ones are answered by one message.
@@ -218,6 +218,9 @@ impl Door {
             }
             served.sort();
             served.dedup();
+            if !served.is_empty() {
+                self.look_for_services(connection, &served);
+            }
             // Whoever looks for services is answered by each of them, which is no work.
             let looked_for: u64 = connection
                 .received
@@ -323,7 +326,7 @@ impl Door {
         }
         let version = agent.watch.version;
         // It ends only with the door.
-        let _ = self.listeners.send(Listener { key: key.clone(), revision, version });
+        let _ = self.wishes.send(Wish::Listen(Listener { key: key.clone(), revision, version }));
     }
 
     pub(super) fn heard(&self, listener: &Listener, quiet: bool) {

@@ -10,6 +10,7 @@ use crate::nats::directory::{Inbox, registration};
 use crate::nats::mailbox::Mailbox;
 
 use super::activity::Watch;
+use super::discovery::Described;
 use super::news::News;
 use super::{Agent, Door, bounds, register};
 
@@ -64,6 +65,7 @@ impl Door {
                     ended_up_to: 0,
                     forgotten_up_to: 0,
                     watch: Watch::default(),
+                    described: Described::default(),
                     life: None,
                     told: None,
                 };
@@ -112,6 +114,9 @@ impl Door {
         self.set_inbox(key, None);
         self.with_mailbox(key, |mailbox, _, _, fx| mailbox.close(&Refusal::Gone, fx));
         self.unwatch(key);
+        if let Some(descriptions) = &self.descriptions {
+            descriptions.forget(key);
+        }
         self.agents.remove(key);
     }
 
@@ -204,6 +209,11 @@ impl Door {
             News::NotSent(key, id) => {
                 self.with_mailbox(&key, |mailbox, _, _, fx| mailbox.not_sent(id, fx));
             }
+            News::Asked(question, reply) => self.asked(&question, &reply),
+            News::Described { agents, name, id, service } => {
+                self.described(&agents, (&name, &id), service.as_ref());
+            }
+            News::Remembered(key, service) => self.remembered(&key, service),
             News::StoreOpened(opened) => self.store_opened(opened),
             News::Replied { subject, ends } => self.replied(&subject, ends),
             News::Looked(look, listeners) => self.looked(&look, &listeners),

@@ -5,11 +5,12 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::lifecycle::Refusal;
 use crate::nats::leaf::link::LinkEvent;
 use crate::nats::mailbox::Held;
 
 use super::news::News;
-use super::{Door, register_none};
+use super::{Door, agents, presence, register_none};
 
 /// For the server to take note that we are not there any more, and for what is under way to arrive.
 const LEAVE_WITHIN: Duration = Duration::from_secs(2);
@@ -71,21 +72,30 @@ impl Door {
         if settled.is_err() {
             tracing::warn!("the NATS server has not confirmed in time that Drowse leaves");
         }
-        let (mut stored, mut handed_over) = (0_usize, 0_usize);
+        let another = presence::is_another_there(&self.client, &self.replica).await;
+        let (mut stored, mut handed_over, mut lost) = (0_usize, 0_usize, 0_usize);
         for key in self.waited_for() {
-            let Some(agent) = self.agents.get_mut(&key) else { continue };
-            for Held { message, stored: place, redelivered, .. } in agent.mailbox.take_waiting() {
-                if place.is_some() {
-                    stored += 1;
-                } else {
-                    // A server says itself that nobody takes it.
-                    handed_over += 1;
-                    self.outbox.hand_over(message, redelivered);
+            let waiting = self.agents.get_mut(&key).map(|agent| agent.mailbox.take_waiting());
+            for Held { message, stored: place, redelivered, .. } in waiting.unwrap_or_default() {
+                match self.reply_of(&message) {
+                    _ if place.is_some() => stored += 1,
+                    _ if another => {
+                        handed_over += 1;
+                        self.outbox.hand_over(message, redelivered);
+                    }
+                    Some(reply) => {
+                        let (code, why) = agents::explain(&key, &Refusal::ShuttingDown);
+                        self.outbox.error(reply, code, why);
+                    }
+                    None => lost += 1,
                 }
             }
         }
         if stored + handed_over > 0 {
             tracing::info!(stored, handed_over, "messages still waited for agents");
+        }
+        if lost > 0 {
+            tracing::warn!(lost, "messages without a reply subject that waited in memory only are lost");
         }
         if let Some(store) = self.store.take() {
             store.leave(&self.outbox, &self.replica);

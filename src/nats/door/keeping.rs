@@ -47,6 +47,7 @@ impl Door {
                     "waiting messages are also kept in JetStream"
                 );
                 self.store = Some(store);
+                self.keep_descriptions();
             }
             Err(why) if self.settings.hold.store == HoldStore::Stream => {
                 tracing::error!(

@@ -41,6 +41,14 @@ pub(super) struct Listener {
     pub(super) version: Version,
 }
 
+/// Why to look before it is time.
+pub(super) enum Wish {
+    /// To suspend an agent.
+    Listen(Listener),
+    /// Agents have come up that may be services.
+    Services,
+}
+
 /// Looks for all who want to know.
 pub(super) struct Looker {
     client: Client,
@@ -48,23 +56,23 @@ pub(super) struct Looker {
     clock: Clock,
     every: Duration,
     confirmed: watch::Receiver<Version>,
-    listeners: mpsc::UnboundedReceiver<Listener>,
+    wishes: mpsc::UnboundedReceiver<Wish>,
     counters: Counters,
     is_failing: bool,
 }
 
 impl Looker {
-    /// Each agent is in the queue of listeners once at most, so that is bounded by their number.
+    /// Each agent is in the queue of wishes twice at most, so that is bounded by their number.
     pub(super) fn new(
         client: Client,
         news: mpsc::Sender<News>,
         clock: Clock,
         every: Duration,
         confirmed: watch::Receiver<Version>,
-    ) -> (Self, mpsc::UnboundedSender<Listener>) {
-        let (queue, listeners) = mpsc::unbounded_channel();
+    ) -> (Self, mpsc::UnboundedSender<Wish>) {
+        let (queue, wishes) = mpsc::unbounded_channel();
         let counters = Counters::default();
-        (Self { client, news, clock, every, confirmed, listeners, counters, is_failing: false }, queue)
+        (Self { client, news, clock, every, confirmed, wishes, counters, is_failing: false }, queue)
     }
 
     /// Ends when nobody takes the news any more.
@@ -72,15 +80,14 @@ impl Looker {
         let mut ticks = tokio::time::interval(self.every);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let mut listeners = Vec::new();
-            tokio::select! {
-                _ = ticks.tick() => {}
-                first = self.listeners.recv() => match first {
-                    Some(first) => listeners.push(first),
+            let first = tokio::select! {
+                _ = ticks.tick() => None,
+                first = self.wishes.recv() => match first {
+                    Some(first) => Some(first),
                     None => return,
                 },
-            }
-            let (news, took) = self.look(listeners).await;
+            };
+            let (news, took) = self.look(first).await;
             if self.news.send(news).await.is_err() {
                 return;
             }
@@ -89,10 +96,16 @@ impl Looker {
     }
 
     /// One look, and how long the servers took for it.
-    async fn look(&mut self, mut listeners: Vec<Listener>) -> (News, Duration) {
-        if !listeners.is_empty() {
-            while let Ok(next) = self.listeners.try_recv() {
-                listeners.push(next);
+    async fn look(&mut self, first: Option<Wish>) -> (News, Duration) {
+        let mut listeners = Vec::new();
+        if let Some(first) = first {
+            // For all who wish it at the moment, and once more for those who come later.
+            let mut next = Some(first);
+            while let Some(wish) = next {
+                if let Wish::Listen(listener) = wish {
+                    listeners.push(listener);
+                }
+                next = self.wishes.try_recv().ok();
             }
             let version = listeners.iter().map(|listener| listener.version).max().unwrap_or(0);
             let watched = self.confirmed.wait_for(|confirmed| *confirmed >= version);

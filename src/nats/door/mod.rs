@@ -5,12 +5,15 @@
 mod activity;
 mod agents;
 mod api;
+mod descriptions;
+mod discovery;
 mod ending;
 mod holding;
 mod keeping;
 mod looking;
 mod news;
 mod outbox;
+mod presence;
 mod self_check;
 mod sending;
 mod store;
@@ -41,9 +44,11 @@ use super::wakes::Wakes;
 
 pub use ending::MessageDoorHandle;
 
+use descriptions::Descriptions;
+use discovery::Described;
 use ending::Orders;
 use holding::Untold;
-use looking::{Listener, Looker};
+use looking::{Looker, Wish};
 use news::{Changes, News};
 use outbox::Outbox;
 use sending::Route;
@@ -86,7 +91,7 @@ pub async fn start(
     wanted.add(Registration { subject: marks.clone(), queue: None });
     let link = link::start(endpoint, Arc::clone(&wanted), cancel.clone());
     let outbox = Outbox::start(client.clone(), marks.to_string(), news.clone(), cancel.clone());
-    let (looker, listeners) =
+    let (looker, wishes) =
         Looker::new(client.clone(), news.clone(), engine.clock(), settings.poll_every, wanted.confirmed());
     let wakes = Wakes::new(settings.wakes_per_minute);
     let door = Door {
@@ -98,7 +103,7 @@ pub async fn start(
         changes,
         news,
         outbox,
-        listeners,
+        wishes,
         cancel: cancel.clone(),
         replica,
         marks,
@@ -108,6 +113,7 @@ pub async fn start(
         inboxes: HashMap::new(),
         agents: HashMap::new(),
         store: None,
+        descriptions: None,
         is_store_opening: false,
         held_bytes: 0,
         untold: Untold::default(),
@@ -123,6 +129,8 @@ pub async fn start(
         check: None,
     };
     api::start(&door.client, &door.engine, &cancel);
+    presence::start(&door.client, &door.replica, &cancel);
+    door.start_discovery();
     tokio::spawn(until(cancel.clone(), looker.run()));
     tokio::spawn(until(cancel, door.run(link, reports, breaks, orders)));
     Ok(handle)
@@ -152,6 +160,7 @@ struct Agent {
     /// Where signs of its activity are noted.
     activity: Arc<Activity>,
     watch: activity::Watch,
+    described: Described,
     /// The life that was up last.
     life: Option<Life>,
     /// The phase that was told last.
@@ -168,7 +177,7 @@ struct Door {
     changes: Arc<Changes>,
     news: mpsc::Sender<News>,
     outbox: Outbox,
-    listeners: mpsc::UnboundedSender<Listener>,
+    wishes: mpsc::UnboundedSender<Wish>,
     cancel: CancellationToken,
     replica: String,
     /// The subject of marks.
@@ -181,6 +190,8 @@ struct Door {
     agents: HashMap<AgentKey, Agent>,
     /// The hold stream, if there is one.
     store: Option<Store>,
+    /// How services have described themselves, beyond the end of this process.
+    descriptions: Option<Descriptions>,
     is_store_opening: bool,
     held_bytes: u64,
     untold: Untold,
@@ -309,6 +320,10 @@ impl Door {
         }
         let subscribed = self.directory.is_subscribed(key);
         let Some(agent) = self.agents.get(key) else { return };
+        if subscribed && !agent.activity.is_subscribed() && agent.slot.policy().messages.is_service() {
+            // It ends only with the door.
+            let _ = self.wishes.send(Wish::Services);
+        }
         self.engine.subscribed(&agent.slot, subscribed);
         self.with_mailbox(key, |mailbox, interest, now, fx| {
             mailbox.interest_changed(subscribed, interest, now, fx);

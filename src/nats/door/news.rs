@@ -13,6 +13,7 @@ use crate::lifecycle::Refusal;
 use crate::nats::counters::Look;
 use crate::nats::leaf::codec::Message;
 use crate::nats::mailbox::HoldId;
+use crate::nats::services::{Question, Service};
 
 use super::looking::Listener;
 use super::store::Store;
@@ -39,6 +40,12 @@ pub(super) enum News {
     Stored { key: AgentKey, id: HoldId, place: Option<u64> },
     /// A message that a replica has left behind.
     Inherited { key: AgentKey, message: Message, arrived: Timestamp, place: u64 },
+    /// Somebody looks for services.
+    Asked(Question, Bytes),
+    /// The service that was asked what it is has said so, or has not.
+    Described { agents: Vec<AgentKey>, name: Box<str>, id: Box<str>, service: Option<Service> },
+    /// What a service has said to an earlier run of Drowse.
+    Remembered(AgentKey, Service),
     /// The hold stream is there, or cannot be.
     StoreOpened(Result<Store, String>),
 }

@@ -101,10 +101,11 @@ async fn looking_for_services_is_no_work_and_no_answer() {
     let looking = async {
         world.drowse.wait_for_phase("echo", "Running").await;
         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-        world.run(&nats, &["-s", &url, "req", "$SRV.PING", "", "--timeout", "5s"]).await
+        world.run(&nats, &["-s", &url, "req", "$SRV.PING", "", "--replies", "0", "--timeout", "1s"]).await
     };
     let (told, found) = tokio::join!(asking, looking);
-    assert!(found.contains("ping_response"), "{found}");
+    assert_eq!(found.matches("ping_response").count(), 1, "Drowse says nothing for one that is up: {found}");
+    assert!(!found.contains("drowse.phase"), "{found}");
     assert_eq!(told["good"], 1, "{told}");
     assert!(world.drowse.metric("drowse_suspends_total", "suspended").await < 1.5, "not while it worked");
     world.asleep().await;
@@ -139,5 +140,49 @@ async fn an_agent_of_the_synadia_protocol_is_not_suspended_while_it_works_on_a_p
         world.asleep().await;
         let told = world.call("synadia_caller.py", &["--subject", PROMPT]).await;
         assert!(told["prompts"][0]["text"].as_str().unwrap_or_default().starts_with("echo: hello"), "{told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_looks_for_agents_finds_one_that_sleeps_also_after_a_restart_of_drowse() {
+    let mut world = World::new("synadia", "synadia_agent.py", &[]).await;
+    world.asleep().await;
+    let told = world.call("synadia_caller.py", &["--subject", PROMPT]).await;
+    assert!(told.get("error").is_none(), "{told}");
+    world.asleep().await;
+    let resumes = world.drowse.metric("drowse_resumes_total", "").await;
+    let nats = program("nats").await;
+    let url = world.servers.urls();
+    for restarted in [false, true] {
+        if restarted {
+            world.drowse.crash().await;
+            eventually("the message door is open", async || {
+                world.drowse.log().matches("the message door is open").count() == 2
+            })
+            .await;
+        }
+        for (verb, kind) in
+            [("PING", "ping_response"), ("INFO.agents", "info_response"), ("STATS", "stats_response")]
+        {
+            let subject = format!("$SRV.{verb}");
+            let ask = ["-s", &url, "req", &subject, "", "--replies", "0", "--timeout", "1s"];
+            eventually("it is answered for, once", async || {
+                let found = world.run(&nats, &ask).await;
+                found.matches(kind).count() == 1 && found.contains("\"drowse.phase\":\"Suspended\"")
+            })
+            .await;
+        }
+        let now = world.drowse.metric("drowse_resumes_total", "").await;
+        assert!(restarted || (now - resumes).abs() < 0.5, "nobody is woken for it");
+        // The SDK finds it, asks whether it is there, and prompts it.
+        let told = world.call("synadia_caller.py", &[]).await;
+        assert_eq!(told["discovered"].as_array().unwrap().len(), 1, "{told}");
+        assert_eq!(
+            (&told["answers_ping"], &told["metadata"]["drowse.phase"]),
+            (&true.into(), &"Suspended".into()),
+            "{told}"
+        );
+        assert!(told["prompts"][0]["text"].as_str().unwrap_or_default().starts_with("echo: hello"), "{told}");
+        world.asleep().await;
     }
 }

@@ -59,3 +59,23 @@ async fn a_rolling_restart_of_a_cluster_loses_no_request() {
         assert!(answer.starts_with("0: r:0 "), "after node {node}: {answer}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_a_server_of_the_cluster_does_not_answer_nobody_is_suspended() {
+    let world =
+        World::new(Servers::cluster(NEWEST).await, "messages: subject\nidle_timeout: 1s\nmin_running: 0s")
+            .await;
+    world.drowse.wait_for_phase("echo", "Suspended").await;
+    assert!(world.request("echo").await.starts_with("0: r:0 "));
+    // Which one it is at is not known: a server that neither Drowse nor the agent uses must be waited for, too.
+    world.servers.pause(2);
+    let given_up = async || world.drowse.log().matches("suspension given up").count() > 0;
+    eventually("it is not suspended", async || {
+        given_up().await || world.drowse.phase("echo").await == "Suspended"
+    })
+    .await;
+    assert_ne!(world.drowse.phase("echo").await, "Suspended");
+    world.servers.resume(2);
+    world.drowse.wait_for_phase("echo", "Suspended").await;
+    assert!(world.request("echo").await.starts_with("0: r:0 "));
+}

@@ -2,6 +2,7 @@
 
 mod activity;
 mod api;
+mod bad_input;
 mod clients;
 mod demo;
 mod failures;

@@ -15,6 +15,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use tokio_util::sync::CancellationToken;
 
 use super::servers::{NEWEST, Servers, VERSIONS};
+use super::world::{QUICK, SHORT, World, talker};
 use crate::support::{PATIENCE, eventually};
 
 const SUBJECT: &str = "agents.default.echo.note";
@@ -51,20 +52,28 @@ impl Replica {
         }
     }
 
-    /// The messages that come until nothing does any more, and whether it was told of somebody's interest.
+    /// The messages that come until none does any more, and whether it was told of somebody's interest.
     async fn take(&mut self) -> (usize, bool) {
         let (mut count, mut told) = (0, false);
-        while let Ok(Some(event)) = tokio::time::timeout(Duration::from_secs(1), self.events.recv()).await {
-            match event {
-                LinkEvent::Message(message, _) => {
-                    assert_eq!(&message.queues[..], ["q"]);
-                    count += 1;
+        loop {
+            // Of inboxes it is told all the time.
+            let next = async {
+                loop {
+                    match self.events.recv().await.expect("a link") {
+                        LinkEvent::Message(message, _) => return message,
+                        LinkEvent::Interest(interest, present) => {
+                            told |= present && interest.subject == SUBJECT
+                        }
+                        other => panic!("{other:?}"),
+                    }
                 }
-                LinkEvent::Interest(interest, true) => told |= interest.subject == SUBJECT,
-                other => panic!("{other:?}"),
-            }
+            };
+            let Ok(message) = tokio::time::timeout(Duration::from_secs(1), next).await else {
+                return (count, told);
+            };
+            assert_eq!(&message.queues[..], ["q"]);
+            count += 1;
         }
-        (count, told)
     }
 }
 
@@ -108,4 +117,30 @@ async fn each_message_comes_to_one_replica_and_to_none_while_the_agent_is_up() {
         one.cancel.cancel();
         two.cancel.cancel();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_when_a_replica_ends_goes_to_another() {
+    let late = [talker("echo").with(&["--delay", "1h"])];
+    let memory = format!("{QUICK}  hold: {{store: memory}}\n");
+    let mut world = World::with(Servers::single(NEWEST).await, &late, SHORT, &memory).await;
+    let mut other = Replica::attach(world.servers.nodes[0].leaf, "other").await;
+    let client = async_nats::connect(world.servers.urls()).await.unwrap();
+    publish(&client).await;
+    let (first, _) = other.take().await;
+    let held = world.drowse.metric("drowse_held_messages", "").await;
+    assert!((first as f64 + held - COUNT as f64).abs() < 0.5, "each waits at one of them: {first} + {held}");
+    assert!(held > 100.0);
+    // Of another Drowse, its client answers that it is there.
+    let mut asked = client.subscribe("drowse.replica.all").await.unwrap();
+    client.flush().await.unwrap();
+    let answering = tokio::spawn(async move {
+        let question = futures_util::StreamExt::next(&mut asked).await.unwrap();
+        client.publish(question.reply.unwrap(), "other".into()).await.unwrap();
+        client.flush().await.unwrap();
+    });
+    assert_eq!(world.drowse.terminate().await, 0);
+    let (second, _) = other.take().await;
+    assert_eq!(first + second, COUNT);
+    answering.await.unwrap();
 }

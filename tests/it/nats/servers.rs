@@ -135,8 +135,22 @@ impl Servers {
 
     /// Lets one ask its clients to leave, as before an upgrade.
     pub(super) fn lame_duck(&self, index: usize) {
+        self.signal(index, rustix::process::Signal::USR2);
+    }
+
+    /// Lets one neither answer nor end.
+    pub(super) fn pause(&self, index: usize) {
+        self.signal(index, rustix::process::Signal::STOP);
+    }
+
+    /// Ends [`Servers::pause`].
+    pub(super) fn resume(&self, index: usize) {
+        self.signal(index, rustix::process::Signal::CONT);
+    }
+
+    fn signal(&self, index: usize, what: rustix::process::Signal) {
         let pid = self.nodes[index].child.as_ref().and_then(Child::id).unwrap();
-        signal(pid, rustix::process::Signal::USR2);
+        signal(pid, what);
     }
 
     /// All of them, as clients name them.

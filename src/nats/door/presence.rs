@@ -1,0 +1,43 @@
+//! Whether other replicas of Drowse are at the same servers.
+
+use std::time::Duration;
+
+use async_nats::Client;
+use futures_util::StreamExt as _;
+use tokio_util::sync::CancellationToken;
+
+use super::until;
+
+/// Where every replica answers, with its name.
+const SUBJECT: &str = "drowse.replica.all";
+/// How long the others may take.
+const ANSWER_WITHIN: Duration = Duration::from_millis(500);
+
+/// Answers until the token is cancelled.
+pub(super) fn start(client: &Client, replica: &str, cancel: &CancellationToken) {
+    let (client, replica) = (client.clone(), replica.to_owned());
+    tokio::spawn(until(cancel.clone(), async move {
+        let Ok(mut questions) = client.subscribe(SUBJECT).await else { return };
+        while let Some(question) = questions.next().await {
+            if let Some(reply) = question.reply.filter(|reply| reply.as_str().starts_with("_INBOX")) {
+                let _who_asks_asks_again = client.publish(reply, replica.clone().into()).await;
+            }
+        }
+    }));
+}
+
+/// Whether there is another one.
+pub(super) async fn is_another_there(client: &Client, replica: &str) -> bool {
+    let asking = async {
+        let inbox = client.new_inbox();
+        let mut answers = client.subscribe(inbox.clone()).await.ok()?;
+        client.publish_with_reply(SUBJECT, inbox, "".into()).await.ok()?;
+        while let Some(answer) = answers.next().await {
+            if answer.status.is_none() && *answer.payload != *replica.as_bytes() {
+                return Some(());
+            }
+        }
+        None
+    };
+    matches!(tokio::time::timeout(ANSWER_WITHIN, asking).await, Ok(Some(())))
+}
