@@ -1,9 +1,10 @@
 # `make run` to try Drowse, `make test` before you hand in a change. Both install what is missing.
 
 SEEDS  ?= 1000000
+CYCLES ?= 200
 CONFIG ?= config/local.yaml
 
-.PHONY: help run test check simulate bench bench-cluster scale references image cluster cluster-down upstream-e2e
+.PHONY: help run test check simulate bursts bench bench-cluster scale references image cluster cluster-down upstream-e2e
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -21,6 +22,9 @@ check: ## The quick inner loop: format, lints, unit tests
 
 simulate: ## Simulate SEEDS histories (a million by default)
 	SEEDS=$(SEEDS) cargo test --locked --release --test simulation -- --nocapture no_history
+
+bursts: ## Send bursts of messages to agents that fall asleep CYCLES times (200 by default), and count them
+	DROWSE_CYCLES=$(CYCLES) cargo test --locked --test it -- --nocapture nats::hand_over::bursts
 
 bench: ## Measure Drowse on this machine: warm, waking, and in a storm
 	cargo build --locked --release --package drowse --package drowse-loadtest

@@ -20,8 +20,14 @@ async fn a_request_wakes_a_sleeping_agent_on_every_server() {
     }
 }
 
+/// How often the agent falls asleep among them: `DROWSE_CYCLES`, or so that it does not take long.
+fn cycles() -> f64 {
+    std::env::var("DROWSE_CYCLES").map_or(40.0, |cycles| cycles.parse().expect("DROWSE_CYCLES is a number"))
+}
+
 /// Bursts that begin about when the agent falls asleep, again and again.
-async fn bursts(world: &World, cycles: f64) {
+async fn bursts(world: &World) {
+    let cycles = cycles();
     let mut rng = fastrand::Rng::with_seed(7);
     let mut sent = 0;
     let mut suspended = 0.0;
@@ -47,13 +53,13 @@ const BURSTS: &str = "messages: subject\nidle_timeout: 50ms\nmin_running: 0s\nma
 #[tokio::test(flavor = "multi_thread")]
 async fn bursts_while_it_falls_asleep_are_neither_lost_nor_doubled() {
     let world = World::new(Servers::single(NEWEST).await, BURSTS).await;
-    bursts(&world, 40.0).await;
+    bursts(&world).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bursts_while_it_falls_asleep_are_neither_lost_nor_doubled_in_a_cluster() {
     let world = World::new(Servers::cluster(NEWEST).await, BURSTS).await;
-    bursts(&world, 40.0).await;
+    bursts(&world).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

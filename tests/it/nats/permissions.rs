@@ -91,6 +91,9 @@ async fn with_the_users_of_deploy_a_caller_wakes_an_agent_and_nobody_reaches_wha
         };
         eventually("it sleeps again", asleep).await;
     }
+    // Neither for what it asks the servers, nor for the streams that it makes.
+    let log = drowse.log().to_lowercase();
+    assert!(!log.contains("violation") && !log.contains("cannot be kept in jetstream"), "{log}");
 
     let echo = guest(&servers, "team-a-echo", "_INBOX.team-a.echo").await;
     let lease = echo.client.request("drowse.lease.team-a.echo", "".into()).await.unwrap();
