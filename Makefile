@@ -4,10 +4,10 @@ SEEDS  ?= 1000000
 CYCLES ?= 200
 CONFIG ?= config/local.yaml
 
-.PHONY: help run test check simulate bursts bench bench-cluster scale references image cluster cluster-down upstream-e2e
+.PHONY: help run test check simulate bursts bench bench-messages bench-cluster scale references image cluster cluster-down upstream-e2e
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 run: ## Build, and start Drowse with two demo agents; Ctrl-C ends all
 	@scripts/run $(CONFIG)
@@ -29,6 +29,11 @@ bursts: ## Send bursts of messages to agents that fall asleep CYCLES times (200 
 bench: ## Measure Drowse on this machine: warm, waking, and in a storm
 	cargo build --locked --release --package drowse --package drowse-loadtest
 	cargo run --locked --release --quiet --package drowse-loadtest -- all
+
+bench-messages: ## Measure what Drowse costs messages over NATS, and 10,000 sleeping agents (Go)
+	cargo build --locked --release --package drowse --package drowse-loadtest
+	cargo run --locked --release --quiet --package drowse-loadtest -- messages
+	cargo run --locked --release --quiet --package drowse-loadtest -- sleepers
 
 bench-cluster: ## Measure what a caller of a sleeping Sandbox waits, on a real cluster (root)
 	@scripts/bench-cluster wake

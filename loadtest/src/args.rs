@@ -20,7 +20,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Scenario {
-    /// All scenarios, one after the other
+    /// The scenarios over HTTP on this machine, one after the other
     All(All),
     /// Requests to an agent that is up: straight to it, and through Drowse
     Warm(Warm),
@@ -28,6 +28,10 @@ pub(crate) enum Scenario {
     Wake(Wake),
     /// Many callers at one sleeping agent, all at once
     Storm(Storm),
+    /// Messages over NATS to agents that are awake: with Drowse connected, and without it
+    Messages(Messages),
+    /// Many sleeping agents on one leaf-node link of NATS: time, memory, and one request to one of them
+    Sleepers(Sleepers),
     /// On a cluster (KUBECONFIG) with a real node: one request to a sleeping Sandbox, again and again
     ClusterWake(ClusterWake),
     /// On a cluster (KUBECONFIG) with kwok: many sleeping Sandboxes, and storms of resumes and suspensions
@@ -81,6 +85,47 @@ pub(crate) struct Storm {
 }
 
 #[derive(Debug, clap::Args)]
+pub(crate) struct Messages {
+    /// The nats-server program; if left out, a pinned one, which is built the first time (needs Go)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) nats_server: Option<PathBuf>,
+    /// Rounds, each with Drowse and without it
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = value_parser!(u16).range(1..=20))]
+    pub(crate) rounds: u16,
+    /// How long each load is measured in a round, with Drowse and without it
+    #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = value_parser!(u64).range(1..=60))]
+    pub(crate) round_secs: u64,
+    /// How long it runs before that, measured apart: longer than `nats.poll_every` of Drowse, which is 5 s
+    #[arg(long, value_name = "SECONDS", default_value_t = 6, value_parser = value_parser!(u64).range(1..=60))]
+    pub(crate) settle_secs: u64,
+    /// Clients that ask at once
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = value_parser!(u16).range(1..=64))]
+    pub(crate) clients: u16,
+}
+
+/// As many as fit the configuration of Drowse, and their ports below those that systems give out.
+pub(crate) const MAX_SLEEPERS: u32 = 11_000;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Sleepers {
+    /// The nats-server program; if left out, a pinned one, which is built the first time (needs Go)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) nats_server: Option<PathBuf>,
+    /// Agents that sleep
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = value_parser!(u32).range(2..=i64::from(MAX_SLEEPERS)))]
+    pub(crate) agents: u32,
+    /// Agents in the run that it is compared with
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = value_parser!(u32).range(2..=1000))]
+    pub(crate) few: u32,
+    /// How many of them are called, one after the other; in either run as many as there are, less one, at most
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = value_parser!(u16).range(1..=200))]
+    pub(crate) wakes: u16,
+    /// How long nobody is called before that
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = value_parser!(u64).range(1..=60))]
+    pub(crate) rest_secs: u64,
+}
+
+#[derive(Debug, clap::Args)]
 pub(crate) struct ClusterWake {
     /// How often each Sandbox is suspended and called
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = value_parser!(u16).range(1..=1000))]
@@ -122,6 +167,10 @@ mod tests {
             ["wake", "--cycles", "1001"],
             ["storm", "--callers", "25001"],
             ["all", "--callers", "0"],
+            ["messages", "--rounds", "21"],
+            ["messages", "--clients", "65"],
+            ["sleepers", "--agents", "11001"],
+            ["sleepers", "--wakes", "201"],
             ["cluster-wake", "--cycles", "0"],
             ["cluster-scale", "--sandboxes", "200001"],
         ];

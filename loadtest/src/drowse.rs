@@ -1,5 +1,5 @@
-//! The program under load: starts the real `drowse run` on a temporary configuration, with one demo agent or before a
-//! cluster, and ends it by its process id.
+//! The program under load: starts the real `drowse run` on a temporary configuration, with one demo agent, before a
+//! cluster or beside a NATS server, and ends it by its process id.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use ::drowse::time::Clock;
 use anyhow::{Context as _, bail, ensure};
-use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
 use crate::agent::Agent;
 use crate::client::Call;
 use crate::loopback::Loopback;
+use crate::process;
 
 const LOCAL: &str = "127.0.0.1";
 
@@ -82,6 +82,15 @@ impl Drowse {
         Self::start_with(program, patience, |ports| cluster_config(ports, namespace, rest)).await
     }
 
+    /// Starts it with a configuration of which only the addresses are missing.
+    pub(crate) async fn configured(
+        program: &Program,
+        rest: &str,
+        patience: Duration,
+    ) -> anyhow::Result<Self> {
+        Self::start_with(program, patience, |ports| ports.listen() + rest).await
+    }
+
     async fn start_with(
         program: &Program,
         patience: Duration,
@@ -106,12 +115,16 @@ impl Drowse {
         while !ready.once().await.is_ok_and(|answer| answer.status.is_success()) {
             let ended = self.child.try_wait().context("failed to look after drowse")?;
             if ended.is_some() || clock.now() > deadline {
-                let log = std::fs::read_to_string(self.dir.path().join("drowse.log")).unwrap_or_default();
-                bail!("drowse did not get ready. Its log:\n{log}");
+                bail!("drowse did not get ready. Its log:\n{}", self.log());
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
         Ok(())
+    }
+
+    /// What it has said so far.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("drowse.log")).unwrap_or_default()
     }
 
     /// The demo agent.
@@ -150,15 +163,7 @@ impl Drowse {
 
     /// Asks it to end, and kills it if it does not.
     pub(crate) async fn end(mut self) -> anyhow::Result<()> {
-        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw).context("an odd process id")?;
-        // Not waited for yet, so the id is still its own.
-        kill_process(pid, Signal::TERM).context("failed to end drowse")?;
-        if let Ok(ended) = tokio::time::timeout(PATIENCE, self.child.wait()).await {
-            ended.context("failed to wait for drowse")?;
-            return Ok(());
-        }
-        self.child.kill().await.context("failed to kill drowse")?;
-        bail!("drowse did not end within {PATIENCE:?} and was killed")
+        process::end(&mut self.child, "drowse").await
     }
 }
 
@@ -183,6 +188,15 @@ impl Ports {
     fn free() -> std::io::Result<Self> {
         let free = Loopback::free;
         Ok(Self { front: free()?, agent: free()?, admin: free()?, health: free()? })
+    }
+
+    /// The addresses of a Drowse that runs its agents itself.
+    fn listen(&self) -> String {
+        let Self { front, admin, health, .. } = self;
+        let [front, admin, health] = [front, admin, health].map(|port| port.address());
+        format!(
+            "front_door: {{listen: \"{front}\"}}\nadmin: {{listen: \"{admin}\"}}\nhealth: {{listen: \"{health}\"}}\n"
+        )
     }
 }
 
@@ -230,6 +244,7 @@ mod tests {
         let storm = Setup { start_delay_secs: 2, callers: Some(25_000), max_in_flight: Some(7) };
         let mut texts = [Setup::default(), storm].map(|setup| config(&ports, &setup)).to_vec();
         texts.push(cluster_config(&ports, "bench", "telemetry: {log: {level: debug}}\n"));
+        texts.push(ports.listen() + "backend: {process: {agents: []}}\n");
         for text in texts {
             if let Err(error) = ::drowse::config::parse(&text, Path::new("drowse.yaml")) {
                 panic!("{error}\n{text}");

@@ -7,11 +7,16 @@ mod args;
 mod client;
 mod cluster;
 mod drowse;
+mod goal;
 mod loopback;
+mod messages;
+mod nats;
 mod open_files;
+mod process;
 mod procfs;
 mod report;
 mod server_timing;
+mod sleepers;
 mod stats;
 mod storm;
 mod tally;
@@ -67,7 +72,7 @@ async fn measure(args: &Args) -> anyhow::Result<Report> {
         Scenario::Warm(warm) => (Some(warm), None, None),
         Scenario::Wake(wake) => (None, Some(wake), None),
         Scenario::Storm(storm) => (None, None, Some(storm)),
-        Scenario::ClusterWake(_) | Scenario::ClusterScale(_) => (None, None, None),
+        _ => (None, None, None),
     };
     if let Some(options) = warm {
         let figures = warm::run(&program, options).await.context("warm")?;
@@ -83,6 +88,16 @@ async fn measure(args: &Args) -> anyhow::Result<Report> {
         let figures = storm::run(&program, options).await.context("storm")?;
         println!("{}", figures.table());
         report.storm = Some(figures);
+    }
+    if let Scenario::Messages(options) = &args.scenario {
+        let figures = messages::run(&program, options).await.context("messages")?;
+        println!("{}", figures.table());
+        report.messages = Some(figures);
+    }
+    if let Scenario::Sleepers(options) = &args.scenario {
+        let figures = sleepers::run(&program, options).await.context("sleepers")?;
+        println!("{}", figures.table());
+        report.sleepers = Some(figures);
     }
     if let Scenario::ClusterWake(options) = &args.scenario {
         let figures = cluster::wake::run(&program, options).await.context("cluster-wake")?;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
+use serde::Serialize;
 
 /// User and system time of all threads of a process so far; not that of its children. Steps of a clock tick, mostly
 /// 10 ms.
@@ -13,7 +14,7 @@ pub(crate) fn cpu_time(pid: u32) -> anyhow::Result<Duration> {
 }
 
 /// Memory of a process, in kB.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Memory {
     /// Resident now.
     pub(crate) now_kb: u64,

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::cluster::{scale, wake as cluster_wake};
 use crate::drowse::Program;
-use crate::{storm, wake, warm};
+use crate::{messages, sleepers, storm, wake, warm};
 
 /// All figures of a run.
 #[derive(Debug, Serialize)]
@@ -22,6 +22,8 @@ pub(crate) struct Report {
     pub(crate) warm: Option<warm::Figures>,
     pub(crate) wake: Option<wake::Figures>,
     pub(crate) storm: Option<storm::Figures>,
+    pub(crate) messages: Option<messages::Figures>,
+    pub(crate) sleepers: Option<sleepers::Figures>,
     pub(crate) cluster_wake: Option<cluster_wake::Figures>,
     pub(crate) cluster_scale: Option<scale::Figures>,
 }
@@ -37,6 +39,8 @@ impl Report {
             warm: None,
             wake: None,
             storm: None,
+            messages: None,
+            sleepers: None,
             cluster_wake: None,
             cluster_scale: None,
         }
@@ -48,7 +52,7 @@ impl Report {
         format!("{}, {} CPUs, load average before {:.2}\n{note}\n", self.program, self.cpus, self.load_before)
     }
 
-    /// Whether every request was answered as it must be.
+    /// Whether every request was answered as it must be. Scenarios with messages end at once where one is not.
     pub(crate) fn is_clean(&self) -> bool {
         self.warm.as_ref().is_none_or(warm::Figures::is_clean)
             && self.wake.as_ref().is_none_or(|wake| wake.answers.is_clean())

@@ -2,7 +2,6 @@
 //! namespace, which goes at the end.
 
 mod accept;
-mod goal;
 mod objects;
 pub(crate) mod scale;
 mod sight;

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::storm::Storms;
 use super::{FEW, bytes_per_agent};
-use crate::cluster::goal::Goal;
+use crate::goal::Goal;
 use crate::procfs::Memory;
 use crate::report::{Table, millis};
 use crate::stats::Quantiles;

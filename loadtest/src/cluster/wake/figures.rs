@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::cycle::Stages;
-use crate::cluster::goal::Goal;
+use crate::goal::Goal;
 use crate::report::{Table, millis};
 use crate::stats::{Quantiles, Recorder};
 use crate::tally::Tally;
