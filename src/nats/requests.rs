@@ -68,7 +68,9 @@ pub struct Requests {
     watches: HashMap<Box<str>, Watch>,
     /// Replies that came over the other connection before the request itself was seen, and whether each ends a stream.
     early: HashMap<Bytes, bool>,
-    early_order: VecDeque<Bytes>,
+    early_order: VecDeque<(Bytes, Moment)>,
+    /// When the last of them was forgotten before its time.
+    forgot: Option<Moment>,
 }
 
 /// Those of one agent.
@@ -93,12 +95,15 @@ struct Debtors {
 struct Watch {
     /// The last request from it.
     used: Moment,
+    /// Whom its owner has asked.
+    agents: HashSet<AgentKey>,
     /// A reply was seen: the server lets us watch it.
     is_proved: bool,
 }
 
-/// Replies that are remembered in case their requests are seen later.
+/// Replies that are remembered in case their requests are seen later: how many, and for how long.
 const MAX_EARLY: usize = 4_096;
+const EARLY_FOR: Duration = Duration::from_secs(5);
 
 impl Requests {
     /// An agent has received this. The inbox to be watched, if that is a new one.
@@ -106,12 +111,15 @@ impl Requests {
         let reply = message.reply.as_ref().map(|reply| Bytes::copy_from_slice(reply))?;
         let inbox = inbox_of(&reply)?;
         let known = self.watches.get(&inbox);
-        let watched = known.is_some_and(|watch| watch.is_proved);
+        let forgot = self.forgot.is_some_and(|forgot| forgot + EARLY_FOR > now);
+        let watched = known.is_some_and(|watch| watch.is_proved) && !forgot;
         let is_new = known.is_none() && self.watches.len() < MAX_WATCHES;
-        match self.watches.get_mut(&inbox) {
-            Some(watch) => watch.used = watch.used.max(now),
-            None if is_new => _ = self.watches.insert(inbox.clone(), Watch { used: now, is_proved: false }),
-            None => {}
+        if is_new {
+            self.watches.insert(inbox.clone(), Watch::new(now));
+        }
+        if let Some(watch) = self.watches.get_mut(&inbox) {
+            watch.used = watch.used.max(now);
+            watch.agents.insert(key.clone());
         }
         let answered = self.early.remove(&reply).is_some_and(|ends| ends || !owed.streams);
         if !answered && self.debtors.len() < MAX_OPEN {
@@ -131,12 +139,12 @@ impl Requests {
 
     /// A reply was seen. Whose it may be, if it was waited for. One that `ends` a stream is the last one in any case; of a stream
     /// of replies, any other only shows that the agent is at work.
-    pub fn replied(&mut self, subject: &Bytes, ends: bool) -> Vec<AgentKey> {
+    pub fn replied(&mut self, subject: &Bytes, ends: bool, now: Moment) -> Vec<AgentKey> {
         if let Some(watch) = inbox_of(subject).and_then(|inbox| self.watches.get_mut(&inbox)) {
             watch.is_proved = true;
         }
         let Some(debtors) = self.debtors.get_mut(subject) else {
-            self.note_early(subject, ends);
+            self.note_early(subject, ends, now);
             return Vec::new();
         };
         let agents = debtors.agents.clone();
@@ -152,14 +160,20 @@ impl Requests {
         agents
     }
 
-    fn note_early(&mut self, subject: &Bytes, ends: bool) {
-        if self.early.insert(subject.clone(), ends).is_none() {
-            self.early_order.push_back(subject.clone());
-            if self.early_order.len() > MAX_EARLY
-                && let Some(oldest) = self.early_order.pop_front()
-            {
-                self.early.remove(&oldest);
+    fn note_early(&mut self, subject: &Bytes, ends: bool, now: Moment) {
+        while let Some((oldest, since)) = self.early_order.front() {
+            let is_over = *since + EARLY_FOR <= now;
+            if !is_over && self.early_order.len() < MAX_EARLY {
+                break;
             }
+            if !is_over {
+                self.forgot = Some(now);
+            }
+            self.early.remove(oldest);
+            self.early_order.pop_front();
+        }
+        if self.early.insert(subject.clone(), ends).is_none() {
+            self.early_order.push_back((subject.clone(), now));
         }
     }
 
@@ -194,8 +208,7 @@ impl Requests {
 
     /// Watches an inbox for good. Whether that is new.
     pub fn watch_always(&mut self, inbox: &str) -> bool {
-        let watch = Watch { used: Moment::from_micros(u64::MAX), is_proved: false };
-        self.watches.insert(inbox.into(), watch).is_none()
+        self.watches.insert(inbox.into(), Watch::new(ALWAYS)).is_none()
     }
 
     /// The agent has sent this many messages since the requests that came in that time, and not all of their answers could
@@ -262,16 +275,34 @@ impl Requests {
     }
 
     /// Forgets what is not waited for any longer. Inboxes that need not be watched any more.
-    pub fn expire(&mut self, now: Moment, cap_of: impl Fn(&AgentKey) -> Duration) -> Vec<Box<str>> {
+    pub fn expire(
+        &mut self,
+        now: Moment,
+        cap_of: impl Fn(&AgentKey) -> Duration,
+        is_watched: impl Fn(&AgentKey) -> bool,
+    ) -> Vec<Box<str>> {
         for key in self.open.keys().cloned().collect::<Vec<_>>() {
             let cap = cap_of(&key);
             self.remove_all(&key, |open| open.arrived + cap <= now);
         }
         let used: HashSet<_> = self.debtors.keys().filter_map(inbox_of).collect();
-        let over = |inbox: &str, watch: &Watch| watch.used + WATCH_FOR <= now && !used.contains(inbox);
+        let over = |inbox: &str, watch: &Watch| {
+            // Of agents that are not watched, no replies need be seen.
+            let is_idle = watch.used + WATCH_FOR <= now || !watch.agents.iter().any(&is_watched);
+            watch.used != ALWAYS && is_idle && !used.contains(inbox)
+        };
         self.watches.extract_if(|inbox, watch| over(inbox, watch)).map(|(inbox, _)| inbox).collect()
     }
 }
+
+impl Watch {
+    fn new(used: Moment) -> Self {
+        Self { used, agents: HashSet::new(), is_proved: false }
+    }
+}
+
+/// The last use of an inbox that is watched for good.
+const ALWAYS: Moment = Moment::from_micros(u64::MAX);
 
 /// Where all callers of the Synadia Agent Protocol get their replies.
 pub const SYNADIA_INBOXES: &str = "_INBOX.agents.>";
@@ -327,15 +358,15 @@ mod tests {
         );
         assert_eq!(requests.owes_until(&echo, CAP), Some(at(100)));
         assert_eq!(
-            requests.replied(&"_INBOX.c.1".into(), false),
+            requests.replied(&"_INBOX.c.1".into(), false, at(0)),
             std::slice::from_ref(&echo),
             "a part of it"
         );
         assert!(requests.owes_until(&echo, CAP).is_some());
-        assert_eq!(requests.replied(&"_INBOX.c.1".into(), true), std::slice::from_ref(&echo));
+        assert_eq!(requests.replied(&"_INBOX.c.1".into(), true, at(0)), std::slice::from_ref(&echo));
         assert_eq!(requests.owes_until(&echo, CAP), None);
         assert_eq!(requests.took(&echo, &request("_INBOX.c.2"), ONE, at(1)), None, "it is watched already");
-        requests.expire(at(101), |_| CAP);
+        requests.expire(at(101), |_| CAP, |_| true);
         assert_eq!(requests.owes_until(&echo, CAP), None);
     }
 
@@ -343,11 +374,11 @@ mod tests {
     fn a_reply_may_overtake_the_news_of_its_request() {
         let (mut requests, echo) = (Requests::default(), agent("echo"));
         requests.took(&echo, &request("_INBOX.c.1"), ONE, at(0));
-        requests.replied(&"_INBOX.c.2".into(), false);
+        requests.replied(&"_INBOX.c.2".into(), false, at(0));
         requests.took(&echo, &request("_INBOX.c.2"), ONE, at(0));
-        requests.replied(&"_INBOX.c.3".into(), false);
+        requests.replied(&"_INBOX.c.3".into(), false, at(0));
         requests.took(&echo, &request("_INBOX.c.3"), STREAM, at(0));
-        requests.replied(&"_INBOX.c.4".into(), true);
+        requests.replied(&"_INBOX.c.4".into(), true, at(0));
         requests.took(&echo, &request("_INBOX.c.4"), STREAM, at(0));
         let open = requests.remove_all(&echo, |_| true);
         assert_eq!(open.len(), 2, "the second and the fourth were answered");
@@ -360,7 +391,7 @@ mod tests {
         requests.took(&echo, &request("_INBOX.c.2"), ONE, at(1));
         requests.took(&echo, &request("_INBOX.c.3"), ONE, at(2));
         requests.end_life(&echo, at(2));
-        requests.replied(&"_INBOX.c.1".into(), false);
+        requests.replied(&"_INBOX.c.1".into(), false, at(0));
         let orphans = requests.take_orphans(&echo);
         assert_eq!(orphans.iter().map(|orphan| &*orphan.reply).collect::<Vec<_>>(), [b"_INBOX.c.2"]);
         assert_eq!(requests.remove_all(&echo, |_| true).len(), 1, "the third is the next life's");
@@ -371,7 +402,7 @@ mod tests {
         let (mut requests, echo) = (Requests::default(), agent("echo"));
         requests.took(&echo, &request("_INBOX.c.1"), ONE, at(0));
         requests.took(&echo, &request("_INBOX.c.2"), ONE, at(0));
-        requests.replied(&"_INBOX.c.2".into(), true);
+        requests.replied(&"_INBOX.c.2".into(), true, at(0));
         requests.took(&echo, &request("_INBOX.c.3"), ONE, at(1));
         requests.presume_answered(&echo, 5, at(2));
         assert_eq!(requests.owes_until(&echo, CAP), Some(at(101)), "the third was watched");
@@ -389,9 +420,9 @@ mod tests {
         for key in &both {
             requests.took(key, &request("_INBOX.all"), ONE, at(0));
         }
-        assert_eq!(requests.replied(&"_INBOX.all".into(), false), both);
+        assert_eq!(requests.replied(&"_INBOX.all".into(), false, at(0)), both);
         assert!(both.iter().all(|key| requests.owes_until(key, CAP).is_some()));
-        requests.replied(&"_INBOX.all".into(), false);
+        requests.replied(&"_INBOX.all".into(), false, at(0));
         assert!(both.iter().all(|key| requests.owes_until(key, CAP).is_none()));
         assert!(requests.debtors.is_empty() && requests.bytes == 0);
     }
@@ -414,12 +445,38 @@ mod tests {
     }
 
     #[test]
+    fn who_answers_more_than_can_be_remembered_is_not_waited_for_without_end() {
+        let (mut requests, echo) = (Requests::default(), agent("echo"));
+        requests.took(&echo, &request("_INBOX.c.1"), ONE, at(0));
+        requests.replied(&"_INBOX.c.1".into(), true, at(0));
+        for n in 0..=MAX_EARLY {
+            requests.replied(&format!("_INBOX.c.early{n}").into(), true, at(1));
+        }
+        // Its answer was among those that were forgotten.
+        requests.took(&echo, &request("_INBOX.c.early0"), ONE, at(1));
+        requests.presume_answered(&echo, 1, at(2));
+        assert_eq!(requests.owes_until(&echo, CAP), None);
+        requests.replied(&"_INBOX.c.more".into(), true, at(10));
+        assert_eq!(requests.early.len(), 1, "those before are over");
+    }
+
+    #[test]
+    fn the_inboxes_of_those_who_ask_only_agents_that_are_not_watched_are_let_go() {
+        let (mut requests, echo) = (Requests::default(), agent("echo"));
+        requests.took(&echo, &request("_INBOX.c.1"), ONE, at(0));
+        assert!(requests.expire(at(1), |_| CAP, |_| false).is_empty(), "an answer is still owed");
+        requests.replied(&"_INBOX.c.1".into(), true, at(1));
+        assert!(requests.expire(at(1), |_| CAP, |_| true).is_empty());
+        assert_eq!(requests.expire(at(1), |_| CAP, |_| false), ["_INBOX.c.*".into()]);
+    }
+
+    #[test]
     fn what_is_watched_for_good_stays() {
         let (mut requests, echo) = (Requests::default(), agent("echo"));
         assert!(requests.watch_always(SYNADIA_INBOXES) && !requests.watch_always(SYNADIA_INBOXES));
         assert_eq!(requests.took(&echo, &request("_INBOX.agents.x"), ONE, at(0)), None);
-        requests.replied(&"_INBOX.agents.x".into(), true);
-        assert!(requests.expire(at(100_000), |_| CAP).is_empty());
+        requests.replied(&"_INBOX.agents.x".into(), true, at(0));
+        assert!(requests.expire(at(100_000), |_| CAP, |_| true).is_empty());
     }
 
     #[test]
@@ -436,7 +493,7 @@ mod tests {
     fn after_a_broken_connection_no_answer_counts_as_unmissable() {
         let (mut requests, echo) = (Requests::default(), agent("echo"));
         requests.took(&echo, &request("_INBOX.c.1"), ONE, at(0));
-        requests.replied(&"_INBOX.c.1".into(), true);
+        requests.replied(&"_INBOX.c.1".into(), true, at(0));
         requests.took(&echo, &request("_INBOX.c.2"), ONE, at(1));
         requests.presume_answered(&echo, 1, at(2));
         assert!(requests.owes_until(&echo, CAP).is_some(), "its answer cannot be missed");
@@ -449,9 +506,9 @@ mod tests {
     fn inboxes_that_nobody_uses_are_let_go() {
         let (mut requests, echo) = (Requests::default(), agent("echo"));
         requests.took(&echo, &request("_INBOX.c.1"), ONE, at(0));
-        assert!(requests.expire(at(400), |_| CAP * 100).is_empty(), "an answer is still owed");
-        requests.replied(&"_INBOX.c.1".into(), true);
-        assert_eq!(requests.expire(at(400), |_| CAP), ["_INBOX.c.*".into()]);
-        assert!(requests.expire(at(800), |_| CAP).is_empty());
+        assert!(requests.expire(at(400), |_| CAP * 100, |_| true).is_empty(), "an answer is still owed");
+        requests.replied(&"_INBOX.c.1".into(), true, at(0));
+        assert_eq!(requests.expire(at(400), |_| CAP, |_| true), ["_INBOX.c.*".into()]);
+        assert!(requests.expire(at(800), |_| CAP, |_| true).is_empty());
     }
 }

@@ -14,6 +14,7 @@ use crate::nats::client;
 use crate::nats::counters::{Look, Traffic};
 use crate::nats::leaf::codec::Message;
 use crate::nats::leaf::wanted::{Registration, Version};
+use crate::nats::mailbox::size;
 use crate::nats::requests::{Orphan, Owed, SYNADIA_INBOXES};
 use crate::policy::messages::{Preset, Redeliver};
 use crate::time::Moment;
@@ -37,6 +38,34 @@ pub(super) struct Watch {
     covered: bool,
     /// Its heartbeats since the last look at the counters.
     beats: u64,
+    /// What was seen message by message, and since when.
+    seen: Seen,
+}
+
+/// What one agent costs that is watched message by message.
+#[derive(Debug, Default)]
+struct Seen {
+    since: Moment,
+    messages: u32,
+    bytes: usize,
+}
+
+/// Of an agent that is watched message by message, so much in a second at most: then the counters alone decide, until the
+/// next look at them.
+const MAX_MESSAGES: u32 = 2_000;
+const MAX_BYTES: usize = 16 << 20;
+const SECOND: Duration = Duration::from_secs(1);
+
+impl Seen {
+    /// Whether it becomes too much.
+    fn note(&mut self, bytes: usize, now: Moment) -> bool {
+        if self.since + SECOND <= now {
+            *self = Self { since: now, ..Self::default() };
+        }
+        self.messages += 1;
+        self.bytes += bytes;
+        self.messages > MAX_MESSAGES || self.bytes > MAX_BYTES
+    }
 }
 
 impl Door {
@@ -110,8 +139,15 @@ impl Door {
             return;
         };
         let now = self.engine.clock().now();
-        let Some(agent) = self.agents.get(&key) else { return };
+        let Some(agent) = self.agents.get_mut(&key) else { return };
         agent.activity.note_message(now);
+        let is_up = agent.slot.phase() == PhaseName::Running;
+        if agent.watch.seen.note(size(message), now) && is_up {
+            // What comes until the next look was not seen here.
+            agent.watch.covered = false;
+            self.tap(&key, false);
+            return;
+        }
         // A prompt is answered by a stream that ends with an empty reply; everything else by one reply.
         let preset = agent.slot.policy().messages.preset;
         let streams = preset == Preset::Synadia && message.subject.starts_with(PROMPT);
@@ -156,9 +192,10 @@ impl Door {
     }
 
     pub(super) fn replied(&mut self, subject: &Bytes, ends: bool) {
-        for key in self.requests.replied(subject, ends) {
+        let now = self.engine.clock().now();
+        for key in self.requests.replied(subject, ends, now) {
             let Some(agent) = self.agents.get(&key) else { continue };
-            agent.activity.note_message(self.engine.clock().now());
+            agent.activity.note_message(now);
             self.owes_changed(&key);
         }
     }
@@ -259,7 +296,8 @@ impl Door {
         let agents = &self.agents;
         let cap_of =
             |key: &AgentKey| agents.get(key).map_or(Duration::ZERO, |agent| agent.slot.policy().busy_cap);
-        for inbox in self.requests.expire(now, cap_of) {
+        let is_watched = |key: &AgentKey| agents.get(key).is_some_and(|agent| !agent.watch.taps.is_empty());
+        for inbox in self.requests.expire(now, cap_of, is_watched) {
             if let Some(cancel) = self.inboxes.remove(&inbox) {
                 cancel.cancel();
             }

@@ -185,6 +185,12 @@ impl Door {
     }
 
     fn run_effects(&mut self, key: &AgentKey, fx: Vec<Effect>) {
+        let waits = self.agents.get(key).is_some_and(|agent| !agent.mailbox.is_empty());
+        if !waits {
+            self.waiting.remove(key);
+        } else if !self.waiting.contains(key) {
+            self.waiting.insert(key.clone());
+        }
         for effect in fx {
             match effect {
                 Effect::Wake => self.wake(key),

@@ -18,7 +18,7 @@ mod self_check;
 mod sending;
 mod store;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -112,6 +112,7 @@ pub async fn start(
         wakes,
         inboxes: HashMap::new(),
         agents: HashMap::new(),
+        waiting: HashSet::new(),
         store: None,
         descriptions: None,
         is_store_opening: false,
@@ -188,6 +189,8 @@ struct Door {
     /// Inboxes whose replies are watched, and what ends that.
     inboxes: HashMap<Box<str>, CancellationToken>,
     agents: HashMap<AgentKey, Agent>,
+    /// Those for which messages wait, or are on their way.
+    waiting: HashSet<AgentKey>,
     /// The hold stream, if there is one.
     store: Option<Store>,
     /// How services have described themselves, beyond the end of this process.

@@ -122,8 +122,7 @@ impl Door {
 
     /// Agents for which messages wait, or are on their way.
     pub(super) fn waited_for(&self) -> Vec<AgentKey> {
-        let waited_for = self.agents.iter().filter(|(_, agent)| !agent.mailbox.is_empty());
-        waited_for.map(|(key, _)| key.clone()).collect()
+        self.waiting.iter().cloned().collect()
     }
 
     pub(super) fn keep_alive(&self, key: &AgentKey, id: HoldId) {

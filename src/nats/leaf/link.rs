@@ -98,7 +98,7 @@ impl Link {
 
     /// Runs one connection to its end.
     async fn serve(&self, session: Session, was_up: &mut bool) -> LeafError {
-        let mut service = Service { link: self, session, pings: VecDeque::new(), was_up };
+        let mut service = Service { link: self, session, pings: VecDeque::new(), is_heard: false, was_up };
         match service.run().await {
             Ok(()) => LeafError::Closed,
             Err(error) => error,
@@ -112,6 +112,8 @@ struct Service<'a> {
     session: Session,
     /// Pings that are not answered yet, each with what its answer confirms.
     pings: VecDeque<Version>,
+    /// Something has come since the last pulse: the server is there, though its answers may be far behind.
+    is_heard: bool,
     was_up: &'a mut bool,
 }
 
@@ -147,14 +149,16 @@ impl Service<'_> {
     }
 
     async fn check_pulse(&mut self) -> Result<(), LeafError> {
+        let is_heard = std::mem::replace(&mut self.is_heard, false);
         if self.pings.len() >= PINGS_OWED {
-            return Err(LeafError::Silent(PING_EVERY * 3));
+            return if is_heard { Ok(()) } else { Err(LeafError::Silent(PING_EVERY * 3)) };
         }
         let confirmed = self.pings.back().copied().unwrap_or(*self.link.wanted.confirmed().borrow());
         self.register(String::new(), confirmed).await
     }
 
     async fn take(&mut self, op: Op) -> Result<(), LeafError> {
+        self.is_heard = true;
         let event = match op {
             Op::Message(message) => {
                 let bytes = u32::try_from(size(&message)).unwrap_or(u32::MAX).min(EVENT_BYTES);
