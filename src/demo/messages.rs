@@ -1,21 +1,25 @@
 //! The demo agent over NATS: it answers what it is sent, and asks other agents when it is told to.
 //!
-//! Below its subject, `echo` answers with who answers and what was said, and `ask.<namespace>.<name>` sends what was said on to
-//! that agent's `echo` and passes the answer on, as agents do that work together.
+//! Below its subject, `echo` answers with who answers and what was said, `work.<duration>` does so after that much work in silence, and
+//! `ask.<namespace>.<name>` sends what was said on to that agent's `echo` and passes the answer on, as agents do that work together.
+//! Headers go along there and back, as those of a trace do.
 
 use std::time::Duration;
 
 use anyhow::Context as _;
-use async_nats::{Client, ConnectOptions, Message, ServerAddr, Subscriber};
+use async_nats::{Client, ConnectOptions, HeaderMap, Message, ServerAddr, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
 use super::serve::Agent;
 use crate::agent::AgentKey;
+use crate::units::{HumanDuration, Written as _};
 
 /// Whoever is asked may have to be woken.
 const ANSWER_LIMIT: Duration = Duration::from_mins(2);
+/// Nobody waits longer for an answer.
+const MAX_WORK: Duration = Duration::from_hours(1);
 
 /// Connected and subscribed.
 pub(super) struct Messages {
@@ -56,35 +60,45 @@ impl Messages {
             let Some(reply) = message.reply.clone() else { continue };
             let (client, agent, prefix) = (self.client.clone(), agent.clone(), self.prefix.clone());
             tokio::spawn(async move {
-                let answer = answer(&client, &agent, &prefix, &message).await;
+                let (headers, answer) = answer(&client, &agent, &prefix, message).await;
                 // Whoever waits for it has a limit of its own.
-                let _ = client.publish(reply, Bytes::from(answer.to_string())).await;
+                let _ = client.publish_with_headers(reply, headers, Bytes::from(answer.to_string())).await;
             });
         }
     }
 }
 
-async fn answer(client: &Client, agent: &Agent, prefix: &str, message: &Message) -> Value {
+/// The headers of an answer, and what it says.
+type Answer = (HeaderMap, Value);
+
+async fn answer(client: &Client, agent: &Agent, prefix: &str, message: Message) -> Answer {
     let said = String::from_utf8_lossy(&message.payload).into_owned();
+    let headers = message.headers.unwrap_or_default();
     let verb = message.subject.as_str().strip_prefix(prefix).unwrap_or_default();
-    let asked = match verb.strip_prefix("ask.") {
-        Some(whom) => Some(ask(client, whom, message.payload.clone()).await),
-        None => None,
+    let work = verb.strip_prefix("work.").and_then(|length| HumanDuration::read(length).ok());
+    tokio::time::sleep(work.map_or(Duration::ZERO, HumanDuration::get).min(MAX_WORK)).await;
+    let (headers, asked) = match verb.strip_prefix("ask.") {
+        Some(whom) => {
+            let (headers, asked) = ask(client, whom, headers, message.payload).await;
+            (headers, Some(asked))
+        }
+        None => (headers, None),
     };
     let state = agent.state.lock().state();
     let mut answer = json!({"agent": agent.identity.agent, "pid": agent.identity.pid, "starts": state.starts, "said": said});
     if let (Some(asked), Some(fields)) = (asked, answer.as_object_mut()) {
         fields.insert("asked".to_owned(), asked);
     }
-    answer
+    (headers, answer)
 }
 
 /// What another agent answers.
-async fn ask(client: &Client, whom: &str, payload: Bytes) -> Value {
-    let answer = match client.request(format!("agents.{whom}.echo"), payload).await {
+async fn ask(client: &Client, whom: &str, headers: HeaderMap, payload: Bytes) -> Answer {
+    let answer = match client.request_with_headers(format!("agents.{whom}.echo"), headers, payload).await {
         Ok(answer) => answer,
-        Err(error) => return json!({"error": error.to_string()}),
+        Err(error) => return (HeaderMap::new(), json!({"error": error.to_string()})),
     };
-    serde_json::from_slice(&answer.payload)
-        .unwrap_or_else(|_| json!({"error": String::from_utf8_lossy(&answer.payload)}))
+    let said = serde_json::from_slice(&answer.payload)
+        .unwrap_or_else(|_| json!({"error": String::from_utf8_lossy(&answer.payload)}));
+    (answer.headers.unwrap_or_default(), said)
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use drowse::agent::AgentKey;
 use drowse::backend::Profile;
 use drowse::config::{self, Config};
+use drowse::nats::credentials::CredentialsSource;
 use serde_json::{Value, json};
 
 const BASE: &str = "deploy/kustomize/base";
@@ -85,6 +86,27 @@ fn ports_of_every_configuration_are_those_of_the_deployment_and_the_admin_api_st
     }
     let service = object(&format!("{BASE}/service.yaml"), "Service");
     assert_eq!(service["spec"]["ports"][0]["targetPort"], "front-door");
+}
+
+/// A line of configuration that is commented out. Words have one space before them.
+fn commented_out(line: &str) -> Option<&str> {
+    line.strip_prefix('#').filter(|line| !line.starts_with(' ') || line.starts_with("  "))
+}
+
+#[test]
+fn what_is_commented_out_in_the_configuration_holds_and_its_passwords_are_where_the_component_puts_them() {
+    let path = format!("{BASE}/drowse.yaml");
+    let written = text(&path).replace("rules: []", "rules:");
+    let lines: Vec<_> = written.lines().map(|line| commented_out(line).unwrap_or(line)).collect();
+    let config = config::parse(&lines.join("\n"), Path::new(&path)).unwrap_or_else(|error| panic!("{error}"));
+    let nats = config.nats.expect("the section nats");
+    let component = text("deploy/kustomize/components/nats/kustomization.yaml");
+    let folder = component.split("mountPath: ").nth(1).and_then(|rest| rest.split(',').next()).unwrap();
+    assert_ne!(nats.client, nats.leaf);
+    for credentials in [nats.client, nats.leaf] {
+        let CredentialsSource::Password { file, .. } = credentials else { panic!("{credentials:?}") };
+        assert_eq!(file.parent(), Some(Path::new(folder)));
+    }
 }
 
 #[test]

@@ -6,6 +6,8 @@
 mod http;
 mod installation;
 mod kubectl;
+mod messages;
+mod nats;
 mod overlays;
 mod sandbox;
 mod single;

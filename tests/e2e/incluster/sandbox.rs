@@ -33,7 +33,8 @@ impl Namespace {
         self.create(&agent.clone().with_volume().set("/spec/service", json!(true)))
     }
 
-    fn create(&self, agent: &Agent) -> Sandbox {
+    /// Makes an agent. Waits until it is ready.
+    pub(super) fn create(&self, agent: &Agent) -> Sandbox {
         let mut object = agent.clone().with(&["--namespace", &self.name, "--name", &agent.name]).json();
         object["metadata"]["namespace"] = json!(self.name);
         // So that the Service names it as soon as it answers, and not before.

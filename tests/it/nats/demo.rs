@@ -1,10 +1,13 @@
 //! The demo agents talk to each other, as `make run` shows.
 
+use async_nats::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
 use super::servers::{NEWEST, Servers};
 use super::world::QUICK;
 use crate::support::{Agent, Drowse, eventually};
+
+const TRACE: HeaderName = HeaderName::from_static("trace");
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_wakes_an_agent_which_wakes_another_and_both_sleep_again() {
@@ -15,7 +18,13 @@ async fn a_message_wakes_an_agent_which_wakes_another_and_both_sleep_again() {
     eventually("the message door is open", async || drowse.log().contains("the message door is open")).await;
     let client = async_nats::connect(servers.urls()).await.unwrap();
     for start in 1..3 {
-        let answer = client.request("agents.default.echo.ask.default.relay", "hello".into()).await.unwrap();
+        let (whom, trace) = (
+            "agents.default.echo.ask.default.relay",
+            HeaderMap::from_iter([(TRACE, HeaderValue::from(start))]),
+        );
+        let answer = client.request_with_headers(whom, trace, "hello".into()).await.unwrap();
+        let traced = answer.headers.as_ref().and_then(|headers| headers.get(TRACE));
+        assert_eq!(traced, Some(&HeaderValue::from(start)), "its headers go there and back");
         let answer: Value = serde_json::from_slice(&answer.payload).unwrap();
         assert_eq!(
             (&answer["agent"], &answer["starts"]),
