@@ -80,7 +80,18 @@ impl Fleet for Table {
         let agent = self.views().into_iter().find(is)?;
         let (signals, policy, log) = (Vec::new(), Vec::new(), Vec::new());
         let (leases, subjects) = (Vec::new(), Vec::new());
-        Some(AgentDetail { agent, signals, leases, subjects, failure: None, address: None, log, policy })
+        Some(AgentDetail {
+            agent,
+            signals,
+            leases,
+            subjects,
+            subscribed: true,
+            messages_waiting: 0,
+            failure: None,
+            address: None,
+            log,
+            policy,
+        })
     }
 
     fn suspend(&self, key: &AgentKey, stay: bool) -> BoxFuture<'static, Result<(), CommandError>> {

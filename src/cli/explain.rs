@@ -63,7 +63,11 @@ fn facts(detail: &AgentDetail, now: Timestamp) -> String {
         fact("address", address.clone());
     }
     if !detail.subjects.is_empty() {
-        fact("messages", detail.subjects.join(", "));
+        let taken = if detail.subscribed { "subscribed" } else { "nobody subscribes" };
+        fact(
+            "messages",
+            format!("{}: {taken}, {} wait", detail.subjects.join(", "), detail.messages_waiting),
+        );
     }
     for lease in &detail.leases {
         let why = if lease.reason.is_empty() { "no reason given" } else { &lease.reason };
@@ -164,6 +168,8 @@ mod tests {
             signals: Vec::new(),
             leases: Vec::new(),
             subjects: Vec::new(),
+            subscribed: false,
+            messages_waiting: 0,
             failure: None,
             address: None,
             log: Vec::new(),
@@ -181,6 +187,8 @@ mod tests {
         detail.agent.last_activity = Some(at(988));
         detail.agent.idle_deadline = Some(at(1_048));
         detail.address = Some("127.0.0.1:9101".to_owned());
+        detail.subjects = vec!["agents.default.echo.>".to_owned()];
+        detail.messages_waiting = 3;
         let signal = |source: &str, says: &str, until, active| SignalView {
             source: source.to_owned(),
             says: says.to_owned(),
@@ -200,6 +208,7 @@ default/echo is Running for 3m20s (since 1970-01-01 00:13:20Z)
   last activity   12s ago (1970-01-01 00:16:28Z)
   suspends        in 48s (1970-01-01 00:17:28Z), if nothing happens
   address         127.0.0.1:9101
+  messages        agents.default.echo.>: nobody subscribes, 3 wait
   decided by      idle_timeout: 1m, rules[2] (line 41)
 
 What keeps it up

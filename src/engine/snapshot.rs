@@ -46,6 +46,12 @@ pub struct AgentDetail {
     /// The subjects whose messages wake it.
     #[serde(default)]
     pub subjects: Vec<String>,
+    /// Somebody takes them in its name.
+    #[serde(default)]
+    pub subscribed: bool,
+    /// How many of them wait for it.
+    #[serde(default)]
+    pub messages_waiting: u32,
     /// The failure of the last start, if it failed.
     pub failure: Option<FailureView>,
     /// The address of the pod in use.

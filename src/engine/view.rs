@@ -44,12 +44,15 @@ impl Engine {
             },
         });
         drop(machine);
+        let activity = slot.activity();
         let upstream = slot.upstream.load_full();
         Some(AgentDetail {
             agent: self.view(&slot),
             signals: signals.iter().map(|signal| signal_view(signal, &policy, now, self.clock)).collect(),
             leases: self.leases_of(key),
             subjects: policy.messages.subjects(key).iter().map(ToString::to_string).collect(),
+            subscribed: activity.is_subscribed(),
+            messages_waiting: activity.waiting(),
             log: if failure.is_some() { self.backend.last_log_lines(key) } else { Vec::new() },
             failure,
             address: upstream

@@ -1,7 +1,7 @@
 //! What keeps an agent up besides its requests: messages, and whoever says that it is busy. Written without the agent's
 //! lock, and read under it.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use crate::time::Moment;
 
@@ -12,6 +12,7 @@ pub struct Activity {
     unanswered_until: AtomicU64,
     leased_until: AtomicU64,
     subscribed: AtomicBool,
+    waiting: AtomicU32,
 }
 
 impl Activity {
@@ -53,5 +54,15 @@ impl Activity {
     /// Whether somebody takes messages in its name.
     pub fn is_subscribed(&self) -> bool {
         self.subscribed.load(Ordering::Acquire)
+    }
+
+    /// So many messages wait for it.
+    pub fn set_waiting(&self, messages: usize) {
+        self.waiting.store(u32::try_from(messages).unwrap_or(u32::MAX), Ordering::Release);
+    }
+
+    /// How many messages wait for it.
+    pub fn waiting(&self) -> u32 {
+        self.waiting.load(Ordering::Acquire)
     }
 }

@@ -21,6 +21,9 @@ const MAX_OPEN: usize = 10_000;
 const MAX_BYTES: usize = 64 << 20;
 /// Inboxes that are watched at once at most.
 const MAX_WATCHES: usize = 2_048;
+/// How long a request is kept at least that its agent is not waited for any more: the agent may be suspended soon, and
+/// its sender is still to be told.
+const KEEP_FOR: Duration = Duration::from_hours(1);
 /// How long an inbox is watched after the last request from it.
 const WATCH_FOR: Duration = Duration::from_mins(5);
 
@@ -283,7 +286,7 @@ impl Requests {
     ) -> Vec<Box<str>> {
         for key in self.open.keys().cloned().collect::<Vec<_>>() {
             let cap = cap_of(&key);
-            self.remove_all(&key, |open| open.arrived + cap <= now);
+            self.remove_all(&key, |open| open.arrived + cap + cap.max(KEEP_FOR) <= now);
         }
         let used: HashSet<_> = self.debtors.keys().filter_map(inbox_of).collect();
         let over = |inbox: &str, watch: &Watch| {
@@ -367,7 +370,12 @@ mod tests {
         assert_eq!(requests.owes_until(&echo, CAP), None);
         assert_eq!(requests.took(&echo, &request("_INBOX.c.2"), ONE, at(1)), None, "it is watched already");
         requests.expire(at(101), |_| CAP, |_| true);
-        assert_eq!(requests.owes_until(&echo, CAP), None);
+        assert_eq!(requests.owes_until(&echo, CAP), Some(at(101)), "which is over");
+        requests.end_life(&echo, at(101));
+        assert_eq!(requests.take_orphans(&echo).len(), 1, "its sender is still there");
+        requests.took(&echo, &request("_INBOX.c.3"), ONE, at(102));
+        requests.expire(at(5_000), |_| CAP, |_| true);
+        assert_eq!(requests.owes_until(&echo, CAP), None, "it is forgotten");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::agent::{AgentKey, Revision};
 use crate::lifecycle::PhaseName;
 use crate::nats::client;
 use crate::nats::counters::{Look, Traffic};
+use crate::nats::headers::{self, ERROR_CODE, REDELIVERED};
 use crate::nats::leaf::codec::Message;
 use crate::nats::leaf::wanted::{Registration, Version};
 use crate::nats::mailbox::size;
@@ -151,7 +152,9 @@ impl Door {
         // A prompt is answered by a stream that ends with an empty reply; everything else by one reply.
         let preset = agent.slot.policy().messages.preset;
         let streams = preset == Preset::Synadia && message.subject.starts_with(PROMPT);
-        let again = agent.slot.policy().messages.redeliver == Redeliver::Requests;
+        // Once: an agent that never answers would be woken for it for ever.
+        let redelivered = message.headers.as_deref().and_then(|block| headers::value(block, REDELIVERED));
+        let again = agent.slot.policy().messages.redeliver == Redeliver::Requests && redelivered.is_none();
         if let Some(inbox) = self.requests.took(&key, message, Owed { streams, again }, now) {
             self.watch_inbox(inbox);
         }
@@ -180,10 +183,8 @@ impl Door {
                 let subject = Bytes::copy_from_slice(reply.subject.as_bytes());
                 let ends = reply.payload.is_empty()
                     && reply.headers.as_ref().is_none_or(async_nats::HeaderMap::is_empty);
-                let is_error = reply
-                    .headers
-                    .as_ref()
-                    .is_some_and(|headers| headers.get(crate::nats::headers::ERROR_CODE).is_some());
+                let is_error =
+                    reply.headers.as_ref().is_some_and(|headers| headers.get(ERROR_CODE).is_some());
                 if news.send(News::Replied { subject, ends: ends || is_error }).await.is_err() {
                     return;
                 }

@@ -185,8 +185,11 @@ impl Door {
     }
 
     fn run_effects(&mut self, key: &AgentKey, fx: Vec<Effect>) {
-        let waits = self.agents.get(key).is_some_and(|agent| !agent.mailbox.is_empty());
-        if !waits {
+        let count = self.agents.get(key).map_or(0, |agent| {
+            agent.activity.set_waiting(agent.mailbox.len());
+            agent.mailbox.len()
+        });
+        if count == 0 {
             self.waiting.remove(key);
         } else if !self.waiting.contains(key) {
             self.waiting.insert(key.clone());

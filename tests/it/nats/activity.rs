@@ -29,3 +29,20 @@ async fn messages_keep_an_agent_up_and_heartbeats_do_not() {
     world.drowse.wait_for_phase("echo", "Running").await;
     world.drowse.wait_for_phase("echo", "Suspended").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_is_never_answered_is_sent_once_more_and_then_its_sender_is_told() {
+    for (redeliver, lives) in [("requests", 2.0), ("never", 1.0)] {
+        let stuck = [talker("echo").with(&["--work", "1h"])];
+        let defaults = format!(
+            "messages: subject\nidle_timeout: 300ms\nmin_running: 0s\nbusy_cap: 1s\nredeliver: {redeliver}"
+        );
+        let world = World::with(Servers::single(NEWEST).await, &stuck, &defaults, QUICK).await;
+        let answer = world.request("echo").await;
+        assert!(answer.contains("Nats-Service-Error-Code:[503]"), "{redeliver}: {answer}");
+        assert!(answer.contains("before it had answered"), "{redeliver}: {answer}");
+        world.drowse.wait_for_phase("echo", "Suspended").await;
+        let suspended = world.drowse.metric("drowse_suspends_total", "suspended").await;
+        assert!((suspended - lives).abs() < 0.5, "{redeliver}: {suspended} suspensions");
+    }
+}
