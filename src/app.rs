@@ -14,14 +14,14 @@ use crate::backend::kubernetes::{self, KubernetesBackend};
 use crate::backend::process::{AgentSpec, ProcessBackend};
 use crate::backend::{self, Profile};
 use crate::config::watch::Watch;
-use crate::config::{self, Auth, Backend, Config, FindBy, Program};
+use crate::config::{self, Auth, Backend, Config, FindBy, Program, TokenReview};
 use crate::engine::Engine;
 use crate::metrics::Metrics;
 use crate::nats;
 use crate::nats::door::MessageDoorHandle;
 use crate::open_files;
-use crate::proxy::auth::Remembering;
-use crate::proxy::{FrontDoor, Settings, Style};
+use crate::proxy::auth::{Authenticator, Remembering};
+use crate::proxy::{FrontDoor, LeaseHolders, Settings, Style};
 use crate::telemetry::LogControl;
 use crate::time::Clock;
 
@@ -31,7 +31,7 @@ pub async fn run(config: Config, access: Access, log: LogControl) -> anyhow::Res
     let app = App::new(&config).await?;
     let health = listen(config.health.listen, "health.listen").await?;
     let admin = listen(config.admin.listen, "admin.listen").await?;
-    let door = app.front_door(&config.front_door.auth)?;
+    let door = app.front_door(&config.front_door)?;
     tracing::info!(front_door = %door.address(), health = %config.health.listen, admin = %config.admin.listen, "listening");
 
     let servers = CancellationToken::new();
@@ -121,17 +121,26 @@ impl App {
         Ok(Self { engine, runner, settings, metrics, clock })
     }
 
-    fn front_door(&self, auth: &Auth) -> anyhow::Result<FrontDoor> {
+    fn front_door(&self, config: &config::FrontDoor) -> anyhow::Result<FrontDoor> {
         let door =
             FrontDoor::bind(Arc::clone(&self.settings), Arc::clone(&self.engine), Arc::clone(&self.metrics))?;
-        let Auth::TokenReview { audiences, cache_for } = auth else { return Ok(door) };
-        let Runner::Kubernetes(backend) = &self.runner else {
+        let backend = match (&self.runner, config.auth) {
+            (Runner::Kubernetes(backend), _) => backend,
+            (Runner::Process(_), Auth::None) => return Ok(door.leases_for(LeaseHolders::OnThisMachine)),
             // The configuration was checked for this; an open front door must not come of a mistake there.
-            anyhow::bail!("front_door.auth: token_review needs backend.kubernetes");
+            (Runner::Process(_), Auth::TokenReview) => {
+                anyhow::bail!("front_door.auth: token_review needs backend.kubernetes")
+            }
         };
+        let TokenReview { audiences, cache_for } = &config.token_review;
         let reviews = Arc::new(TokenReviews::new(backend.client(), audiences.clone()));
         let remembering = Remembering::new(reviews, *cache_for, self.clock, Arc::clone(&self.metrics));
-        Ok(door.authenticated_by(Arc::new(remembering)))
+        let authenticator: Arc<dyn Authenticator> = Arc::new(remembering);
+        let door = door.leases_for(LeaseHolders::Pods(Arc::clone(&authenticator)));
+        Ok(match config.auth {
+            Auth::TokenReview => door.authenticated_by(authenticator),
+            Auth::None => door,
+        })
     }
 
     async fn message_door(

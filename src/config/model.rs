@@ -97,6 +97,8 @@ pub struct FrontDoor {
     pub domain: String,
     /// Whom it lets in.
     pub auth: Auth,
+    /// How tokens are checked. Of use only with [`Backend::Kubernetes`].
+    pub token_review: TokenReview,
     /// The ways to name an agent; at least one, none twice.
     pub find_by: Vec<FindBy>,
     /// Begins with a slash and does not end with one. There exactly if `find_by` has [`FindBy::Path`].
@@ -116,17 +118,21 @@ pub struct FrontDoor {
 }
 
 /// Whom the front door lets in.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Auth {
     /// Everybody.
     None,
     /// Whose token the API server accepts. Only with [`Backend::Kubernetes`].
-    TokenReview {
-        /// Audiences, none of them empty; an empty list stands for the API server's own.
-        audiences: Vec<String>,
-        /// How long an accepted token is accepted without asking again. Not zero.
-        cache_for: Duration,
-    },
+    TokenReview,
+}
+
+/// How tokens are checked, those of callers and those of agents that take busy leases.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TokenReview {
+    /// Audiences, none of them empty; an empty list stands for the API server's own.
+    pub audiences: Vec<String>,
+    /// How long an accepted token is accepted without asking again. Not zero.
+    pub cache_for: Duration,
 }
 
 /// Health checks and metrics.

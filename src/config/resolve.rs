@@ -185,7 +185,8 @@ fn front_door(raw: raw::FrontDoor, on_cluster: bool, document: &Document<'_, '_>
     FrontDoor {
         listen: raw.listen.0,
         domain: raw.domain.0,
-        auth: auth::check_auth(on_cluster, raw.auth, raw.token_review, document),
+        auth: auth::check_auth(on_cluster, raw.auth, raw.token_review.is_some(), document),
+        token_review: auth::check_token_review(raw.token_review.unwrap_or_default(), document),
         find_by: raw.find_by,
         path_prefix: raw.path_prefix.map(|prefix| prefix.0),
         cluster_domain: raw.cluster_domain.0,

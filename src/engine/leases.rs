@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use serde::Deserialize;
+use serde::de::{Deserializer, Error as _};
 
 use crate::agent::AgentKey;
 use crate::policy::lease::{DEFAULT_TTL, Lease, LeaseError, Leases};
@@ -21,6 +22,9 @@ const MAX_ID: usize = 64;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LeaseOrder {
+    /// Whose lease, where nothing else says it.
+    #[serde(default, deserialize_with = "agent")]
+    pub agent: Option<AgentKey>,
     /// What to do.
     #[serde(default)]
     pub action: LeaseAction,
@@ -31,6 +35,11 @@ pub struct LeaseOrder {
     pub reason: String,
     /// How long it lasts unless it is renewed.
     pub ttl: Option<Timeout>,
+}
+
+fn agent<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<AgentKey>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    text.map(|text| text.parse().map_err(D::Error::custom)).transpose()
 }
 
 /// What to do with a lease.
@@ -75,6 +84,9 @@ impl LeaseFault {
 }
 
 impl LeaseOrder {
+    /// Bytes of an order at most: a reason of 200 characters, escaped, and what goes with it.
+    pub const MAX_BYTES: usize = 4096;
+
     /// Reads an order; an empty one takes a lease with all defaults.
     pub fn read(json: &[u8]) -> Result<Self, LeaseFault> {
         let json = if json.iter().all(u8::is_ascii_whitespace) { b"{}" } else { json };
@@ -102,8 +114,13 @@ pub(super) struct LeaseDesk {
 }
 
 impl Engine {
-    /// Carries out an order. What is told are the leases that it is about.
+    /// Carries out an order. What is told are the leases that it is about. Wakes nobody.
     pub fn lease(self: &Arc<Self>, key: &AgentKey, order: &LeaseOrder) -> Result<Vec<LeaseView>, LeaseFault> {
+        if let Some(other) = order.agent.as_ref().filter(|agent| *agent != key) {
+            return Err(LeaseFault::Bad(format!(
+                "this is about {key}, and the order names {other}; name one"
+            )));
+        }
         let slot = self.slot(key).filter(|slot| slot.policy().manage).ok_or(LeaseFault::UnknownAgent)?;
         let (now, cap) = (self.clock.now(), slot.policy().busy_cap);
         let ttl = order.ttl.map_or(DEFAULT_TTL, Timeout::get);

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::agent::{AgentKey, AgentUid};
+use crate::agent::{AgentKey, AgentUid, PodUid};
 use crate::backend::Profile;
 use crate::lifecycle::{Entry, Gate, Machine};
 use crate::policy::Policy;
@@ -85,6 +85,13 @@ impl Slot {
     /// The identity of its object; `None` while that has not been seen. Takes the lock.
     pub fn uid(&self) -> Option<AgentUid> {
         self.machine.lock().agent().map(|agent| agent.uid.clone())
+    }
+
+    /// Whether this is the pod of its object at present, be it on its way up or down. Takes the lock.
+    pub fn has_pod(&self, pod: &PodUid) -> bool {
+        let machine = self.machine.lock();
+        let both = machine.agent().zip(machine.pod());
+        both.is_some_and(|(agent, seen)| seen.uid == *pod && seen.owner == agent.uid)
     }
 
     /// Its gate.

@@ -93,7 +93,7 @@ impl Metrics {
             ),
             authentications: to.counter_by(
                 "drowse_authentications_total",
-                "Callers whose token was asked for (front_door.auth), by what was decided.",
+                "Callers whose token was asked for (front_door.auth, busy leases), by what was decided.",
                 "outcome",
             ),
             holds: to.counter_by(

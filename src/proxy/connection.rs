@@ -49,6 +49,7 @@ pub(super) async fn serve(stream: TcpStream, remote: SocketAddr, door: Arc<Door>
     let activity = Arc::new(Activity::new(clock));
     let caller = Arc::new(Caller {
         peer: Peer::new(remote, local),
+        address: remote.ip().to_canonical(),
         activity: Arc::clone(&activity),
         door: Arc::clone(&door),
     });

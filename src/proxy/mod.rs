@@ -1,7 +1,7 @@
 //! The front door: takes callers' HTTP/1.1 requests and passes each to its agent, waking it if need be.
 //!
 //! `listener` accepts, `connection` serves one caller, `request` answers one request: `route` says where it goes,
-//! `auth` whether it may, `activate` gets it in, `forward` sends it.
+//! `auth` whether it may, `activate` gets it in, `forward` sends it. `lease` is what agents ask Drowse itself.
 
 mod activate;
 mod activity;
@@ -11,6 +11,7 @@ mod connection;
 pub mod error;
 mod forward;
 pub mod headers;
+mod lease;
 mod listener;
 mod request;
 pub mod route;
@@ -19,7 +20,7 @@ mod stage;
 mod timing;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
@@ -37,6 +38,7 @@ use activity::Activity;
 use auth::Authenticator;
 use stage::{Stage, Stages};
 
+pub use lease::LeaseHolders;
 pub use settings::{Settings, Style};
 
 /// How long the last refusals may take to reach their callers.
@@ -56,6 +58,7 @@ struct Door {
     settings: Arc<ArcSwap<Settings>>,
     /// Without one, whoever reaches the front door may call.
     authenticator: Option<Arc<dyn Authenticator>>,
+    lease_holders: LeaseHolders,
     stages: Stages,
     connections: AtomicUsize,
     connection_ended: Notify,
@@ -64,6 +67,7 @@ struct Door {
 /// What all requests of one connection share.
 struct Caller {
     peer: headers::Peer,
+    address: IpAddr,
     activity: Arc<Activity>,
     door: Arc<Door>,
 }
@@ -92,6 +96,7 @@ impl FrontDoor {
             metrics,
             settings,
             authenticator: None,
+            lease_holders: LeaseHolders::OnThisMachine,
             stages: Stages::default(),
             connections: AtomicUsize::new(0),
             connection_ended: Notify::new(),
@@ -103,6 +108,13 @@ impl FrontDoor {
     #[must_use]
     pub fn authenticated_by(mut self, authenticator: Arc<dyn Authenticator>) -> Self {
         self.door.authenticator = Some(authenticator);
+        self
+    }
+
+    /// Lets these take busy leases; without this, whoever is on this machine.
+    #[must_use]
+    pub fn leases_for(mut self, holders: LeaseHolders) -> Self {
+        self.door.lease_holders = holders;
         self
     }
 

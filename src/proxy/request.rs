@@ -16,13 +16,13 @@ use crate::metrics::{AuthOutcome, Metrics, RequestOutcome};
 use crate::policy::Policy;
 use crate::upstream::RequestBody;
 
-use super::auth::{self, Authenticator, Verdict};
+use super::auth::{self, Authenticator, BoundPod, Verdict};
 use super::body::{AnswerBody, Content, InFlight, Record};
 use super::error::{Fault, Form};
 use super::forward::{Call, forward};
 use super::headers::{self, Wants};
-use super::route::{self, Head, Route};
-use super::{Caller, timing};
+use super::route::{self, Found, Head, Route};
+use super::{Caller, lease, timing};
 
 /// Answers one request. Dropping the future is the caller leaving.
 pub(super) async fn serve(caller: Arc<Caller>, request: Request<Incoming>) -> Response<AnswerBody> {
@@ -36,7 +36,7 @@ pub(super) async fn serve(caller: Arc<Caller>, request: Request<Incoming>) -> Re
 }
 
 /// A request that we answer ourselves.
-struct Failure {
+pub(super) struct Failure {
     fault: Fault,
     form: Form,
     agent: Option<AgentKey>,
@@ -44,7 +44,7 @@ struct Failure {
 }
 
 impl Failure {
-    fn new(fault: Fault, form: Form, agent: Option<AgentKey>) -> Self {
+    pub(super) fn new(fault: Fault, form: Form, agent: Option<AgentKey>) -> Self {
         Self { fault, form, agent, waited: None }
     }
 
@@ -65,13 +65,16 @@ impl Failure {
 async fn answer(in_flight: &mut InFlight, request: Request<Incoming>) -> Result<Response<Content>, Failure> {
     let caller = Arc::clone(in_flight.caller());
     let (parts, incoming) = request.into_parts();
-    let Some(route) = find(&caller, &parts)? else { return Ok(healthy().map(ours)) };
+    let route = match find(&caller, &parts)? {
+        Goal::Agent(route) => route,
+        Goal::Health => return Ok(healthy().map(ours)),
+        Goal::Lease => return Ok(lease::answer(&caller, &parts, incoming).await?.map(ours)),
+    };
     let form = Form::of(route.style.is_of_the_router());
     let fail = |fault| Failure::new(fault, form, Some(route.agent.clone()));
 
     if let Some(authenticator) = &caller.door.authenticator {
-        let token = auth::bearer(&parts.headers);
-        authenticate(authenticator.as_ref(), &caller.door.metrics, token).await.map_err(fail)?;
+        authenticate(authenticator.as_ref(), &caller.door.metrics, &parts.headers).await.map_err(fail)?;
     }
     let slot = caller.door.engine.slot(&route.agent).ok_or_else(|| fail(Fault::UnknownAgent))?;
     let policy = slot.policy();
@@ -108,8 +111,15 @@ async fn answer(in_flight: &mut InFlight, request: Request<Incoming>) -> Result<
     }
 }
 
-/// Where the request goes; `None` for our own health check.
-fn find(caller: &Caller, parts: &request::Parts) -> Result<Option<Route>, Failure> {
+/// What a request wants.
+enum Goal {
+    Agent(Route),
+    Health,
+    /// Something about busy leases.
+    Lease,
+}
+
+fn find(caller: &Caller, parts: &request::Parts) -> Result<Goal, Failure> {
     let settings = caller.door.settings.load();
     let head =
         Head { method: &parts.method, uri: &parts.uri, version: parts.version, headers: &parts.headers };
@@ -125,31 +135,33 @@ fn find(caller: &Caller, parts: &request::Parts) -> Result<Option<Route>, Failur
         Failure::new(bad.into(), form, None)
     })?;
     match found {
-        Some(route) => Ok(Some(route)),
-        None if is_health_check(parts) => Ok(None),
-        None if settings.is_only_the_router() => {
+        Found::Agent(route) => Ok(Goal::Agent(route)),
+        Found::Ourselves | Found::Nobody if is_health_check(parts) => Ok(Goal::Health),
+        Found::Ourselves => Ok(Goal::Lease),
+        Found::Nobody if settings.is_only_the_router() => {
             // Nothing but the router's own ways: nothing but its answer.
             Err(Failure::new(Fault::Bad(route::NO_ID.to_owned()), Form::Detail, None))
         }
-        None => {
+        Found::Nobody => {
             let fault = Fault::NoRoute { domain: settings.domain.clone() };
             Err(Failure::new(fault, Form::Problem, None))
         }
     }
 }
 
-/// Before the agent is looked up: a stranger is not told which there are.
-async fn authenticate(
+/// Before the agent is looked up: a stranger is not told which there are. The pod that calls, if its token says so.
+pub(super) async fn authenticate(
     authenticator: &dyn Authenticator,
     metrics: &Metrics,
-    token: Option<&str>,
-) -> Result<(), Fault> {
-    let judged = match token {
+    headers: &HeaderMap,
+) -> Result<Option<Arc<BoundPod>>, Fault> {
+    let judged = match auth::bearer(headers) {
         Some(token) => authenticator.authenticate(token).await,
         None => Ok(Verdict::Unauthenticated),
     };
     let (outcome, judged) = match judged {
-        Ok(Verdict::Allowed) => (AuthOutcome::Allowed, Ok(())),
+        Ok(Verdict::Allowed) => (AuthOutcome::Allowed, Ok(None)),
+        Ok(Verdict::AllowedPod(pod)) => (AuthOutcome::Allowed, Ok(Some(pod))),
         Ok(Verdict::Unauthenticated) => (AuthOutcome::Unauthenticated, Err(Fault::Unauthenticated)),
         Ok(Verdict::Forbidden) => (AuthOutcome::Forbidden, Err(Fault::Forbidden)),
         Err(_) => (AuthOutcome::Unreviewed, Err(Fault::Unreviewed)),

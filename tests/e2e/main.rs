@@ -7,6 +7,7 @@
 
 mod auth;
 mod incluster;
+mod leases;
 mod outage;
 mod people;
 mod pitfalls;

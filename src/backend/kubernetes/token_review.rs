@@ -2,18 +2,21 @@
 //!
 //! The request is made by hand: what kube reads for us it may also log, and the API server repeats the token.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
-use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, TokenReviewStatus};
+use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, TokenReviewStatus, UserInfo};
 use kube::Client;
 use kube::client::Body;
 use serde::Deserialize;
 
 use super::error::with_causes;
-use crate::proxy::auth::{Authenticator, Unavailable, Verdict};
+use crate::agent::PodUid;
+use crate::proxy::auth::{Authenticator, BoundPod, Unavailable, Verdict};
 
 /// A review repeats the token, which fits into a request head, and names a user.
 const MAX_ANSWER_BYTES: usize = 2 << 20;
@@ -98,11 +101,29 @@ fn verdict(status: &TokenReviewStatus, wanted: &[String]) -> Verdict {
     }
     // An API server that knows nothing of audiences says nothing of them: then the token is for itself alone.
     let meant = status.audiences.as_deref().unwrap_or_default();
-    if wanted.is_empty() || meant.iter().any(|audience| wanted.contains(audience)) {
-        Verdict::Allowed
-    } else {
-        Verdict::Forbidden
+    if !wanted.is_empty() && !meant.iter().any(|audience| wanted.contains(audience)) {
+        return Verdict::Forbidden;
     }
+    match status.user.as_ref().and_then(bound_pod) {
+        Some(pod) => Verdict::AllowedPod(Arc::new(pod)),
+        None => Verdict::Allowed,
+    }
+}
+
+/// The pod that a token is bound to, which the API server has looked up while it reviewed it (Kubernetes v1.33,
+/// `pkg/serviceaccount/claims.go` and `util.go`).
+fn bound_pod(user: &UserInfo) -> Option<BoundPod> {
+    let account = user.username.as_deref()?.strip_prefix("system:serviceaccount:")?;
+    let (namespace, _account) = account.split_once(':')?;
+    let only = |key: &str| match user.extra.as_ref()?.get(key)?.as_slice() {
+        [value] if !value.is_empty() => Some(Arc::from(value.as_str())),
+        _ => None,
+    };
+    Some(BoundPod {
+        namespace: namespace.into(),
+        name: only("authentication.kubernetes.io/pod-name")?,
+        uid: PodUid(only("authentication.kubernetes.io/pod-uid")?),
+    })
 }
 
 #[cfg(test)]

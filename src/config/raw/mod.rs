@@ -64,13 +64,14 @@ fn on() -> Switch {
 pub(crate) struct FrontDoor {
     /// The address for requests to agents. A change needs a restart.
     pub(crate) listen: Listen,
-    /// Agents are found at `<agent>.<namespace>.<domain>`.
+    /// Agents are found at `<agent>.<namespace>.<domain>`, and take busy leases at `drowse.<domain>`.
     pub(crate) domain: Domain,
     /// Whom the front door lets in. Must be written out with `backend.kubernetes`; with `backend.process` it is `none`.
     /// A change needs a restart.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) auth: Option<Auth>,
-    /// With `auth: token_review`: how tokens are checked. A change needs a restart.
+    /// With `backend.kubernetes`: how tokens are checked, those of callers with `auth: token_review`, and those of agents
+    /// that take busy leases. A change needs a restart.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) token_review: Option<TokenReview>,
     /// The ways to name an agent in a request. One that names two different agents is refused.
@@ -80,7 +81,7 @@ pub(crate) struct FrontDoor {
     pub(crate) path_prefix: Option<PathPrefix>,
     /// With `service` in `find_by`: agents are found at `<agent>.<namespace>.svc.<cluster_domain>`.
     pub(crate) cluster_domain: Domain,
-    /// How long a caller may take to send the head of a request.
+    /// How long a caller may take to send the head of a request; and the body of one for a busy lease.
     pub(crate) head_timeout: Timeout,
     /// How long a connection of a caller may stay open without a request.
     pub(crate) idle_connection_timeout: Timeout,

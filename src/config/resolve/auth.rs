@@ -3,36 +3,42 @@
 
 use super::Step::{Index, Key};
 use crate::config::decode::Document;
-use crate::config::model::Auth;
+use crate::config::model::{Auth, TokenReview};
 use crate::config::raw;
 
-/// Checks `front_door.auth` and `front_door.token_review`.
+/// Checks `front_door.auth`, and whether there is anybody to review tokens.
 pub(super) fn check_auth(
-    kind_is_kubernetes: bool,
+    on_cluster: bool,
     auth: Option<raw::Auth>,
-    token_review: Option<raw::TokenReview>,
+    has_token_review: bool,
     document: &Document<'_, '_>,
 ) -> Auth {
     let report = |key, message: &str| document.report(&[Key("front_door"), Key(key)], message);
-    match (auth, &token_review) {
-        (None, _) if kind_is_kubernetes => report(
+    match auth {
+        None if on_cluster => report(
             "auth",
             "it is not said whom the front door lets in; write auth: token_review for callers whose bearer token the API \
              server accepts, or auth: none for whoever can reach it",
         ),
-        (Some(raw::Auth::TokenReview), _) if !kind_is_kubernetes => report(
+        Some(raw::Auth::TokenReview) if !on_cluster => report(
             "auth",
             "there is no API server to review tokens with backend.process; write none, or leave it out",
         ),
-        (None | Some(raw::Auth::None), Some(_)) => {
-            report("token_review", "this does nothing; write auth: token_review, too");
-        }
+        _ if has_token_review && !on_cluster => report(
+            "token_review",
+            "there is no API server to review tokens with backend.process; leave it out",
+        ),
         _ => {}
     }
-    if auth != Some(raw::Auth::TokenReview) {
-        return Auth::None;
+    match auth {
+        Some(raw::Auth::TokenReview) => Auth::TokenReview,
+        None | Some(raw::Auth::None) => Auth::None,
     }
-    let raw::TokenReview { audiences, cache_for } = token_review.unwrap_or_default();
+}
+
+/// Checks `front_door.token_review`.
+pub(super) fn check_token_review(raw: raw::TokenReview, document: &Document<'_, '_>) -> TokenReview {
+    let raw::TokenReview { audiences, cache_for } = raw;
     for (index, audience) in audiences.iter().enumerate() {
         if audience.is_empty() {
             let place = [Key("front_door"), Key("token_review"), Key("audiences"), Index(index)];
@@ -42,7 +48,7 @@ pub(super) fn check_auth(
             );
         }
     }
-    Auth::TokenReview { audiences, cache_for: cache_for.get() }
+    TokenReview { audiences, cache_for: cache_for.get() }
 }
 
 #[cfg(test)]
@@ -53,19 +59,19 @@ mod tests {
     use super::*;
     use crate::config;
 
-    fn parse(backend: &str, front_door: &str) -> Result<Auth, Vec<String>> {
+    fn parse(backend: &str, front_door: &str) -> Result<(Auth, TokenReview), Vec<String>> {
         let text = format!("backend: {{{backend}: {{}}}}\nfront_door: {{{front_door}}}\n");
         let config = config::parse(&text, Path::new("/etc/drowse.yaml"));
-        config.map(|config| config.front_door.auth).map_err(|error| {
+        config.map(|config| (config.front_door.auth, config.front_door.token_review)).map_err(|error| {
             let print =
                 |p: &config::Problem| format!("{}:{} {}: {}", p.at.line, p.at.column, p.key, p.message);
             error.problems().iter().map(print).collect()
         })
     }
 
-    fn token_review(audiences: &[&str], cache_for: u64) -> Auth {
+    fn with(auth: Auth, audiences: &[&str], cache_for: u64) -> (Auth, TokenReview) {
         let audiences = audiences.iter().copied().map(str::to_owned).collect();
-        Auth::TokenReview { audiences, cache_for: Duration::from_secs(cache_for) }
+        (auth, TokenReview { audiences, cache_for: Duration::from_secs(cache_for) })
     }
 
     #[test]
@@ -79,18 +85,22 @@ mod tests {
                 "{silent:?}"
             );
         }
-        assert_eq!(parse("kubernetes", "auth: none"), Ok(Auth::None));
-        assert_eq!(parse("kubernetes", "auth: token_review"), Ok(token_review(&[], 30)));
-        assert_eq!(
-            parse("kubernetes", "auth: token_review, token_review: {audiences: [a, b], cache_for: 2m}"),
-            Ok(token_review(&["a", "b"], 120))
-        );
+        assert_eq!(parse("kubernetes", "auth: none"), Ok(with(Auth::None, &[], 30)));
+        assert_eq!(parse("kubernetes", "auth: token_review"), Ok(with(Auth::TokenReview, &[], 30)));
+        for (word, auth) in [("token_review", Auth::TokenReview), ("none", Auth::None)] {
+            let text = format!("auth: {word}, token_review: {{audiences: [a, b], cache_for: 2m}}");
+            assert_eq!(
+                parse("kubernetes", &text),
+                Ok(with(auth, &["a", "b"], 120)),
+                "{word}: leases have tokens, too"
+            );
+        }
     }
 
     #[test]
     fn processes_have_no_api_server_and_need_not_say_so() {
-        assert_eq!(parse("process", ""), Ok(Auth::None));
-        assert_eq!(parse("process", "auth: none"), Ok(Auth::None));
+        assert_eq!(parse("process", ""), Ok(with(Auth::None, &[], 30)));
+        assert_eq!(parse("process", "auth: none"), Ok(with(Auth::None, &[], 30)));
         let advice =
             "there is no API server to review tokens with backend.process; write none, or leave it out";
         let expected = Err(vec![format!("2:20 front_door.auth: {advice}")]);
@@ -100,10 +110,9 @@ mod tests {
 
     #[test]
     fn what_would_do_nothing_or_let_nobody_in_is_refused() {
-        let useless = "front_door.token_review: this does nothing; write auth: token_review, too";
-        for (backend, auth) in [("process", ""), ("process", "auth: none, "), ("kubernetes", "auth: none, ")]
-        {
-            let problems = parse(backend, &format!("{auth}token_review: {{}}")).unwrap_err();
+        let useless = "front_door.token_review: there is no API server to review tokens with backend.process; leave it out";
+        for auth in ["", "auth: none, "] {
+            let problems = parse("process", &format!("{auth}token_review: {{}}")).unwrap_err();
             assert!(problems.len() == 1 && problems[0].ends_with(useless), "{problems:?}");
         }
         for (section, expected) in [

@@ -12,6 +12,8 @@ pub(super) fn keep(running: &Config, new: &mut Config) -> Vec<&'static str> {
     };
     hold("front_door.listen", keep_value(&running.front_door.listen, &mut new.front_door.listen));
     hold("front_door.auth", keep_value(&running.front_door.auth, &mut new.front_door.auth));
+    let review = keep_value(&running.front_door.token_review, &mut new.front_door.token_review);
+    hold("front_door.token_review", review);
     hold("health.listen", keep_value(&running.health.listen, &mut new.health.listen));
     hold("admin.listen", keep_value(&running.admin.listen, &mut new.admin.listen));
     hold("admin.token_file", keep_value(&running.admin.token_file, &mut new.admin.token_file));
@@ -86,6 +88,15 @@ mod tests {
             (&new.admin, &new.health, new.front_door.listen, new.log.format),
             (&running.admin, &running.health, running.front_door.listen, running.log.format)
         );
+    }
+
+    #[test]
+    fn whom_the_front_door_lets_in_and_how_tokens_are_checked_stays() {
+        let file = |door: &str| format!("backend: {{kubernetes: {{}}}}\nfront_door: {{{door}}}\n");
+        let running = parse(&file("auth: none"));
+        let mut new = parse(&file("auth: token_review, token_review: {audiences: [drowse]}"));
+        assert_eq!(keep(&running, &mut new), ["front_door.auth", "front_door.token_review"]);
+        assert_eq!(new.front_door, running.front_door);
     }
 
     #[test]

@@ -54,7 +54,7 @@ impl Memory {
     /// Keeps a verdict in the place of the oldest, if there is no other place.
     pub(super) fn keep(&mut self, key: Key, verdict: Verdict, now: Moment) {
         match verdict {
-            Verdict::Allowed => self.allowed.keep(key, verdict, now),
+            Verdict::Allowed | Verdict::AllowedPod(_) => self.allowed.keep(key, verdict, now),
             Verdict::Unauthenticated | Verdict::Forbidden => self.refused.keep(key, verdict, now),
         }
     }
@@ -66,7 +66,7 @@ impl Shelf {
     }
 
     fn recall(&self, key: &Key, now: Moment) -> Option<Verdict> {
-        self.verdicts.get(key).filter(|(_, until)| now < *until).map(|(verdict, _)| *verdict)
+        self.verdicts.get(key).filter(|(_, until)| now < *until).map(|(verdict, _)| verdict.clone())
     }
 
     fn keep(&mut self, key: Key, verdict: Verdict, now: Moment) {

@@ -11,18 +11,33 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
+use crate::agent::PodUid;
+
 pub(super) use bearer::bearer;
 pub use remembering::Remembering;
 
 /// What is known about a token.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Verdict {
     /// Its bearer may call.
     Allowed,
+    /// The same, and the token was given to this pod.
+    AllowedPod(Arc<BoundPod>),
     /// It is nobody's: 401.
     Unauthenticated,
     /// It is somebody's who may not call: 403.
     Forbidden,
+}
+
+/// The pod that a service account's token is bound to: the token is worth something only while that pod exists.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BoundPod {
+    /// Its namespace.
+    pub namespace: Arc<str>,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its identity.
+    pub uid: PodUid,
 }
 
 /// Nobody could be asked about a token.

@@ -114,8 +114,8 @@ impl Inner {
         self.note(answer.as_ref().err());
         let mut state = self.state.lock();
         // A failure is not kept: the next caller tries again.
-        if let Ok(verdict) = answer {
-            state.memory.keep(key, verdict, self.clock.now());
+        if let Ok(verdict) = &answer {
+            state.memory.keep(key, verdict.clone(), self.clock.now());
         }
         let ended = state.end(&key, id);
         drop(state);

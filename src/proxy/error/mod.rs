@@ -15,6 +15,10 @@ use crate::lifecycle::Refusal;
 
 use super::route::BadRoute;
 
+mod lease;
+
+pub use lease::LeaseDenial;
+
 /// The form in which a caller is answered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Form {
@@ -55,6 +59,8 @@ pub enum Fault {
     UnknownAgent,
     /// The agent of this name is not the one that is meant.
     AnotherUid,
+    /// An order for a busy lease was not carried out.
+    Lease(LeaseDenial),
     /// The engine did not let it through.
     Refused(Refusal),
     /// The agent's port did not take a connection.
@@ -118,6 +124,7 @@ impl Fault {
             Self::NoRoute { .. } => "no_route",
             Self::UnknownAgent => "unknown_agent",
             Self::AnotherUid => "another_uid",
+            Self::Lease(denial) => denial.as_str(),
             Self::Refused(refusal) => refusal.as_str(),
             Self::Unreachable { .. } => "unreachable",
             Self::Unconfirmed { .. } => "unconfirmed",
@@ -151,11 +158,19 @@ impl Fault {
         if matches!(self, Self::Unauthenticated) {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if matches!(self, Self::Method) {
-            let methods = "GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS, TRACE";
+        if let Some(methods) = self.allow() {
             headers.insert(ALLOW, HeaderValue::from_static(methods));
         }
         response
+    }
+
+    /// The methods that would do.
+    const fn allow(&self) -> Option<&'static str> {
+        match self {
+            Self::Method => Some("GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS, TRACE"),
+            Self::Lease(LeaseDenial::Method) => Some("POST"),
+            _ => None,
+        }
     }
 
     fn shape(&self, form: Form) -> Shape {
@@ -187,6 +202,7 @@ impl Fault {
             Self::AnotherUid => {
                 shape(StatusCode::BAD_GATEWAY, "another-uid", "The agent of this name is another one")
             }
+            Self::Lease(denial) => denial.shape(),
             Self::Refused(refusal) => refusal_shape(refusal),
             Self::Unreachable { .. } => {
                 shape(StatusCode::BAD_GATEWAY, "unreachable", "The agent does not answer on this port")
@@ -250,6 +266,7 @@ impl Fault {
             Self::AnotherUid => {
                 format!("{name} does not have the uid that X-Sandbox-UID names; look its Sandbox up again")
             }
+            Self::Lease(denial) => denial.detail(),
             Self::Refused(refusal) => refusal_detail(refusal, &name),
             Self::Unreachable { port, error } => format!(
                 "{name} is up, but its port {port} does not take connections ({error}); name the port that it \

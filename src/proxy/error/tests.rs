@@ -3,7 +3,9 @@
 use serde_json::Value;
 
 use super::*;
+use crate::engine::LeaseFault;
 use crate::lifecycle::{Failure, FailureClass};
+use crate::policy::lease::LeaseError;
 
 fn agent() -> AgentKey {
     AgentKey::new("default", "echo")
@@ -71,6 +73,40 @@ fn a_problem_names_its_type_its_agent_and_what_to_do() {
     }
     let failed = Fault::Refused(refusals().remove(5)).answer(Form::Problem, Some(&agent()));
     assert_eq!(body_of(&failed)["detail"], "image: no such image; `drowse explain default/echo` has more");
+}
+
+#[test]
+fn each_denial_of_a_lease_has_its_status_and_says_what_to_do() {
+    let refused = |error| LeaseDenial::Order(LeaseFault::Refused(error));
+    for (denial, status) in [
+        (LeaseDenial::NoResource, 404),
+        (LeaseDenial::Method, 405),
+        (LeaseDenial::NotLocal, 403),
+        (LeaseDenial::NotBound, 403),
+        (LeaseDenial::NotTheAgent, 403),
+        (LeaseDenial::Unsure, 503),
+        (LeaseDenial::MediaType, 415),
+        (LeaseDenial::TooLarge, 413),
+        (LeaseDenial::SlowBody, 408),
+        (LeaseDenial::NoAgent, 400),
+        (LeaseDenial::Order(LeaseFault::Bad("no".to_owned())), 400),
+        (LeaseDenial::Order(LeaseFault::UnknownAgent), 404),
+        (refused(LeaseError::Unknown), 404),
+        (refused(LeaseError::Capped), 409),
+        (refused(LeaseError::TooMany), 429),
+    ] {
+        let response = Fault::from(denial.clone()).answer(Form::Problem, Some(&agent()));
+        let problem = body_of(&response);
+        assert_eq!((response.status().as_u16(), &problem["status"]), (status, &status.into()), "{denial:?}");
+        assert_eq!(problem["agent"], "default/echo");
+        assert!(problem["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{problem}");
+        let (headers, soon) = (response.headers(), denial == LeaseDenial::Unsure);
+        assert_eq!(headers.contains_key(RETRY_AFTER), soon, "{denial:?}");
+        assert_eq!(headers.contains_key(ALLOW), denial == LeaseDenial::Method, "{denial:?}");
+        if let LeaseDenial::Order(fault) = &denial {
+            assert_eq!(fault.code(), status, "the same as over NATS");
+        }
+    }
 }
 
 #[test]

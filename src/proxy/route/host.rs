@@ -4,6 +4,11 @@ use super::{Named, port};
 use crate::agent::is_dns_label;
 use crate::proxy::settings::{Settings, Style};
 
+/// Whether this host (lower case, without port) is `drowse.<domain>`. No agent has it: theirs have a label more.
+pub(super) fn is_ours(settings: &Settings, host: &str) -> bool {
+    below(host, &settings.domain) == Some("drowse")
+}
+
 /// The agent that this host (lower case, without port) names. `None` if it is not about agents.
 pub(super) fn parse<'a>(settings: &Settings, host: &'a str) -> Result<Option<Named<'a>>, String> {
     if settings.find_by.contains(&Style::Host)

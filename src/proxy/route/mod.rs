@@ -27,6 +27,7 @@
 //! | `X-Sandbox-Pod-IP` | any number, each an address that is not link-local, multicast, unspecified, nor (unless agents have such) loopback; never dialled |
 //! | `X-Sandbox-Timeout` | the first that is a number of seconds counts |
 //! | two styles | the same agent, and the same port if both name one |
+//! | host `drowse.<domain>` | Drowse itself, whatever the path and whichever styles are on; no `X-Sandbox-*` |
 //!
 //! An empty `X-Sandbox-*` value counts as absent, and an agent named by the path only is not looked for when
 //! the path is outside the prefix. The router takes the first of a field that is given twice, lets the path win
@@ -49,6 +50,20 @@ use super::settings::{Settings, Style};
 use crate::agent::{AgentKey, AgentUid};
 
 pub use sandbox::{NAMES as SANDBOX_HEADERS, NO_ID};
+
+const OURS_AND_AN_AGENT: &str =
+    "the host is that of Drowse itself, and X-Sandbox headers name an agent; name one";
+
+/// Whom a request is for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Found {
+    /// An agent.
+    Agent(Route),
+    /// Drowse itself: its host is `drowse.<domain>`.
+    Ourselves,
+    /// It does not say.
+    Nobody,
+}
 
 /// Where a request goes.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -115,15 +130,18 @@ struct Named<'a> {
     port: Option<u16>,
 }
 
-/// Finds the agent that a request is for. `None` when it names none.
-pub fn find(settings: &Settings, head: Head<'_>) -> Result<Option<Route>, BadRoute> {
+/// Finds whom a request is for.
+pub fn find(settings: &Settings, head: Head<'_>) -> Result<Found, BadRoute> {
     let by_header = settings.find_by.contains(&Style::Header) && sandbox::is_attempted(head.headers);
     let by_router = by_header || path::below(settings, head.uri.path()).is_some();
     find_any(settings, head, by_header).map_err(|detail| BadRoute { by_router, detail })
 }
 
-fn find_any(settings: &Settings, head: Head<'_>, by_header: bool) -> Result<Option<Route>, String> {
+fn find_any(settings: &Settings, head: Head<'_>, by_header: bool) -> Result<Found, String> {
     let host = authority::of(head)?;
+    if host.as_deref().is_some_and(|host| host::is_ours(settings, host)) {
+        return if by_header { Err(OURS_AND_AN_AGENT.to_owned()) } else { Ok(Found::Ourselves) };
+    }
     let target = target_of(head)?;
 
     let header = if by_header { sandbox::parse(settings, head.headers)? } else { None };
@@ -135,7 +153,7 @@ fn find_any(settings: &Settings, head: Head<'_>, by_header: bool) -> Result<Opti
 
     let named = [header, host, path.as_ref().map(path::ByPath::named)];
     let Some(first) = named.into_iter().flatten().min_by_key(|named| named.style) else {
-        return if by_header { Err(NO_ID.to_owned()) } else { Ok(None) };
+        return if by_header { Err(NO_ID.to_owned()) } else { Ok(Found::Nobody) };
     };
     let port = agree(first, named.into_iter().flatten())?;
     let agent = AgentKey::new(first.namespace, first.agent);
@@ -145,7 +163,7 @@ fn find_any(settings: &Settings, head: Head<'_>, by_header: bool) -> Result<Opti
     };
     let style = first.style;
     let rest = path.map(|path| path.rest()).transpose()?;
-    Ok(Some(Route { agent, style, port, uid, target: rest.unwrap_or(target), patience }))
+    Ok(Found::Agent(Route { agent, style, port, uid, target: rest.unwrap_or(target), patience }))
 }
 
 /// The port that all agree on; an error if they do not mean the same agent and port.

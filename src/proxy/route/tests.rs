@@ -40,6 +40,13 @@ impl Req {
     }
 
     fn find_with(&self, settings: &Settings) -> Result<Option<Route>, BadRoute> {
+        Ok(match self.found_with(settings)? {
+            Found::Agent(route) => Some(route),
+            Found::Ourselves | Found::Nobody => None,
+        })
+    }
+
+    fn found_with(&self, settings: &Settings) -> Result<Found, BadRoute> {
         let Self { method, uri, version, headers } = self;
         find(settings, Head { method, uri, version: *version, headers })
     }
@@ -49,6 +56,48 @@ impl Req {
 fn short(route: &Route) -> String {
     let port = route.port.map_or("-".to_owned(), |port| port.to_string());
     format!("{} {port} {}", route.agent, route.target)
+}
+
+#[test]
+fn one_host_is_that_of_drowse_itself_however_it_is_spelled_and_whichever_styles_are_on() {
+    for find_by in
+        [&[Style::Header, Style::Host, Style::Path, Style::Service][..], &[Style::Header], &[Style::Path]]
+    {
+        let settings = Settings { find_by: find_by.iter().copied().collect(), ..settings() };
+        for host in
+            ["drowse.agents.example.com", "Drowse.AGENTS.example.com.", "drowse.agents.example.com:8080"]
+        {
+            for path in ["/v1/leases", "/p/default/echo/80/", "/"] {
+                let found = get(path, &[("host", host)]).found_with(&settings);
+                assert_eq!(found, Ok(Found::Ourselves), "{host} {path} {find_by:?}");
+            }
+        }
+    }
+    let absolute =
+        get("http://drowse.agents.example.com/v1/leases", &[("host", "drowse.agents.example.com")]);
+    assert_eq!(absolute.found_with(&settings()), Ok(Found::Ourselves));
+    for other in ["drowse.example.com", "agents.example.com", "xdrowse.agents.example.com.evil", "drowse"] {
+        assert_eq!(
+            get("/v1/leases", &[("host", other)]).found_with(&settings()),
+            Ok(Found::Nobody),
+            "{other}"
+        );
+    }
+    for other in ["xdrowse.agents.example.com", "8080--drowse.agents.example.com"] {
+        assert!(get("/v1/leases", &[("host", other)]).found_with(&settings()).is_err(), "{other}");
+    }
+}
+
+#[test]
+fn a_request_to_drowse_itself_names_no_agent_by_its_fields() {
+    let host = ("host", "drowse.agents.example.com");
+    for field in [("x-sandbox-id", "echo"), ("x-sandbox-id", ""), ("x-sandbox-namespace", "default")] {
+        let error = get("/v1/leases", &[host, field]).found_with(&settings()).unwrap_err();
+        assert!(error.detail.contains("name one"), "{field:?}: {error}");
+    }
+    let off = Settings { find_by: BTreeSet::from([Style::Host]), ..settings() };
+    let ignored = get("/v1/leases", &[host, ("x-sandbox-id", "echo")]);
+    assert_eq!(ignored.found_with(&off), Ok(Found::Ourselves), "the fields mean nothing there");
 }
 
 #[test]

@@ -154,6 +154,16 @@ impl World {
         token(&accounts, name).await
     }
 
+    /// A token of a service account as the kubelet gets it for a pod of this name: worth something while that pod exists.
+    pub(crate) async fn token_of_pod(&self, account: &str, pod: &str) -> String {
+        let uid = self.pod_uid(pod).await.expect("the pod");
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), &self.namespace);
+        let bound = json!({"kind": "Pod", "apiVersion": "v1", "name": pod, "uid": uid});
+        let request: TokenRequest = from(json!({"spec": {"audiences": [], "boundObjectRef": bound}}));
+        let made = accounts.create_token_request(account, &post(), &request).await.unwrap();
+        made.status.unwrap().token
+    }
+
     /// Lets Drowse ask whose a token is, as `deploy/` does where that is wanted.
     pub(crate) async fn allow_token_reviews(&self) {
         let role: ClusterRole = serde_saphyr::from_str(REVIEWS.split("\n---\n").next().unwrap()).unwrap();

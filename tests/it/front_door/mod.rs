@@ -5,5 +5,6 @@ mod bodies;
 mod hold;
 mod hostile;
 mod http;
+mod leases;
 mod router;
 mod world;

@@ -15,7 +15,7 @@ use drowse::metrics::Metrics;
 use drowse::policy::Policy;
 use drowse::policy::rules::{Layer, RuleSet};
 use drowse::proxy::auth::Authenticator;
-use drowse::proxy::{FrontDoor, Settings};
+use drowse::proxy::{FrontDoor, LeaseHolders, Settings};
 use drowse::time::Clock;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -49,6 +49,7 @@ pub(super) struct Start {
     pub(super) limits: Limits,
     pub(super) asleep: bool,
     pub(super) authenticator: Option<Arc<dyn Authenticator>>,
+    pub(super) lease_holders: LeaseHolders,
 }
 
 impl Default for Start {
@@ -66,6 +67,7 @@ impl Default for Start {
             },
             asleep: false,
             authenticator: None,
+            lease_holders: LeaseHolders::OnThisMachine,
         }
     }
 }
@@ -95,6 +97,7 @@ impl World {
         let settings = Arc::new(ArcSwap::from_pointee(start.settings));
         let mut door =
             FrontDoor::bind(Arc::clone(&settings), Arc::clone(&engine), Arc::clone(&metrics)).unwrap();
+        door = door.leases_for(start.lease_holders);
         if let Some(authenticator) = start.authenticator {
             door = door.authenticated_by(authenticator);
         }
@@ -331,6 +334,11 @@ impl FakeBackend {
     /// So many other replicas of Drowse exist.
     pub(super) fn others(&self, count: usize) {
         self.state.lock().tell(BackendEvent::Others(count));
+    }
+
+    /// The watch breaks.
+    pub(super) fn break_watch(&self) {
+        self.state.lock().tell(BackendEvent::Stale);
     }
 
     /// The agent is deleted and made anew, up at once; of the deletion nobody hears.

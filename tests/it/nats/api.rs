@@ -67,6 +67,7 @@ async fn what_cannot_be_understood_is_told_and_wakes_nobody() {
         ("drowse.lease.default.echo", r#"{"action": "steal"}"#, "400"),
         ("drowse.lease.default.echo", r#"{"action": "end"}"#, "400"),
         ("drowse.lease.default.echo", r#"{"ttl": "soon"}"#, "400"),
+        ("drowse.lease.default.echo", r#"{"agent": "default/relay"}"#, "400"),
         ("drowse.lease.default.echo", r#"{"action": "renew", "id": "none"}"#, "404"),
         ("drowse.lease.default.stranger", "", "404"),
         ("drowse.resume.default.stranger", "", "404"),

@@ -104,6 +104,35 @@ async fn the_verdict_is_the_api_servers_and_the_audience_must_be_ours() {
 }
 
 #[tokio::test]
+async fn a_token_that_is_bound_to_a_pod_says_which_and_half_of_that_says_nothing() {
+    const NAME: &str = "authentication.kubernetes.io/pod-name";
+    const UID: &str = "authentication.kubernetes.io/pod-uid";
+    let pod = BoundPod { namespace: "team-a".into(), name: "echo".into(), uid: PodUid("8f2c".into()) };
+    let whole = json!({NAME: ["echo"], UID: ["8f2c"], "authentication.kubernetes.io/node-name": ["n"]});
+    let bound = Verdict::AllowedPod(Arc::new(pod));
+    let known = async |user: &Value, audiences: &[&str]| {
+        let status = json!({"authenticated": true, "user": user, "audiences": ["drowse"]});
+        ask(reviewed(&status), audiences).await
+    };
+    let user = |name: &str, extra: &Value| json!({"username": name, "extra": extra});
+    let agent = "system:serviceaccount:team-a:agent";
+    assert_eq!(known(&user(agent, &whole), &["drowse"]).await, Ok(bound));
+    assert_eq!(known(&user(agent, &whole), &["other"]).await, Ok(Verdict::Forbidden));
+    for user in [
+        user("system:node:n", &whole),
+        user("jane", &whole),
+        user("system:serviceaccount:team-a", &whole),
+        user(agent, &Value::Null),
+        user(agent, &json!({NAME: ["echo"]})),
+        user(agent, &json!({NAME: ["echo"], UID: []})),
+        user(agent, &json!({NAME: ["echo"], UID: [""]})),
+        user(agent, &json!({NAME: ["echo"], UID: ["8f2c", "77aa"]})),
+    ] {
+        assert_eq!(known(&user, &[]).await, Ok(Verdict::Allowed), "{user}");
+    }
+}
+
+#[tokio::test]
 async fn an_api_server_that_does_not_say_is_no_verdict_and_the_token_is_not_repeated() {
     let status =
         |message: &str| json!({"kind": "Status", "status": "Failure", "message": message}).to_string();

@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 use tokio::sync::oneshot;
 
 use super::*;
+use crate::agent::PodUid;
+use crate::proxy::auth::BoundPod;
 
 /// Notes what it is asked, and answers by hand.
 #[derive(Default)]
@@ -81,12 +83,16 @@ async fn callers_with_one_token_share_one_question() {
 #[tokio::test(start_paused = true)]
 async fn a_verdict_is_remembered_for_its_time_and_asked_for_again_after_it() {
     let world = world();
-    for (verdict, holds_for) in
-        [(Verdict::Allowed, 30), (Verdict::Unauthenticated, 5), (Verdict::Forbidden, 5)]
-    {
+    let pod = BoundPod { namespace: "a".into(), name: "b".into(), uid: PodUid("c".into()) };
+    for (verdict, holds_for) in [
+        (Verdict::Allowed, 30),
+        (Verdict::AllowedPod(Arc::new(pod)), 30),
+        (Verdict::Unauthenticated, 5),
+        (Verdict::Forbidden, 5),
+    ] {
         let call = world.call("a");
-        world.script.answer(Ok(verdict));
-        assert_eq!(call.await, Ok(verdict));
+        world.script.answer(Ok(verdict.clone()));
+        assert_eq!(call.await, Ok(verdict.clone()));
         tokio::time::advance(Duration::from_millis(holds_for * 1000 - 1)).await;
         assert_eq!(world.remembering.authenticate("a").now_or_never(), Some(Ok(verdict)));
         tokio::time::advance(Duration::from_millis(1)).await;
