@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::time::Moment;
+use crate::units::{Pattern, SubjectMap};
 
 /// The answer of one server to `$SYS.REQ.ACCOUNT.PING.CONNZ`.
 #[derive(Debug, Deserialize)]
@@ -96,6 +97,8 @@ pub struct Traffic {
 pub struct Look {
     /// Of each connection that was seen.
     pub traffic: Vec<Traffic>,
+    /// All subjects that they subscribe.
+    pub subscribed: SubjectMap<()>,
     /// Every server that was there has answered. If not, who is not seen may be there all the same.
     pub is_complete: bool,
 }
@@ -127,8 +130,11 @@ struct ConnectionCount {
 
 impl Counters {
     /// Takes one whole look, and tells what is new. Of a connection that was not known before, everything is.
-    pub fn look(&mut self, answers: Vec<Answer>, now: Moment) -> Look {
+    ///
+    /// Connections whose names begin with `own` are left out. Servers count leaf nodes as well.
+    pub fn look(&mut self, answers: Vec<Answer>, own: &str, now: Moment) -> Look {
         let mut traffic = Vec::new();
+        let mut subscribed = SubjectMap::default();
         let mut servers: HashMap<String, Counted> = HashMap::new();
         for answer in answers {
             let before = self.servers.get(&answer.server.id);
@@ -137,9 +143,15 @@ impl Counters {
                 missed: 0,
                 connections: HashMap::new(),
             });
-            for connection in answer.data.into_iter().flat_map(|data| data.all) {
+            let all = answer.data.into_iter().flat_map(|data| data.all);
+            for connection in all.filter(|connection| !connection.name.starts_with(own)) {
                 let before = before.and_then(|before| before.connections.get(&connection.cid));
                 let (cid, seen, count) = compare(connection, before);
+                for (subject, _) in &seen.subscribes {
+                    if let Ok(pattern) = Pattern::new(subject) {
+                        *subscribed.entry(&pattern) = Some(());
+                    }
+                }
                 traffic.push(seen);
                 counted.connections.insert(cid, count);
             }
@@ -154,7 +166,7 @@ impl Counters {
             }
         }
         self.servers = servers;
-        Look { traffic, is_complete }
+        Look { traffic, subscribed, is_complete }
     }
 
     /// Whether there are servers of which none of these answers is.
@@ -223,7 +235,7 @@ mod tests {
     #[test]
     fn what_is_new_between_two_looks_is_told() {
         let mut counters = Counters::default();
-        let mut look = |sent, received| only(counters.look(vec![answer(sent, received)], at(0)));
+        let mut look = |sent, received| only(counters.look(vec![answer(sent, received)], "drowse-", at(0)));
         assert_eq!(look(2, 3).received, [("a.>".into(), "q".into(), 3)]);
         let quiet = look(2, 3);
         assert!(quiet.received.is_empty() && quiet.sent == 0);
@@ -234,16 +246,16 @@ mod tests {
     #[test]
     fn a_server_that_is_late_is_waited_for_and_what_it_has_counted_is_not_new() {
         let mut counters = Counters::default();
-        counters.look(vec![of("S1", 1, 1), of("S2", 7, 7)], at(0));
+        counters.look(vec![of("S1", 1, 1), of("S2", 7, 7)], "drowse-", at(0));
         assert!(counters.misses(&[of("S1", 1, 1)]) && !counters.misses(&[of("S2", 0, 0), of("S1", 0, 0)]));
-        assert!(!counters.look(vec![of("S1", 1, 1)], at(1)).is_complete);
-        let both = counters.look(vec![of("S1", 1, 1), of("S2", 7, 7)], at(2));
+        assert!(!counters.look(vec![of("S1", 1, 1)], "drowse-", at(1)).is_complete);
+        let both = counters.look(vec![of("S1", 1, 1), of("S2", 7, 7)], "drowse-", at(2));
         assert!(
             both.is_complete && both.traffic.iter().all(|seen| seen.sent == 0 && seen.received.is_empty())
         );
         // It is gone for good.
-        assert!(!counters.look(vec![of("S1", 1, 1)], at(60)).is_complete, "one look says nothing");
-        assert!(counters.look(vec![of("S1", 1, 1)], at(61)).is_complete);
+        assert!(!counters.look(vec![of("S1", 1, 1)], "drowse-", at(60)).is_complete, "one look says nothing");
+        assert!(counters.look(vec![of("S1", 1, 1)], "drowse-", at(61)).is_complete);
     }
 
     #[test]

@@ -214,12 +214,10 @@ impl Directory {
 }
 
 impl Entry {
-    /// Whether this is the agent's own subscription: in its queue group, or without any on exactly one of its subjects.
+    /// Whether this is the agent's own subscription: in its queue group. Without one, it may be anybody's, and gets a copy
+    /// of what comes here all the same.
     fn is_its_own(&self, interest: &Interest) -> bool {
-        match queue(interest) {
-            Some(queue) => queue == &*self.inbox.queue,
-            None => self.is_within(interest),
-        }
+        queue(interest).is_some_and(|queue| *queue == *self.inbox.queue)
     }
 
     /// Whether it is for subjects of this agent and of nobody else.

@@ -23,7 +23,7 @@ pub struct HoldId(pub u64);
 
 /// The number of a sending: the same message may be sent more than once.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct Send(pub u64);
+pub struct Sending(pub u64);
 
 /// A message that waits.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -40,7 +40,7 @@ pub struct Held {
     pub redelivered: bool,
     requester: Requester,
     /// The last time that it was sent.
-    send: Send,
+    send: Sending,
     /// When its sender is told next that it still waits.
     keep_alive_at: Option<Moment>,
 }
@@ -81,7 +81,7 @@ pub enum Effect {
     /// Send a message again.
     Send(HoldId),
     /// Find out which of those that were sent up to here come back.
-    Mark(Send),
+    Mark(Sending),
     /// Nothing is to be kept of this message any more.
     Drop(Box<Held>, Ending),
     /// Tell its sender that it still waits.
@@ -106,6 +106,18 @@ pub enum Ending {
 }
 
 impl Ending {
+    /// For people.
+    pub const fn why(&self) -> &'static str {
+        match self {
+            Self::Delivered => "it was delivered",
+            Self::NotSubscribed => "the agent is up, and does not subscribe to this subject",
+            Self::TimedOut => "the agent was not there in time",
+            Self::Refused(_) => "the agent cannot be woken",
+            Self::RequesterGone => "nobody waits for its reply any more",
+            Self::NotSent => "the connection to NATS does not take it",
+        }
+    }
+
     /// The metric label.
     pub const fn fate(&self) -> MessageFate {
         match self {
@@ -134,8 +146,16 @@ enum Wake {
 
 /// What is known of an agent's subscriptions.
 pub trait Interest {
+    /// Whether the agent takes messages with this subject.
+    fn takes(&self, subject: &[u8]) -> bool;
+
+    /// Whether what is sent now arrives, or comes back here.
+    fn is_routed(&self) -> bool;
+
     /// Whether a message with this subject would reach the agent.
-    fn reaches(&self, subject: &[u8]) -> bool;
+    fn reaches(&self, subject: &[u8]) -> bool {
+        self.is_routed() && self.takes(subject)
+    }
 }
 
 /// The messages that wait for one agent.
@@ -147,7 +167,7 @@ pub struct Mailbox {
     sent: BTreeMap<HoldId, Held>,
     /// The places in the hold stream of all of them.
     places: BTreeSet<u64>,
-    sends: Send,
+    sends: Sending,
     wake: Wake,
     /// Since when it subscribes to anything.
     subscribed_since: Option<Moment>,
@@ -159,7 +179,7 @@ impl Default for Mailbox {
             waiting: BTreeMap::new(),
             sent: BTreeMap::new(),
             places: BTreeSet::new(),
-            sends: Send(0),
+            sends: Sending(0),
             wake: Wake::No,
             subscribed_since: None,
         }
@@ -222,7 +242,7 @@ impl Mailbox {
             stored,
             redelivered,
             requester: Requester::default(),
-            send: Send(0),
+            send: Sending(0),
             keep_alive_at,
         };
         self.places.extend(held.stored);
@@ -248,6 +268,14 @@ impl Mailbox {
         matches!(self.wake, Wake::No | Wake::Delayed(_))
     }
 
+    /// Until when nobody is woken for senders who have woken enough.
+    pub fn delayed_until(&self) -> Option<Moment> {
+        match self.wake {
+            Wake::Delayed(until) => Some(until),
+            _ => None,
+        }
+    }
+
     /// It is in the hold stream. Whether it is still needed there.
     pub fn stored(&mut self, id: HoldId, place: u64) -> bool {
         let Some(held) = self.get_mut(id) else { return false };
@@ -261,16 +289,15 @@ impl Mailbox {
         self.places.first().copied()
     }
 
-    /// A message that was sent has come back: nobody took it.
-    pub fn came_back(&mut self, id: HoldId, interest: &impl Interest, now: Moment, fx: &mut Vec<Effect>) {
+    /// A message that was sent has come back: nobody took it. It is sent again at the next change, or the next tick.
+    pub fn came_back(&mut self, id: HoldId) {
         if let Some(held) = self.sent.remove(&id) {
             self.waiting.insert(id, held);
-            self.go_on(interest, now, fx);
         }
     }
 
     /// Of everything that was sent up to here it is known by now whether it came back.
-    pub fn marked(&mut self, up_to: Send, fx: &mut Vec<Effect>) {
+    pub fn marked(&mut self, up_to: Sending, fx: &mut Vec<Effect>) {
         let marked: Vec<_> = self.sent.extract_if(.., |_, held| held.send <= up_to).collect();
         for (_, held) in marked {
             self.forget_place(held.stored);
@@ -293,7 +320,16 @@ impl Mailbox {
         for (id, held) in std::mem::take(&mut self.sent) {
             self.waiting.insert(id, Held { redelivered: true, ..held });
         }
+        // What it subscribes is judged only when it can be sent to again.
+        self.subscribed_since = None;
         self.go_on(interest, now, fx);
+    }
+
+    /// Others may have taken over what is in the hold stream.
+    pub fn may_be_taken_over(&mut self) {
+        for held in self.waiting.values_mut() {
+            held.redelivered |= held.stored.is_some();
+        }
     }
 
     /// The agent is up, and stays up for us.
@@ -314,8 +350,10 @@ impl Mailbox {
         self.marked(self.sends, fx);
     }
 
-    /// Takes away all that wait.
-    pub fn take_waiting(&mut self) -> Vec<Held> {
+    /// Takes away all that wait, or are on their way.
+    pub fn take_all(&mut self) -> Vec<Held> {
+        let sent = std::mem::take(&mut self.sent).into_iter();
+        self.waiting.extend(sent.map(|(id, held)| (id, Held { redelivered: true, ..held })));
         std::mem::take(&mut self.waiting).into_values().collect()
     }
 
@@ -330,8 +368,9 @@ impl Mailbox {
     /// The agent cannot be woken, at least not now.
     pub fn not_woken(&mut self, refusal: &Refusal, now: Moment, fx: &mut Vec<Effect>) {
         let retry = match refusal {
-            // Of the first of them the time is over. What came later has more.
-            Refusal::HoldTimedOut { .. } => {
+            // Of the first of them the time is over. What came later has more. And whoever ends decides itself what
+            // becomes of them.
+            Refusal::HoldTimedOut { .. } | Refusal::ShuttingDown => {
                 self.wake = Wake::NotBefore(now);
                 return;
             }
@@ -361,7 +400,8 @@ impl Mailbox {
         now: Moment,
         fx: &mut Vec<Effect>,
     ) {
-        self.subscribed_since = if subscribed { self.subscribed_since.or(Some(now)) } else { None };
+        let counts = subscribed && interest.is_routed();
+        self.subscribed_since = if counts { self.subscribed_since.or(Some(now)) } else { None };
         self.go_on(interest, now, fx);
     }
 

@@ -24,6 +24,8 @@ const MAX_WATCHES: usize = 2_048;
 /// How long a request is kept at least that its agent is not waited for any more: the agent may be suspended soon, and
 /// its sender is still to be told.
 const KEEP_FOR: Duration = Duration::from_hours(1);
+/// When the server has taken note that an inbox is watched.
+const WATCHED_AFTER: Duration = Duration::from_millis(250);
 /// How long an inbox is watched after the last request from it.
 const WATCH_FOR: Duration = Duration::from_mins(5);
 
@@ -122,7 +124,9 @@ impl Requests {
         }
         if let Some(watch) = self.watches.get_mut(&inbox) {
             watch.used = watch.used.max(now);
-            watch.agents.insert(key.clone());
+            if watch.used != ALWAYS && !watch.agents.contains(key) {
+                watch.agents.insert(key.clone());
+            }
         }
         let answered = self.early.remove(&reply).is_some_and(|ends| ends || !owed.streams);
         if !answered && self.debtors.len() < MAX_OPEN {
@@ -214,8 +218,8 @@ impl Requests {
         self.watches.insert(inbox.into(), Watch::new(ALWAYS)).is_none()
     }
 
-    /// The agent has sent this many messages since the requests that came in that time, and not all of their answers could
-    /// be seen: as many are taken as answered, the oldest first.
+    /// The agent has sent this many messages since the last look, and not all answers to requests that came before `until` could
+    /// be seen: as many are taken as answered, the oldest first. Of the others the answers can be seen from now on.
     pub fn presume_answered(&mut self, key: &AgentKey, sent: u64, until: Moment) {
         let sent = usize::try_from(sent).unwrap_or(usize::MAX);
         let mut taken = 0;
@@ -224,6 +228,11 @@ impl Requests {
             taken += usize::from(presumed);
             presumed
         });
+        let of_agent = self.open.get_mut(key).into_iter();
+        for open in of_agent.flat_map(|of_agent| of_agent.open.values_mut()) {
+            // By then the server knows that the inbox is watched.
+            open.watched |= open.arrived + WATCHED_AFTER <= until;
+        }
     }
 
     /// The connection broke: answers may have passed unseen.

@@ -111,9 +111,15 @@ impl Service {
         &self.id
     }
 
-    /// The subjects of its endpoints.
-    pub fn subjects(&self) -> impl Iterator<Item = &str> {
-        self.endpoints().filter_map(|endpoint| endpoint.get("subject")?.as_str())
+    /// The same with those endpoints only for whose subjects this holds; `None` if there is none.
+    pub fn with_endpoints(&self, which: impl Fn(&str) -> bool) -> Option<Self> {
+        let is_one = |endpoint: &&Value| endpoint.get("subject").and_then(Value::as_str).is_some_and(&which);
+        let own: Vec<_> = self.endpoints().filter(is_one).cloned().collect();
+        let mut this = self.clone();
+        (!own.is_empty()).then(|| {
+            this.info.insert("endpoints".to_owned(), own.into());
+            this
+        })
     }
 
     fn endpoints(&self) -> impl Iterator<Item = &Value> {
@@ -214,6 +220,14 @@ mod tests {
             (&stats["endpoints"][0]["num_requests"], &stats["description"]),
             (&json!(0), &Value::Null)
         );
+    }
+
+    #[test]
+    fn nothing_is_said_of_endpoints_that_are_anothers() {
+        let service = service();
+        assert_eq!(service.with_endpoints(|_| false), None);
+        let own = service.with_endpoints(|subject| subject == "agents.prompt.demo.default.echo");
+        assert_eq!(own, Some(service));
     }
 
     #[test]

@@ -108,8 +108,8 @@ fn interest_counts_if_it_is_the_agents_own() {
         // Somebody who listens to everybody, and a group of somebody else.
         ("agents.>", None, false, false),
         ("agents.a.>", Some("audit"), false, false),
-        // An agent without a queue group gets its own copy.
-        ("agents.a.x", None, true, true),
+        // Somebody who looks on, or an agent without its queue group: what comes here comes here all the same.
+        ("agents.a.x", None, false, false),
         ("agents.>", Some("q"), true, true),
     ] {
         let interest = interest(subject, queue);

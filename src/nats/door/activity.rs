@@ -10,8 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agent::{AgentKey, Revision};
 use crate::lifecycle::PhaseName;
-use crate::nats::client;
-use crate::nats::counters::{Look, Traffic};
+use crate::nats::counters::Look;
 use crate::nats::headers::{self, ERROR_CODE, REDELIVERED};
 use crate::nats::leaf::codec::Message;
 use crate::nats::leaf::wanted::{Registration, Version};
@@ -19,7 +18,7 @@ use crate::nats::mailbox::size;
 use crate::nats::requests::{Orphan, Owed, SYNADIA_INBOXES};
 use crate::policy::messages::{Preset, Redeliver};
 use crate::time::Moment;
-use crate::units::{Pattern, SubjectMap};
+use crate::units::Pattern;
 
 use super::Door;
 use super::holding::Waiting;
@@ -56,6 +55,13 @@ struct Seen {
 const MAX_MESSAGES: u32 = 2_000;
 const MAX_BYTES: usize = 16 << 20;
 const SECOND: Duration = Duration::from_secs(1);
+
+impl Watch {
+    /// What came since the last look was not seen message by message.
+    pub(super) const fn lose_sight(&mut self) {
+        self.covered = false;
+    }
+}
 
 impl Seen {
     /// Whether it becomes too much.
@@ -145,7 +151,7 @@ impl Door {
         let is_up = agent.slot.phase() == PhaseName::Running;
         if agent.watch.seen.note(size(message), now) && is_up {
             // What comes until the next look was not seen here.
-            agent.watch.covered = false;
+            agent.watch.lose_sight();
             self.tap(&key, false);
             return;
         }
@@ -273,17 +279,18 @@ impl Door {
                 }
             }
             for key in served {
-                let entry = by_agent.entry(key).or_default();
-                entry.1 += sent;
-                // What waits for it in the server is for it to do.
-                entry.0 += u64::from(connection.is_behind);
+                // What waits for it in the server is for it to do, be it seen on its way already or not.
+                if let Some(agent) = self.agents.get(&key).filter(|_| connection.is_behind) {
+                    agent.activity.note_message(now);
+                }
+                by_agent.entry(key).or_default().1 += sent;
             }
         }
         for (key, (received, sent)) in &by_agent {
             self.agent_counted(key, *received, *sent, now);
         }
         if look.is_complete {
-            self.look_for_requesters(&look.traffic);
+            self.look_for_requesters(look);
         }
         for listener in listeners {
             // Who subscribes has a connection, which may be at a server that has not answered.
@@ -312,8 +319,9 @@ impl Door {
         let slot = Arc::clone(&agent.slot);
         let watch = &mut agent.watch;
         let confirmed = *self.wanted.confirmed().borrow();
-        let covered =
-            std::mem::replace(&mut watch.covered, !watch.taps.is_empty() && confirmed >= watch.version);
+        let denied = watch.taps.iter().any(|tap| self.wanted.is_denied(&tap.subject));
+        let is_covered = !watch.taps.is_empty() && confirmed >= watch.version && !denied;
+        let covered = std::mem::replace(&mut watch.covered, is_covered) && is_covered;
         // A heartbeat may be seen before it is counted.
         let beats = watch.beats.min(sent);
         watch.beats = (watch.beats - beats).min(1);
@@ -334,18 +342,10 @@ impl Door {
 
     /// Whoever asked and is not there any more is not answered, and owed nothing. One that was never seen may be beyond these
     /// servers.
-    fn look_for_requesters(&mut self, traffic: &[Traffic]) {
-        let mut listening = SubjectMap::default();
-        // Drowse itself watches inboxes.
-        for connection in traffic.iter().filter(|connection| !connection.name.starts_with(client::NAME)) {
-            for (subject, _) in &connection.subscribes {
-                if let Ok(pattern) = Pattern::new(subject) {
-                    *listening.entry(&pattern) = Some(());
-                }
-            }
-        }
-        let listens =
-            |reply: &[u8]| std::str::from_utf8(reply).is_ok_and(|reply| listening.find(reply).is_some());
+    fn look_for_requesters(&mut self, look: &Look) {
+        let listens = |reply: &[u8]| {
+            std::str::from_utf8(reply).is_ok_and(|reply| look.subscribed.find(reply).is_some())
+        };
         for key in self.requests.look_for_requesters(listens, self.engine.clock().now()) {
             self.owes_changed(&key);
         }

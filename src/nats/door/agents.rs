@@ -10,7 +10,6 @@ use crate::nats::directory::{Inbox, registration};
 use crate::nats::mailbox::Mailbox;
 
 use super::activity::Watch;
-use super::discovery::Described;
 use super::news::News;
 use super::{Agent, Door, bounds, register};
 
@@ -48,6 +47,7 @@ impl Door {
             learns_queue: messages.learns_queue(),
         };
         self.set_inbox(key, Some(inbox));
+        self.discovery.set_agent(key, &slot);
         match self.agents.get_mut(key) {
             Some(agent) if !Arc::ptr_eq(&agent.slot, &slot) => {
                 (agent.activity, agent.slot) = (slot.activity(), slot);
@@ -65,7 +65,6 @@ impl Door {
                     ended_up_to: 0,
                     forgotten_up_to: 0,
                     watch: Watch::default(),
-                    described: Described::default(),
                     life: None,
                     told: None,
                 };
@@ -117,6 +116,7 @@ impl Door {
         if let Some(descriptions) = &self.descriptions {
             descriptions.forget(key);
         }
+        self.discovery.forget(key);
         self.agents.remove(key);
     }
 
@@ -129,6 +129,7 @@ impl Door {
     /// The server does what is needed: every agent is registered.
     pub(super) fn open(&mut self) {
         self.is_open = true;
+        self.note_presence();
         if self.is_leaving {
             return;
         }
@@ -198,22 +199,20 @@ impl Door {
             News::CheckAgain if self.is_up && !self.is_open && self.check.is_none() => self.begin_check(),
             News::CheckAgain => {}
             News::Stored { key, id, place } => {
-                if let (Some(place), Some(agent)) = (place, self.agents.get_mut(&key))
-                    && !agent.mailbox.stored(id, place)
-                {
+                let Some(place) = place else { return };
+                let needed = self.agents.get_mut(&key).map(|agent| agent.mailbox.stored(id, place));
+                match needed {
+                    Some(true) => {}
                     // It was delivered before it was stored.
-                    self.forget_stored(&key, place);
+                    Some(false) => self.forget_stored(&key, place),
+                    None => self.store.iter().for_each(|store| store.forget(&key, place)),
                 }
             }
             News::Inherited { key, message, arrived, place } => self.inherit(&key, message, arrived, place),
-            News::NotSent(key, id) => {
-                self.with_mailbox(&key, |mailbox, _, _, fx| mailbox.not_sent(id, fx));
-            }
-            News::Asked(question, reply) => self.asked(&question, &reply),
             News::Described { agents, name, id, service } => {
                 self.described(&agents, (&name, &id), service.as_ref());
             }
-            News::Remembered(key, service) => self.remembered(&key, service),
+            News::Remembered(key, service) => self.discovery.remember(key, service),
             News::StoreOpened(opened) => self.store_opened(opened),
             News::Replied { subject, ends } => self.replied(&subject, ends),
             News::Looked(look, listeners) => self.looked(&look, &listeners),

@@ -1,13 +1,17 @@
 //! How services have described themselves, in JetStream: Drowse may be started anew while they sleep.
 
+use std::time::Duration;
+
 use async_nats::jetstream::{self, stream};
 use bytes::Bytes;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::agent::AgentKey;
 use crate::nats::services::Service;
 
 use super::news::News;
+use super::until;
 
 /// The stream, and what its subjects begin with: `drowse.services.<namespace>.<name>.<service>`.
 const STREAM: &str = "DROWSE_SERVICES";
@@ -16,6 +20,9 @@ const PREFIX: &str = "drowse.services";
 const MAX_KEPT: i64 = 100_000;
 /// Orders that wait to be carried out. One that does not fit is lost: the description is learned with the next start.
 const ORDERS: usize = 1024;
+
+/// Between two attempts to open the stream.
+const AGAIN: Duration = Duration::from_secs(30);
 
 enum Order {
     Keep(AgentKey, Box<str>, Bytes),
@@ -29,16 +36,21 @@ pub(super) struct Descriptions {
 
 impl Descriptions {
     /// Finds or makes the stream, and tells what is in it. It ends with the door.
-    pub(super) fn start(client: async_nats::Client, replicas: usize, news: mpsc::Sender<News>) -> Self {
-        let (orders, received) = mpsc::channel(ORDERS);
-        tokio::spawn(async move {
-            if let Err(error) = work(client, replicas, news, received).await {
-                tracing::warn!(
-                    error,
-                    "services that sleep are not found any more when Drowse is started anew: they cannot be kept in JetStream"
-                );
+    pub(super) fn start(
+        client: async_nats::Client,
+        replicas: usize,
+        news: mpsc::Sender<News>,
+        cancel: CancellationToken,
+    ) -> Self {
+        let (orders, mut received) = mpsc::channel(ORDERS);
+        tokio::spawn(until(cancel, async move {
+            while let Err(error) = work(&client, replicas, &news, &mut received).await {
+                let what = "services that sleep are not found any more when Drowse is started anew: they cannot be kept in \
+                            JetStream; tried again";
+                tracing::warn!(error, "{what}");
+                tokio::time::sleep(AGAIN).await;
             }
-        });
+        }));
         Self { orders }
     }
 
@@ -53,12 +65,12 @@ impl Descriptions {
 }
 
 async fn work(
-    client: async_nats::Client,
+    client: &async_nats::Client,
     replicas: usize,
-    news: mpsc::Sender<News>,
-    mut orders: mpsc::Receiver<Order>,
+    news: &mpsc::Sender<News>,
+    orders: &mut mpsc::Receiver<Order>,
 ) -> Result<(), String> {
-    let jetstream = jetstream::new(client);
+    let jetstream = jetstream::new(client.clone());
     let wanted = stream::Config {
         name: STREAM.to_owned(),
         description: Some(
@@ -72,7 +84,7 @@ async fn work(
         ..stream::Config::default()
     };
     let stream = jetstream.get_or_create_stream(wanted).await.map_err(|error| error.to_string())?;
-    load(&stream, &news).await?;
+    load(&stream, news).await?;
     while let Some(order) = orders.recv().await {
         let done = match order {
             Order::Keep(key, service, body) => {

@@ -5,15 +5,19 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::agent::AgentKey;
 use crate::lifecycle::Refusal;
 use crate::nats::leaf::link::LinkEvent;
 use crate::nats::mailbox::Held;
 
 use super::news::News;
+use super::store::Store;
 use super::{Door, agents, presence, register_none};
 
 /// For the server to take note that we are not there any more, and for what is under way to arrive.
 const LEAVE_WITHIN: Duration = Duration::from_secs(2);
+/// How often is looked whether that is so.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// For the last letters.
 const POST_WITHIN: Duration = Duration::from_secs(2);
 
@@ -55,10 +59,18 @@ impl MessageDoorHandle {
 }
 
 impl Door {
-    /// Takes every registration back: another replica gets what comes, or the senders learn at once that nobody is there.
+    /// Takes registrations back: another replica gets what comes, or the senders learn at once that nobody is there. Those of
+    /// agents for which messages wait stay until none does: what is sent on must still come back if nobody takes it.
     pub(super) fn leave(&mut self) {
         self.is_leaving = true;
-        for (_, inbox) in self.directory.agents() {
+        self.note_presence();
+        let free = self.directory.agents().filter(|(key, _)| !self.waiting.contains(*key));
+        free.for_each(|(_, inbox)| register_none(&self.wanted, inbox));
+    }
+
+    /// Nothing waits for the agent any more.
+    pub(super) fn leave_agent(&self, key: &AgentKey) {
+        if let Some(inbox) = self.directory.inbox(key) {
             register_none(&self.wanted, inbox);
         }
     }
@@ -68,14 +80,17 @@ impl Door {
         link: &mut mpsc::Receiver<LinkEvent>,
         reports: &mut mpsc::Receiver<News>,
     ) {
+        for (_, inbox) in self.directory.agents() {
+            register_none(&self.wanted, inbox);
+        }
         let settled = tokio::time::timeout(LEAVE_WITHIN, self.settle(link, reports)).await;
         if settled.is_err() {
-            tracing::warn!("the NATS server has not confirmed in time that Drowse leaves");
+            tracing::warn!("NATS has not confirmed everything in time; some messages may come twice");
         }
         let another = presence::is_another_there(&self.client, &self.replica).await;
         let (mut stored, mut handed_over, mut lost) = (0_usize, 0_usize, 0_usize);
         for key in self.waited_for() {
-            let waiting = self.agents.get_mut(&key).map(|agent| agent.mailbox.take_waiting());
+            let waiting = self.agents.get_mut(&key).map(|agent| agent.mailbox.take_all());
             for Held { message, stored: place, redelivered, .. } in waiting.unwrap_or_default() {
                 match self.reply_of(&message) {
                     _ if place.is_some() => stored += 1,
@@ -106,13 +121,15 @@ impl Door {
     }
 
     /// Goes on until the server has taken note that nothing is registered, and of everything that was sent it is known
-    /// whether it came back.
+    /// whether it came back; and the hold stream is as it is to be.
     async fn settle(&mut self, link: &mut mpsc::Receiver<LinkEvent>, reports: &mut mpsc::Receiver<News>) {
         let version = self.wanted.version();
         let mut confirmed = self.wanted.confirmed();
         loop {
             let is_confirmed = *confirmed.borrow_and_update() >= version || !self.is_up;
-            if is_confirmed && link.is_empty() && self.agents.values().all(|agent| agent.mark.is_none()) {
+            let is_stored = self.store.as_ref().is_none_or(Store::is_idle);
+            let is_known = self.agents.values().all(|agent| agent.mark.is_none());
+            if is_confirmed && is_stored && is_known && link.is_empty() && reports.is_empty() {
                 return;
             }
             tokio::select! {
@@ -122,6 +139,7 @@ impl Door {
                 },
                 Some(report) = reports.recv() => self.report(report),
                 _ = confirmed.changed() => {}
+                () = tokio::time::sleep(LOOK_EVERY) => {}
             }
         }
     }

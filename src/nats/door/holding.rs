@@ -65,10 +65,11 @@ impl Door {
             return self.refuse(message, 400, MessageFate::Invalid, "its headers are malformed");
         }
         let length = message.payload.len() + headers.map_or(0, <[u8]>::len);
-        if length + client::ADDED > self.max_payload {
+        let most = self.client.max_payload();
+        if length + client::ADDED > most {
             let why = format!(
                 "it is too large to be sent on to an agent that sleeps: {} bytes at most (max_payload of the server, less {})",
-                self.max_payload.saturating_sub(client::ADDED),
+                most.saturating_sub(client::ADDED),
                 client::ADDED
             );
             return self.refuse(message, 413, MessageFate::Invalid, &why);
@@ -84,13 +85,17 @@ impl Door {
         let bytes = size(&message) as u64;
         if self.held_bytes + bytes > self.settings.hold.max_bytes {
             let why = "as many messages wait for agents as may in all (nats.hold.max_bytes)";
+            self.forget_refused(key, stored);
             return self.refuse(&message, 503, MessageFate::Overloaded, why);
         }
         let now = self.engine.clock().now();
         let Some(agent) = self.agents.get_mut(key) else { return };
-        let mut wakes_after = None;
+        let mut wakes_after = agent.mailbox.delayed_until().filter(|_| message.reply.is_none());
         // What was sent again woke somebody before.
-        let wakes = agent.mailbox.would_wake() && agent.slot.phase() != PhaseName::Running && !redelivered;
+        let wakes = agent.mailbox.would_wake()
+            && agent.slot.phase() != PhaseName::Running
+            && !redelivered
+            && wakes_after.is_none();
         if wakes && let Err(after) = self.wakes.allow(&message, now) {
             if message.reply.is_some() {
                 let why =
@@ -120,10 +125,18 @@ impl Door {
             }
             Err(message) => {
                 let why = "as many messages wait for this agent as may (max_messages)";
+                self.forget_refused(key, stored);
                 self.refuse(&message, 429, MessageFate::QueueFull, why);
             }
         }
         self.run_effects(key, fx);
+    }
+
+    /// What was inherited and cannot wait is not to be inherited again.
+    fn forget_refused(&mut self, key: &AgentKey, stored: Option<u64>) {
+        if let Some(place) = stored {
+            self.forget_stored(key, place);
+        }
     }
 
     fn refuse(&mut self, message: &Message, code: u16, fate: MessageFate, why: &str) {
@@ -168,7 +181,7 @@ impl Door {
 
     fn came_back(&mut self, key: &AgentKey, id: HoldId) {
         self.metrics.messages().came_back();
-        self.with_mailbox(key, |mailbox, interest, now, fx| mailbox.came_back(id, interest, now, fx));
+        self.with_mailbox(key, |mailbox, _, _, _| mailbox.came_back(id));
     }
 
     pub(super) fn with_mailbox(
@@ -189,10 +202,12 @@ impl Door {
             agent.activity.set_waiting(agent.mailbox.len());
             agent.mailbox.len()
         });
-        if count == 0 {
-            self.waiting.remove(key);
-        } else if !self.waiting.contains(key) {
-            self.waiting.insert(key.clone());
+        if count > 0 {
+            if !self.waiting.contains(key) {
+                self.waiting.insert(key.clone());
+            }
+        } else if self.waiting.remove(key) && self.is_leaving {
+            self.leave_agent(key);
         }
         for effect in fx {
             match effect {
@@ -217,8 +232,7 @@ impl Door {
             return;
         }
         let Some(reply) = self.reply_of(&held.message) else {
-            tracing::warn!(agent = %key, why = ?ending, "a message was not delivered, and nobody waits for a reply");
-            return;
+            return self.tell_refused(&held.message, ending.why());
         };
         match ending {
             Ending::Delivered | Ending::RequesterGone => {}

@@ -9,7 +9,7 @@ use futures_util::StreamExt as _;
 use tokio::sync::{mpsc, watch};
 
 use crate::agent::{AgentKey, Revision};
-use crate::nats::client::ANSWER_WITHIN;
+use crate::nats::client::{ANSWER_WITHIN, NAME};
 use crate::nats::counters::{Answer, Counters};
 use crate::nats::leaf::wanted::Version;
 use crate::time::{Clock, Moment};
@@ -22,15 +22,17 @@ const CONNZ: &str = "$SYS.REQ.ACCOUNT.PING.CONNZ";
 const PAGE: usize = 1024;
 /// Pages at most: with more connections than that in one account, what is beyond is not seen.
 const MAX_PAGES: usize = 64;
-/// How long is waited for servers that were never heard of: at first, and when all others have answered.
-const STRANGERS_AT_FIRST: Duration = Duration::from_millis(150);
-const STRANGERS: Duration = Duration::from_millis(20);
+/// How long is waited for servers that were never heard of, when all others have answered; and if somebody is waited for.
+const STRANGERS: Duration = Duration::from_millis(150);
+const STRANGERS_IN_HASTE: Duration = Duration::from_millis(20);
 /// For one look.
 const LONGEST: Duration = Duration::from_secs(30);
 /// How long is listened before a suspension: longer than a message takes through a cluster.
 const LISTEN_FOR: Duration = Duration::from_millis(250);
 /// Of the time of the servers, the looks take this part at most: one in so many.
 const SHARE: u32 = 10;
+/// But whoever listens is not kept waiting for longer.
+const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 /// An agent that is about to be suspended, if nothing is heard of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -62,7 +64,8 @@ pub(super) struct Looker {
 }
 
 impl Looker {
-    /// Each agent is in the queue of wishes twice at most, so that is bounded by their number.
+    /// An agent wishes for a look when it is about to be suspended, and when it comes up. A look is for all wishes at once, so few
+    /// of them wait.
     pub(super) fn new(
         client: Client,
         news: mpsc::Sender<News>,
@@ -91,7 +94,7 @@ impl Looker {
             if self.news.send(news).await.is_err() {
                 return;
             }
-            tokio::time::sleep((took * (SHARE - 1)).min(self.every)).await;
+            tokio::time::sleep((took * (SHARE - 1)).min(MAX_PAUSE)).await;
         }
     }
 
@@ -114,13 +117,13 @@ impl Looker {
             }
             tokio::time::sleep(LISTEN_FOR).await;
         }
-        let asking = tokio::time::timeout(LONGEST, self.ask()).await;
+        let asking = tokio::time::timeout(LONGEST, self.ask(!listeners.is_empty())).await;
         match asking.unwrap_or_else(|_| Err("the servers take too long".to_owned())) {
             Ok((answers, took)) => {
                 if std::mem::replace(&mut self.is_failing, false) {
                     tracing::info!("the servers tell their counters again");
                 }
-                let look = self.counters.look(answers, self.clock.now());
+                let look = self.counters.look(answers, NAME, self.clock.now());
                 (News::Looked(look, listeners), took)
             }
             Err(why) => {
@@ -136,12 +139,12 @@ impl Looker {
     }
 
     /// What all servers of the cluster say of the connections of our account.
-    async fn ask(&self) -> Result<(Vec<Answer>, Duration), String> {
+    async fn ask(&self, in_haste: bool) -> Result<(Vec<Answer>, Duration), String> {
         let mut all = Vec::new();
         let (mut offset, mut took) = (0, Duration::ZERO);
         for _ in 0..MAX_PAGES {
             let began = self.clock.now();
-            let (page, answered) = self.ask_page(offset).await?;
+            let (page, answered) = self.ask_page(offset, in_haste).await?;
             took += answered.since(began);
             let rest = page.iter().filter_map(Answer::rest).min();
             all.extend(page);
@@ -154,7 +157,7 @@ impl Looker {
     }
 
     /// The answers, and when the last one came.
-    async fn ask_page(&self, offset: usize) -> Result<(Vec<Answer>, Moment), String> {
+    async fn ask_page(&self, offset: usize, in_haste: bool) -> Result<(Vec<Answer>, Moment), String> {
         let inbox = self.client.new_inbox();
         let mut answers = self.client.subscribe(inbox.clone()).await.map_err(|error| error.to_string())?;
         let question = serde_json::json!({"subscriptions_detail": true, "limit": PAGE, "offset": offset});
@@ -170,7 +173,8 @@ impl Looker {
             }
             all.push(Answer::parse(&answer.payload)?);
             last = self.clock.now();
-            let strangers = if self.counters.is_empty() { STRANGERS_AT_FIRST } else { STRANGERS };
+            let strangers =
+                if in_haste && !self.counters.is_empty() { STRANGERS_IN_HASTE } else { STRANGERS };
             patience = if self.counters.misses(&all) { deadline.since(last) } else { strangers };
         }
         if all.is_empty() { Err("no server answers".to_owned()) } else { Ok((all, last)) }

@@ -20,6 +20,7 @@ mod store;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -45,7 +46,7 @@ use super::wakes::Wakes;
 pub use ending::MessageDoorHandle;
 
 use descriptions::Descriptions;
-use discovery::Described;
+use discovery::Discovery;
 use ending::Orders;
 use holding::Untold;
 use looking::{Looker, Wish};
@@ -90,9 +91,10 @@ pub async fn start(
     let marks: Box<str> = format!("drowse.mark.{replica}").into();
     wanted.add(Registration { subject: marks.clone(), queue: None });
     let link = link::start(endpoint, Arc::clone(&wanted), cancel.clone());
-    let outbox = Outbox::start(client.clone(), marks.to_string(), news.clone(), cancel.clone());
+    let outbox = Outbox::start(client.clone(), marks.to_string(), cancel.clone());
     let (looker, wishes) =
         Looker::new(client.clone(), news.clone(), engine.clock(), settings.poll_every, wanted.confirmed());
+    let discovery = Discovery::start(&client, &cancel);
     let wakes = Wakes::new(settings.wakes_per_minute);
     let door = Door {
         settings,
@@ -115,6 +117,7 @@ pub async fn start(
         waiting: HashSet::new(),
         store: None,
         descriptions: None,
+        discovery,
         is_store_opening: false,
         held_bytes: 0,
         untold: Untold::default(),
@@ -124,14 +127,13 @@ pub async fn start(
         is_up: false,
         is_routed: false,
         route: None,
-        max_payload: 0,
         is_leaving: false,
+        takes: Arc::default(),
         is_missing_told: false,
         check: None,
     };
     api::start(&door.client, &door.engine, &cancel);
-    presence::start(&door.client, &door.replica, &cancel);
-    door.start_discovery();
+    presence::start(&door.client, &door.replica, &door.takes, &cancel);
     tokio::spawn(until(cancel.clone(), looker.run()));
     tokio::spawn(until(cancel, door.run(link, reports, breaks, orders)));
     Ok(handle)
@@ -161,7 +163,6 @@ struct Agent {
     /// Where signs of its activity are noted.
     activity: Arc<Activity>,
     watch: activity::Watch,
-    described: Described,
     /// The life that was up last.
     life: Option<Life>,
     /// The phase that was told last.
@@ -195,6 +196,7 @@ struct Door {
     store: Option<Store>,
     /// How services have described themselves, beyond the end of this process.
     descriptions: Option<Descriptions>,
+    discovery: Discovery,
     is_store_opening: bool,
     held_bytes: u64,
     untold: Untold,
@@ -208,10 +210,10 @@ struct Door {
     is_routed: bool,
     /// The mark that is to show it.
     route: Option<Route>,
-    /// Bytes of a message at most.
-    max_payload: usize,
-    /// Nothing is registered any more.
+    /// Nothing new is taken any more.
     is_leaving: bool,
+    /// What other replicas are told about that.
+    takes: Arc<AtomicBool>,
     /// That it does not was said already.
     is_missing_told: bool,
     check: Option<self_check::Check>,
@@ -225,9 +227,13 @@ struct InterestOf<'a> {
 }
 
 impl Interest for InterestOf<'_> {
-    fn reaches(&self, subject: &[u8]) -> bool {
+    fn takes(&self, subject: &[u8]) -> bool {
         let subject = std::str::from_utf8(subject);
-        self.is_routed && subject.is_ok_and(|subject| self.directory.reaches(self.key, subject))
+        subject.is_ok_and(|subject| self.directory.reaches(self.key, subject))
+    }
+
+    fn is_routed(&self) -> bool {
+        self.is_routed
     }
 }
 
@@ -248,15 +254,7 @@ impl Door {
         loop {
             tokio::select! {
                 event = link.recv() => match event {
-                    Some(event) => {
-                        if matches!(&event, LinkEvent::Message(message, _) if self.is_mark(message)) {
-                            // What could not be sent was reported before its mark was sent.
-                            for _ in 0..reports.len() {
-                                reports.try_recv().into_iter().for_each(|report| self.report(report));
-                            }
-                        }
-                        self.link_event(event);
-                    }
+                    Some(event) => self.link_event(event),
                     None => return,
                 },
                 Some(report) = reports.recv() => self.report(report),
@@ -293,6 +291,7 @@ impl Door {
                 self.is_up = true;
                 self.metrics.messages().link(true);
                 self.find_route();
+                self.note_presence();
                 if !self.is_open {
                     self.begin_check();
                 }
@@ -312,9 +311,17 @@ impl Door {
         self.metrics.messages().link(false);
         self.directory.forget_interest();
         self.broken();
+        self.note_presence();
         for key in self.agents.keys().cloned().collect::<Vec<_>>() {
+            // What came to it meanwhile was not seen.
+            self.agents.get_mut(&key).into_iter().for_each(|agent| agent.watch.lose_sight());
             self.interest_changed(&key);
         }
+    }
+
+    /// Whether this replica takes messages, as others ask it.
+    fn note_presence(&self) {
+        self.takes.store(self.is_open && self.is_up && !self.is_leaving, Ordering::Release);
     }
 
     fn interest_changed(&mut self, key: &AgentKey) {
@@ -324,7 +331,8 @@ impl Door {
         let subscribed = self.directory.is_subscribed(key);
         let Some(agent) = self.agents.get(key) else { return };
         if subscribed && !agent.activity.is_subscribed() && agent.slot.policy().messages.is_service() {
-            // It ends only with the door.
+            // A new life describes itself anew. The looker ends only with the door.
+            self.discovery.begin_life(key);
             let _ = self.wishes.send(Wish::Services);
         }
         self.engine.subscribed(&agent.slot, subscribed);

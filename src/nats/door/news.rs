@@ -13,7 +13,7 @@ use crate::lifecycle::Refusal;
 use crate::nats::counters::Look;
 use crate::nats::leaf::codec::Message;
 use crate::nats::mailbox::HoldId;
-use crate::nats::services::{Question, Service};
+use crate::nats::services::Service;
 
 use super::looking::Listener;
 use super::store::Store;
@@ -34,14 +34,10 @@ pub(super) enum News {
     Looked(Look, Vec<Listener>),
     /// The servers could not be asked.
     NotLooked(Vec<Listener>),
-    /// A held message cannot be sent on.
-    NotSent(AgentKey, HoldId),
     /// A message is in the hold stream; without a place, it is not and will not be.
     Stored { key: AgentKey, id: HoldId, place: Option<u64> },
     /// A message that a replica has left behind.
     Inherited { key: AgentKey, message: Message, arrived: Timestamp, place: u64 },
-    /// Somebody looks for services.
-    Asked(Question, Bytes),
     /// The service that was asked what it is has said so, or has not.
     Described { agents: Vec<AgentKey>, name: Box<str>, id: Box<str>, service: Option<Service> },
     /// What a service has said to an earlier run of Drowse.

@@ -6,16 +6,15 @@ use std::time::Duration;
 
 use async_nats::Client;
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::AgentKey;
 use crate::nats::client;
 use crate::nats::leaf::codec::Message;
-use crate::nats::mailbox::{HoldId, Send};
+use crate::nats::mailbox::{HoldId, Sending};
 use crate::time::Moment;
-
-use super::news::News;
 
 /// Letters that wait at once at most, of those that only inform: errors, events, answers. Held messages are counted by
 /// their own bounds, and each is in here once at most.
@@ -34,6 +33,16 @@ enum Letter {
     End(oneshot::Sender<()>),
 }
 
+impl Letter {
+    /// Whether it is not part of a hand-over.
+    const fn informs(&self) -> bool {
+        match self {
+            Self::Error { .. } | Self::NoResponders(_) | Self::KeepAlive(_) | Self::Plain { .. } => true,
+            Self::Message { .. } | Self::HandOver { .. } | Self::Mark(_) | Self::End(_) => false,
+        }
+    }
+}
+
 /// A letter, and the epoch in which it was written.
 type Dated = (u64, Letter);
 
@@ -41,10 +50,12 @@ type Dated = (u64, Letter);
 pub(super) struct Mark {
     pub(super) number: u64,
     /// What it covers.
-    pub(super) up_to: Send,
+    pub(super) up_to: Sending,
     /// What has been sent since.
-    pub(super) next: Option<Send>,
+    pub(super) next: Option<Sending>,
     pub(super) since: Moment,
+    /// How often the connection had been made by then.
+    pub(super) connects: u64,
 }
 
 /// What both ends of the queue see.
@@ -52,7 +63,10 @@ pub(super) struct Mark {
 struct Shared {
     /// Messages and marks of earlier epochs are not sent any more: they are written anew.
     epoch: AtomicU64,
-    waiting: AtomicUsize,
+    /// Letters that only inform.
+    informing: AtomicUsize,
+    /// Messages that could not be sent.
+    not_sent: Mutex<Vec<(AgentKey, HoldId)>>,
 }
 
 /// Sends in order.
@@ -62,15 +76,10 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    pub(super) fn start(
-        client: Client,
-        marks: String,
-        news: mpsc::Sender<News>,
-        cancel: CancellationToken,
-    ) -> Self {
+    pub(super) fn start(client: Client, marks: String, cancel: CancellationToken) -> Self {
         let (queue, letters) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared::default());
-        let postman = Postman { client, marks, news, shared: Arc::clone(&shared) };
+        let postman = Postman { client, marks, shared: Arc::clone(&shared) };
         tokio::spawn(async move {
             tokio::select! {
                 () = cancel.cancelled() => {}
@@ -80,7 +89,7 @@ impl Outbox {
         Self { queue, shared }
     }
 
-    /// Sends a held message on. [`News::NotSent`] tells if it cannot be.
+    /// Sends a held message on. Before the mark behind it comes back, [`Outbox::take_not_sent`] tells if it could not be.
     pub(super) fn message(
         &self,
         (key, id): (&AgentKey, HoldId),
@@ -98,6 +107,11 @@ impl Outbox {
 
     pub(super) fn mark(&self, payload: String) {
         self.put(Letter::Mark(payload));
+    }
+
+    /// Messages that could not be sent.
+    pub(super) fn take_not_sent(&self) -> Vec<(AgentKey, HoldId)> {
+        std::mem::take(&mut *self.shared.not_sent.lock())
     }
 
     /// Messages and marks that wait here are forgotten: it is not known what became of those before them.
@@ -122,11 +136,6 @@ impl Outbox {
         self.inform(Letter::Plain { subject, body: body.into() });
     }
 
-    /// How many more letters that only inform would be taken.
-    pub(super) fn room(&self) -> usize {
-        MAX_WAITING.saturating_sub(self.shared.waiting.load(Ordering::Acquire))
-    }
-
     /// Waits until everything before it has been handed to the server.
     pub(super) fn end(&self) -> oneshot::Receiver<()> {
         let (ended, waiting) = oneshot::channel();
@@ -135,15 +144,15 @@ impl Outbox {
     }
 
     fn inform(&self, letter: Letter) {
-        if self.room() == 0 {
-            tracing::debug!("an answer is not sent: too many wait for the connection to NATS");
+        if self.shared.informing.fetch_add(1, Ordering::AcqRel) >= MAX_WAITING {
+            self.shared.informing.fetch_sub(1, Ordering::AcqRel);
+            tracing::warn!("an answer is not sent: too many wait for the connection to NATS");
             return;
         }
         self.put(letter);
     }
 
     fn put(&self, letter: Letter) {
-        self.shared.waiting.fetch_add(1, Ordering::AcqRel);
         // It ends only with the door.
         let _ = self.queue.send((self.shared.epoch.load(Ordering::Acquire), letter));
     }
@@ -152,20 +161,21 @@ impl Outbox {
 struct Postman {
     client: Client,
     marks: String,
-    news: mpsc::Sender<News>,
     shared: Arc<Shared>,
 }
 
 impl Postman {
     async fn deliver(&self, mut letters: mpsc::UnboundedReceiver<Dated>) {
         while let Some((epoch, letter)) = letters.recv().await {
-            // A mark must not overtake what it stands for.
-            if matches!(letter, Letter::Message { .. } | Letter::HandOver { .. } | Letter::Mark(_)) {
+            if !letter.informs() {
+                // A mark must not overtake what it stands for.
                 self.post(epoch, letter).await;
-            } else if tokio::time::timeout(LETTER_WITHIN, self.post(epoch, letter)).await.is_err() {
+                continue;
+            }
+            if tokio::time::timeout(LETTER_WITHIN, self.post(epoch, letter)).await.is_err() {
                 tracing::warn!("the connection to NATS takes nothing");
             }
-            self.shared.waiting.fetch_sub(1, Ordering::AcqRel);
+            self.shared.informing.fetch_sub(1, Ordering::AcqRel);
         }
     }
 
@@ -177,7 +187,7 @@ impl Postman {
                 let sent = client::send_on(&self.client, &message, Some(&hold_id), redelivered).await;
                 if let Err(why) = sent {
                     tracing::warn!(agent = %key, why, "a held message cannot be sent on");
-                    let _ = self.news.send(News::NotSent(key, id)).await;
+                    self.shared.not_sent.lock().push((key, id));
                 }
             }
             Letter::HandOver { message, redelivered } => {

@@ -1,5 +1,7 @@
-//! Whether other replicas of Drowse are at the same servers.
+//! Whether other replicas of Drowse at the same servers take messages.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_nats::Client;
@@ -8,18 +10,19 @@ use tokio_util::sync::CancellationToken;
 
 use super::until;
 
-/// Where every replica answers, with its name.
+/// Where every replica that takes messages answers, with its name.
 const SUBJECT: &str = "drowse.replica.all";
 /// How long the others may take.
 const ANSWER_WITHIN: Duration = Duration::from_millis(500);
 
 /// Answers until the token is cancelled.
-pub(super) fn start(client: &Client, replica: &str, cancel: &CancellationToken) {
-    let (client, replica) = (client.clone(), replica.to_owned());
+pub(super) fn start(client: &Client, replica: &str, takes: &Arc<AtomicBool>, cancel: &CancellationToken) {
+    let (client, replica, takes) = (client.clone(), replica.to_owned(), Arc::clone(takes));
     tokio::spawn(until(cancel.clone(), async move {
         let Ok(mut questions) = client.subscribe(SUBJECT).await else { return };
         while let Some(question) = questions.next().await {
-            if let Some(reply) = question.reply.filter(|reply| reply.as_str().starts_with("_INBOX")) {
+            let reply = question.reply.filter(|reply| reply.as_str().starts_with("_INBOX"));
+            if let Some(reply) = reply.filter(|_| takes.load(Ordering::Acquire)) {
                 let _who_asks_asks_again = client.publish(reply, replica.clone().into()).await;
             }
         }

@@ -3,13 +3,14 @@
 //! A mark is a message to ourselves over the same way: the ordinary connection, the servers, the leaf-node link. What was
 //! sent before it and found nobody has come back by then.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::agent::AgentKey;
 use crate::nats::leaf::codec::Message;
-use crate::nats::mailbox::{HoldId, Send};
+use crate::nats::mailbox::{HoldId, Sending};
 use crate::time::Moment;
 
 use super::Door;
@@ -20,6 +21,9 @@ const MARK_WITHIN: Duration = Duration::from_mins(1);
 /// How long the way may take to be found before somebody is told.
 const ROUTE_WITHIN: Duration = Duration::from_secs(5);
 
+/// After so long without a way, others may have thought that this replica is gone, and taken over what it has stored.
+const TAKEN_OVER_AFTER: Duration = Duration::from_secs(10);
+
 impl Door {
     pub(super) fn is_mark(&self, message: &Message) -> bool {
         *message.subject == *self.marks.as_bytes()
@@ -29,7 +33,13 @@ impl Door {
     pub(super) fn find_route(&mut self) {
         self.is_routed = false;
         self.last_mark += 1;
-        self.route = Some(Route { number: self.last_mark, since: self.engine.clock().now(), is_told: false });
+        let connects = self.connects();
+        self.route = Some(Route {
+            number: self.last_mark,
+            since: self.engine.clock().now(),
+            connects,
+            is_told: false,
+        });
         self.try_route();
     }
 
@@ -58,24 +68,27 @@ impl Door {
     }
 
     /// Sends a mark behind what was sent, unless one is under way: then another one follows it.
-    pub(super) fn mark(&mut self, key: &AgentKey, up_to: Send) {
-        let since = self.engine.clock().now();
+    pub(super) fn mark(&mut self, key: &AgentKey, up_to: Sending) {
+        let (since, connects) = (self.engine.clock().now(), self.connects());
         let Some(agent) = self.agents.get_mut(key) else { return };
         match &mut agent.mark {
             Some(mark) => mark.next = Some(up_to),
             None => {
                 self.last_mark += 1;
                 self.outbox.mark(format!("{} {key}", self.last_mark));
-                agent.mark = Some(Mark { number: self.last_mark, up_to, next: None, since });
+                agent.mark = Some(Mark { number: self.last_mark, up_to, next: None, since, connects });
             }
         }
     }
 
     pub(super) fn mark_came_back(&mut self, payload: &Bytes) {
         let Ok(text) = std::str::from_utf8(payload) else { return };
+        for (key, id) in self.outbox.take_not_sent() {
+            self.with_mailbox(&key, |mailbox, _, _, fx| mailbox.not_sent(id, fx));
+        }
         let Some((number, key)) = text.split_once(' ') else {
-            if self.route.take_if(|route| text.parse() == Ok(route.number)).is_some() {
-                self.routed();
+            if let Some(route) = self.route.take_if(|route| text.parse() == Ok(route.number)) {
+                self.routed(&route);
             }
             return;
         };
@@ -83,18 +96,36 @@ impl Door {
         let (Ok(number), Some(key)) = (number.parse::<u64>(), key) else { return };
         let Some(agent) = self.agents.get_mut(&key) else { return };
         let Some(mark) = agent.mark.take_if(|mark| mark.number == number) else { return };
+        if mark.connects != self.connects() {
+            // It may have been sent over another connection than what was before it.
+            return self.broken();
+        }
         self.with_mailbox(&key, |mailbox, _, _, fx| mailbox.marked(mark.up_to, fx));
         if let Some(next) = mark.next {
             self.mark(&key, next);
         }
     }
 
-    fn routed(&mut self) {
+    fn routed(&mut self, route: &Route) {
+        if route.connects != self.connects() {
+            return self.find_route();
+        }
         self.is_routed = true;
-        self.max_payload = self.client.server_info().max_payload;
+        let took = self.engine.clock().now().since(route.since);
+        if route.is_told {
+            tracing::info!("what Drowse sends comes back again");
+        }
         for key in self.waited_for() {
+            if took > TAKEN_OVER_AFTER {
+                self.with_mailbox(&key, |mailbox, _, _, _| mailbox.may_be_taken_over());
+            }
             self.interest_changed(&key);
         }
+    }
+
+    /// How often the ordinary connection has been made.
+    fn connects(&self) -> u64 {
+        self.client.statistics().connects.load(Ordering::Acquire)
     }
 
     /// A connection has broken: whether what was sent on has arrived will not be known any more.
@@ -116,7 +147,7 @@ impl Door {
     pub(super) fn lose_overdue(&mut self, key: &AgentKey, now: Moment) {
         let mark = self.agents.get(key).and_then(|agent| agent.mark.as_ref());
         if mark.is_some_and(|mark| now.since(mark.since) > MARK_WITHIN) {
-            self.lost_track(key);
+            self.broken();
         }
     }
 
@@ -137,5 +168,6 @@ impl Door {
 pub(super) struct Route {
     number: u64,
     since: Moment,
+    connects: u64,
     is_told: bool,
 }

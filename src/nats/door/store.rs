@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_nats::jetstream::context::PublishAckFuture;
@@ -57,6 +57,8 @@ struct Work {
     /// Up to where nothing of an agent's is needed any more.
     over: Mutex<HashMap<AgentKey, u64>>,
     is_over: Notify,
+    /// Messages whose storing is not confirmed, and agents whose messages are being removed.
+    unfinished: AtomicUsize,
 }
 
 /// The hold stream.
@@ -109,6 +111,7 @@ impl Store {
             bytes: AtomicU64::new(0),
             over: Mutex::default(),
             is_over: Notify::new(),
+            unfinished: AtomicUsize::new(0),
         });
         let context =
             Context { client, jetstream, stream, prefix, replica, news, engine, work: Arc::clone(&work) };
@@ -136,6 +139,7 @@ impl Store {
             return false;
         }
         self.work.bytes.fetch_add(bytes, Ordering::AcqRel);
+        self.work.unfinished.fetch_add(1, Ordering::AcqRel);
         // It ends only with the door.
         let _ = self.work.queue.send(Keep { key: key.clone(), id, message, arrived });
         true
@@ -144,6 +148,11 @@ impl Store {
     /// Nothing of this agent's up to here is needed any more.
     pub(super) fn forget(&self, key: &AgentKey, up_to: u64) {
         self.work.over(key, up_to);
+    }
+
+    /// Whether everything that was wanted is so.
+    pub(super) fn is_idle(&self) -> bool {
+        self.work.unfinished.load(Ordering::Acquire) == 0 && self.work.over.lock().is_empty()
     }
 
     /// This replica is not there any more. What it has left is for others to say.
@@ -159,6 +168,12 @@ impl Work {
         let known = over.entry(key.clone()).or_default();
         *known = up_to.max(*known);
         self.is_over.notify_one();
+    }
+
+    fn begin_purge(&self) -> HashMap<AgentKey, u64> {
+        let mut over = self.over.lock();
+        self.unfinished.fetch_add(over.len(), Ordering::AcqRel);
+        std::mem::take(&mut *over)
     }
 }
 
@@ -225,12 +240,16 @@ impl Context {
                     if self.news.send(news).await.is_err() {
                         return;
                     }
+                    self.work.unfinished.fetch_sub(1, Ordering::AcqRel);
                 }
                 keep = keeps.recv(), if confirmations.len() < UNCONFIRMED => {
                     let Some(Keep { key, id, message, arrived }) = keep else { return };
                     let confirmation = self.write(key, id, &message, arrived).await;
                     self.work.bytes.fetch_sub(size(&message) as u64, Ordering::AcqRel);
-                    confirmations.extend(confirmation);
+                    match confirmation {
+                        Some(confirmation) => confirmations.push(confirmation),
+                        None => _ = self.work.unfinished.fetch_sub(1, Ordering::AcqRel),
+                    }
                 }
             }
         }
@@ -240,7 +259,8 @@ impl Context {
     async fn forget(&self) {
         loop {
             self.work.is_over.notified().await;
-            let over = std::mem::take(&mut *self.work.over.lock());
+            let over = self.work.begin_purge();
+            let count = over.len();
             let failed = AtomicBool::new(false);
             futures_util::stream::iter(over)
                 .for_each_concurrent(PURGES, async |(key, up_to)| {
@@ -252,6 +272,7 @@ impl Context {
                     }
                 })
                 .await;
+            self.work.unfinished.fetch_sub(count, Ordering::AcqRel);
             if failed.into_inner() {
                 tokio::time::sleep(PURGE_AGAIN).await;
             }

@@ -92,6 +92,11 @@ impl Wanted {
         self.state.lock().denied.insert(subject.into());
     }
 
+    /// Whether the server does not let us register this subject.
+    pub fn is_denied(&self, subject: &str) -> bool {
+        self.state.lock().denied.contains(subject)
+    }
+
     /// Up to which version the server has taken note. Falls back to 0 while there is no connection.
     pub fn confirmed(&self) -> watch::Receiver<Version> {
         self.confirmed.subscribe()
