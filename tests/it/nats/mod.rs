@@ -8,5 +8,6 @@ mod failures;
 mod hand_over;
 mod permissions;
 mod replicas;
+mod secure;
 mod servers;
 mod world;
