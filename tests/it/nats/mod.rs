@@ -10,4 +10,5 @@ mod permissions;
 mod replicas;
 mod secure;
 mod servers;
+mod slow;
 mod world;
