@@ -3,7 +3,7 @@
 SEEDS  ?= 1000000
 CONFIG ?= config/local.yaml
 
-.PHONY: help run test check simulate bench bench-cluster scale references image cluster cluster-down upstream-e2e
+.PHONY: help run test check simulate fuzz bench bench-cluster scale references image cluster cluster-down upstream-e2e
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -21,6 +21,9 @@ check: ## The quick inner loop: format, lints, unit tests
 
 simulate: ## Simulate SEEDS histories (a million by default)
 	SEEDS=$(SEEDS) cargo test --locked --release --test simulation -- --nocapture no_history
+
+fuzz: ## Feed the parsers of the message door with made-up bytes, each for a minute
+	@scripts/fuzz 60
 
 bench: ## Measure Drowse on this machine: warm, waking, and in a storm
 	cargo build --locked --release --package drowse --package drowse-loadtest
