@@ -42,6 +42,15 @@ need_rust() {
   done
 }
 
+# need_nightly: leaves in $nightly the toolchain of a fixed day that fuzzing needs, for it watches the memory.
+need_nightly() {
+  nightly=nightly-2026-05-20
+  command -v rustup >/dev/null || die "rustup is missing, which installs $nightly (rustup.rs says how)"
+  rustup run "$nightly" rustc --version >/dev/null 2>&1 && return
+  printf 'Installing %s ...\n' "$nightly" >&2
+  rustup toolchain install --profile minimal --no-self-update "$nightly" >&2 || die "failed to install $nightly"
+}
+
 # need_go: what the parts of a test cluster are built with.
 need_go() {
   command -v go >/dev/null || die "go is missing; install Go 1.26 or newer first (go.dev/doc/install says how)"

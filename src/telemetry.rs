@@ -2,6 +2,8 @@
 
 use std::io::IsTerminal;
 
+use tracing::{Level, Metadata};
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
@@ -78,7 +80,14 @@ where
         Format::Text => fmt::layer().with_ansi(colour).with_writer(writer).boxed(),
         Format::Json => fmt::layer().json().flatten_event(true).with_writer(writer).boxed(),
     };
+    let lines = lines.with_filter(filter_fn(is_ours));
     Ok((tracing_subscriber::registry().with(filter).with(lines), LogControl { filter: handle }))
+}
+
+/// Whether a line is to be seen, if the filter has nothing against it. The library for NATS tells of every attempt to connect; what
+/// of that matters is said by us, once.
+fn is_ours(line: &Metadata<'_>) -> bool {
+    *line.level() >= Level::DEBUG || !line.target().starts_with("async_nats")
 }
 
 /// Whether a text is a filter.

@@ -11,6 +11,8 @@ pub struct ServerAddress {
     pub port: u16,
     /// TLS is a must (`tls://`), whatever the server says about itself.
     pub tls: bool,
+    /// TLS begins at once, before the server has said anything (`handshake_first` of nats-server).
+    pub tls_first: bool,
 }
 
 /// Schemes that a server's address may have, and whether they ask for TLS.
@@ -43,7 +45,7 @@ impl ServerAddress {
         if host.is_empty() || !host.chars().all(good) {
             return Err(format!("{text:?} names no host; {advice}"));
         }
-        Ok(Self { host: host.to_owned(), port, tls })
+        Ok(Self { host: host.to_owned(), port, tls, tls_first: false })
     }
 
     /// As async-nats takes it.

@@ -1,12 +1,15 @@
 //! The ordinary connection to NATS, beside the leaf-node link: messages are sent on over it, and everything is asked by it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::{Auth, AuthError, Client, ConnectOptions, Event, HeaderMap};
+use async_nats::{Auth, AuthError, Client, ClientError, ConnectOptions, Event, HeaderMap};
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_rustls::rustls::ClientConfig;
 
+use super::advice::advise;
 use super::credentials::{Credentials, CredentialsSource};
 use super::headers::{self, HOLD_ID, REDELIVERED};
 use super::leaf::codec::Message;
@@ -16,6 +19,8 @@ use super::settings::Settings;
 pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// How our connections begin to call themselves.
 pub(super) const NAME: &str = "drowse-";
+/// How the library says that a name could not be resolved.
+const DNS: &str = "DNS error";
 /// How often we make sure that the server is there: well below the two minutes of the library's default.
 const PING_EVERY: Duration = Duration::from_secs(10);
 
@@ -33,6 +38,10 @@ pub(super) async fn connect(
         let source = source.clone();
         async move { sign_in(&source, &nonce).map_err(AuthError::new) }
     });
+    let trouble = Arc::new(Trouble::default());
+    let (told, tried) = (Arc::clone(&trouble), trouble);
+    let options =
+        if settings.servers.iter().any(|server| server.tls_first) { options.tls_first() } else { options };
     let urls: Vec<_> = settings.servers.iter().map(super::address::ServerAddress::url).collect();
     options
         .name(name)
@@ -40,16 +49,27 @@ pub(super) async fn connect(
         .retry_on_initial_connect()
         .ping_interval(PING_EVERY)
         .request_timeout(Some(ANSWER_WITHIN))
+        // Called before each attempt, with what has become of the ones before it.
+        .reconnect_to_server_callback(move |servers, _| {
+            tried.note(servers.into_iter().filter_map(|server| server.last_error));
+            async { None }
+        })
         .event_callback(move |event| {
-            let breaks = breaks.clone();
+            let (breaks, told) = (breaks.clone(), Arc::clone(&told));
             async move {
                 match event {
-                    Event::Connected => tracing::info!("connected to NATS"),
+                    Event::Connected => {
+                        told.end();
+                        tracing::info!("connected to NATS");
+                    }
                     Event::Disconnected => {
                         tracing::warn!("the connection to NATS is lost; it is made anew");
                         breaks.send_modify(|breaks| *breaks += 1);
                     }
-                    // One for every attempt to connect.
+                    // One for every attempt to connect. What they are is told above, but for this one.
+                    Event::ClientError(ClientError::Other(error)) if error == DNS => {
+                        told.note([format!("{error}: a name in nats.servers is not known")].into_iter());
+                    }
                     Event::ClientError(error) => tracing::debug!("NATS: {error}"),
                     other => tracing::warn!("NATS: {other}"),
                 }
@@ -58,6 +78,30 @@ pub(super) async fn connect(
         .connect(urls)
         .await
         .map_err(|error| error.to_string())
+}
+
+/// Why there is no connection, told once and not at every attempt.
+#[derive(Default)]
+struct Trouble(Mutex<String>);
+
+impl Trouble {
+    /// Attempts have ended like this.
+    fn note(&self, errors: impl Iterator<Item = String>) {
+        let errors: Vec<_> = errors.collect();
+        let reason = errors.join("; ");
+        // Some texts have the time in them.
+        let words: String = reason.chars().filter(|c| !c.is_ascii_digit()).collect();
+        let mut told = self.0.lock();
+        if !words.is_empty() && *told != words {
+            *told = words;
+            tracing::warn!(reason = advise(&reason), "no connection to NATS yet; it is tried again");
+        }
+    }
+
+    /// There is a connection.
+    fn end(&self) {
+        self.0.lock().clear();
+    }
 }
 
 fn sign_in(source: &CredentialsSource, nonce: &[u8]) -> Result<Auth, String> {

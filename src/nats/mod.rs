@@ -4,6 +4,7 @@
 //! the agent is woken, and the messages are sent on when it subscribes.
 
 pub mod address;
+mod advice;
 mod client;
 pub mod counters;
 pub mod credentials;

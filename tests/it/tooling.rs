@@ -37,18 +37,21 @@ fn run(cargo: &str, with_cluster: bool) -> (String, bool) {
     fs::create_dir(&bin).unwrap();
     fs::write(dir.path().join("good"), GOOD).unwrap();
     fs::write(dir.path().join("cluster"), CLUSTER).unwrap();
-    // `cargo install --root R …` leaves a cargo-deny that is content.
+    // `cargo install --root R …` leaves a cargo-deny and a cargo-fuzz that are content.
     let install = "if [ $1 = install ]; then\n\
         while [ $1 != --root ]; do shift; done\n\
-        mkdir -p $2/bin && printf '#!/bin/sh\\n' > $2/bin/cargo-deny && chmod +x $2/bin/cargo-deny; exit\nfi\n";
+        mkdir -p $2/bin && cd $2/bin && echo '#!/bin/sh' | tee cargo-deny > cargo-fuzz && chmod +x *; exit\nfi\n";
     // An image is made, and a cluster runs one test.
     let cluster = "if [ $1 = metadata ]; then echo \"{\\\"target_directory\\\":\\\"$TARGET\\\"}\"; exit; fi\n\
         if [ $1 = rustc ]; then exit; fi\n\
         case \"$*\" in\n*' image '*) echo x > $TARGET/image/drowse.tar; exit;;\n\
         *' run --image '*) [ -n \"$CLUSTER\" ] || exit 1; cat $CLUSTER; exit;;\nesac\n";
     let pretended = format!("#!/bin/sh\n[ \"$2\" = --version ] && exit\n{install}{cluster}{cargo}\n");
-    fs::write(bin.join("cargo"), pretended).unwrap();
-    fs::set_permissions(bin.join("cargo"), fs::Permissions::from_mode(0o755)).unwrap();
+    // Every toolchain is there.
+    for (name, script) in [("cargo", pretended.as_str()), ("rustup", "#!/bin/sh\n")] {
+        fs::write(bin.join(name), script).unwrap();
+        fs::set_permissions(bin.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
     let output = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/test"))
         .env("PATH", path)
@@ -68,8 +71,8 @@ fn a_good_run_sums_all_tests_and_checks() {
     let (last, good) = make_test("[ $1 = test ] && cat $GOOD; exit 0");
     assert_eq!(
         (last.as_str(), good),
-        ("10 passed, 0 failed", true),
-        "5 tests, 1 on a cluster, and format, lints, image and licences"
+        ("11 passed, 0 failed", true),
+        "5 tests, 1 on a cluster, and format, lints, image, fuzzing and licences"
     );
 }
 
@@ -77,43 +80,43 @@ fn a_good_run_sums_all_tests_and_checks() {
 fn failed_tests_are_counted_and_fail_the_run() {
     let (last, good) =
         make_test("[ $1 = test ] && sed 's/ok. 3 passed; 0/FAILED. 1 passed; 2/' $GOOD && exit 101; exit 0");
-    assert_eq!((last.as_str(), good), ("8 passed, 2 failed", false));
+    assert_eq!((last.as_str(), good), ("9 passed, 2 failed", false));
 }
 
 #[test]
 fn a_test_program_that_dies_is_a_failure() {
     let (last, good) = make_test("[ $1 = test ] && sed '$d' $GOOD && exit 101; exit 0");
-    assert_eq!((last.as_str(), good), ("7 passed, 1 failed", false));
+    assert_eq!((last.as_str(), good), ("8 passed, 1 failed", false));
 }
 
 #[test]
 fn tests_that_do_not_build_are_a_failure() {
     let (last, good) = make_test("[ $1 = test ] && echo 'error: could not compile' && exit 101; exit 0");
-    assert_eq!((last.as_str(), good), ("5 passed, 1 failed", false));
+    assert_eq!((last.as_str(), good), ("6 passed, 1 failed", false));
 }
 
 #[test]
 fn a_test_program_without_tests_is_a_failure() {
     let (last, good) = make_test("[ $1 = test ] && sed 's/3 passed/0 passed/' $GOOD; exit 0");
-    assert_eq!((last.as_str(), good), ("7 passed, 1 failed", false));
+    assert_eq!((last.as_str(), good), ("8 passed, 1 failed", false));
     let (last, good) = make_test("exit 0");
-    assert_eq!((last.as_str(), good), ("5 passed, 1 failed", false), "no test program at all");
+    assert_eq!((last.as_str(), good), ("6 passed, 1 failed", false), "no test program at all");
 }
 
 #[test]
 fn a_run_that_fails_without_a_failed_test_is_a_failure() {
     let (last, good) = make_test("[ $1 = test ] && cat $GOOD && exit 1; exit 0");
-    assert_eq!((last.as_str(), good), ("10 passed, 1 failed", false));
+    assert_eq!((last.as_str(), good), ("11 passed, 1 failed", false));
 }
 
 #[test]
 fn a_check_that_finds_something_is_a_failure() {
     let (last, good) = make_test("[ $1 = clippy ] && exit 101; [ $1 = test ] && cat $GOOD; exit 0");
-    assert_eq!((last.as_str(), good), ("9 passed, 1 failed", false));
+    assert_eq!((last.as_str(), good), ("10 passed, 1 failed", false));
 }
 
 #[test]
 fn a_cluster_that_does_not_start_is_a_failure() {
     let (last, good) = run("[ $1 = test ] && cat $GOOD; exit 0", false);
-    assert_eq!((last.as_str(), good), ("9 passed, 1 failed", false));
+    assert_eq!((last.as_str(), good), ("10 passed, 1 failed", false));
 }

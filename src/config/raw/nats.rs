@@ -86,6 +86,8 @@ pub(crate) struct Tls {
     /// A PEM file with its key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) key_file: Option<String>,
+    /// On both ports the servers begin with TLS at once (`handshake_first: true` of nats-server).
+    pub(crate) handshake_first: bool,
 }
 
 /// Where messages wait.

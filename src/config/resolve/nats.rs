@@ -16,7 +16,12 @@ const LEAF_PORT: u16 = 7422;
 
 /// Checks the section.
 pub(super) fn resolve(raw: raw::Nats, document: &Document<'_, '_>, folder: &Path) -> Settings {
-    let servers = addresses(&raw.servers, "servers", CLIENT_PORT, document);
+    let tls_first = raw.tls.as_ref().is_some_and(|tls| tls.handshake_first);
+    let addresses = |texts: &[String], key, default_port| -> Vec<_> {
+        let all = addresses(texts, key, default_port, document);
+        all.into_iter().map(|address| ServerAddress { tls_first, ..address }).collect()
+    };
+    let servers = addresses(&raw.servers, "servers", CLIENT_PORT);
     if raw.servers.is_empty() {
         let advice = "no server is named; write for example [nats://127.0.0.1:4222]";
         document.report(&[Key("nats"), Key("servers")], advice);
@@ -24,7 +29,7 @@ pub(super) fn resolve(raw: raw::Nats, document: &Document<'_, '_>, folder: &Path
     let leaf_servers = if raw.leaf_servers.is_empty() {
         servers.iter().map(|server| ServerAddress { port: LEAF_PORT, ..server.clone() }).collect()
     } else {
-        addresses(&raw.leaf_servers, "leaf_servers", LEAF_PORT, document)
+        addresses(&raw.leaf_servers, "leaf_servers", LEAF_PORT)
     };
     let client = raw.client.map(|raw| sign_in(raw, "client", document, folder)).unwrap_or_default();
     let leaf = raw.leaf.map_or_else(|| client.clone(), |raw| sign_in(raw, "leaf", document, folder));

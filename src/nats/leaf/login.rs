@@ -17,10 +17,22 @@ pub struct ServerInfo {
     pub version: String,
     /// The challenge for those who sign.
     pub nonce: Option<String>,
+    /// The cluster that it is in; none if it is alone.
+    pub cluster: Option<String>,
     /// It speaks nothing but TLS.
     pub tls_required: bool,
     /// The size of a message with its headers, in bytes, at most.
     pub max_payload: usize,
+}
+
+impl ServerInfo {
+    /// Whether it is in a cluster whose servers may give a leaf what a client of another server is there to take: they learned
+    /// to tell these apart in 2.10.23.
+    pub fn is_cluster_too_old(&self) -> bool {
+        let mut numbers = self.version.split(['.', '-']).map_while(|number| number.parse::<u32>().ok());
+        let version = [numbers.next(), numbers.next(), numbers.next()].map(Option::unwrap_or_default);
+        self.cluster.is_some() && version < [2, 10, 23]
+    }
 }
 
 /// How a leaf introduces itself.
@@ -104,5 +116,26 @@ impl<'a> Introduction<'a> {
             }
         }
         Ok(this)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_servers_of_a_cluster_can_be_too_old() {
+        for (version, cluster, too_old) in [
+            ("2.9.10", None, false),
+            ("2.9.10", Some("c"), true),
+            ("2.10.22", Some("c"), true),
+            ("2.10.23-RC.1", Some("c"), false),
+            ("2.11.0", Some("c"), false),
+            ("3.0", Some("c"), false),
+        ] {
+            let cluster = cluster.map(str::to_owned);
+            let info = ServerInfo { version: version.to_owned(), cluster, ..ServerInfo::default() };
+            assert_eq!(info.is_cluster_too_old(), too_old, "{version}");
+        }
     }
 }

@@ -16,6 +16,7 @@ use tokio_util::either::Either;
 use super::codec::{self, Decoder, Malformed, Op};
 use super::login::{Identity, Introduction, ServerInfo};
 use crate::nats::address::ServerAddress;
+use crate::nats::advice::{self, advise};
 use crate::nats::credentials::{CredentialsError, CredentialsSource};
 
 /// How long a server may take to accept a connection, and then to greet us; and how long one write may take.
@@ -43,8 +44,8 @@ pub struct Endpoint {
 /// Why a connection could not be made, or has ended.
 #[derive(Debug, thiserror::Error)]
 pub enum LeafError {
-    /// The network.
-    #[error("{0}")]
+    /// The network, or TLS.
+    #[error("{}", advise(&.0.to_string()))]
     Io(#[from] io::Error),
     /// The server closed it.
     #[error("the server closed the connection")]
@@ -53,7 +54,7 @@ pub enum LeafError {
     #[error("no answer within {0:?}")]
     Silent(Duration),
     /// The server objects.
-    #[error("the server says: {0}")]
+    #[error("the server says: {}", advise(.0))]
     Refused(String),
     /// It is no leaf-node port, or there is a bug on one of the sides.
     #[error("{0}; is this the port of `leafnodes` and not the one for clients?")]
@@ -61,6 +62,12 @@ pub enum LeafError {
     /// The first line is not what a server says.
     #[error("the server does not introduce itself as a leaf-node port does: {0}")]
     Greeting(String),
+    /// It gives leaf nodes what is not for them.
+    #[error(
+        "nats-server {0} in a cluster gives leaf nodes messages that agents are there to take; the servers of a cluster must be \
+         2.10.23 or newer"
+    )]
+    TooOld(String),
     /// The credentials cannot be used.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
@@ -96,13 +103,23 @@ impl Session {
             decoder: Decoder::new(GREETING),
             server: ServerInfo::default(),
         };
-        match this.next().await? {
-            Op::Info(_) => {}
-            Op::Err(error) => return Err(LeafError::Refused(error)),
-            other => return Err(LeafError::Greeting(format!("it begins with {other:?}"))),
-        }
-        if this.server.tls_required || address.tls {
+        if address.tls_first {
             this = this.upgrade(address, endpoint).await?;
+        }
+        match this.next().await {
+            Ok(Op::Info(_)) => {}
+            Ok(Op::Err(error)) => return Err(LeafError::Refused(error)),
+            Ok(other) => return Err(LeafError::Greeting(format!("it begins with {other:?}"))),
+            Err(LeafError::Closed) => {
+                return Err(LeafError::Greeting(format!("it closes the connection; {}", advice::SILENT)));
+            }
+            Err(error) => return Err(error),
+        }
+        if !address.tls_first && (this.server.tls_required || address.tls) {
+            this = this.upgrade(address, endpoint).await?;
+        }
+        if this.server.is_cluster_too_old() {
+            return Err(LeafError::TooOld(this.server.version));
         }
         let introduction = Introduction::new(&endpoint.identity, &credentials, &this.server);
         let introduction = introduction.map_err(LeafError::SignIn)?;
@@ -161,7 +178,26 @@ impl Session {
             self.stream.write_all(bytes).await?;
             self.stream.flush().await
         };
-        tokio::time::timeout(PATIENCE, writing).await.map_err(|_| LeafError::Silent(PATIENCE))??;
-        Ok(())
+        let written =
+            tokio::time::timeout(PATIENCE, writing).await.map_err(|_| LeafError::Silent(PATIENCE))?;
+        match written {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.last_words().await.unwrap_or(LeafError::Io(error))),
+        }
+    }
+
+    /// Why the server has closed the connection, if it has said so before.
+    async fn last_words(&mut self) -> Option<LeafError> {
+        let listening = async {
+            loop {
+                match self.next().await {
+                    Ok(Op::Err(error)) => return Some(LeafError::Refused(error)),
+                    Ok(_) => {}
+                    Err(LeafError::Closed) => return None,
+                    Err(error) => return Some(error),
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, listening).await.ok().flatten()
     }
 }

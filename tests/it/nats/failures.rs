@@ -1,7 +1,7 @@
 //! Drowse dies, servers die, and all of them are upgraded: messages that wait are not lost, nothing hangs, and nobody is woken
 //! or suspended for it.
 
-use super::servers::{NEWEST, Servers};
+use super::servers::{NEWEST, Servers, VERSIONS};
 use super::world::{QUICK, SHORT, World, talker};
 use crate::support::eventually;
 
@@ -78,4 +78,13 @@ async fn while_a_server_of_the_cluster_does_not_answer_nobody_is_suspended() {
     world.servers.resume(2);
     world.drowse.wait_for_phase("echo", "Suspended").await;
     assert!(world.request("echo").await.starts_with("0: r:0 "));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_gives_leaf_nodes_too_much_is_refused() {
+    // The check of the server does not see it where both of our connections are to the same server.
+    let servers = Servers::cluster(VERSIONS[0]).await;
+    let world = World::start(servers, &[talker("echo")], SHORT, QUICK).await;
+    eventually("it is refused", async || world.drowse.log().contains("must be 2.10.23 or newer")).await;
+    assert!(world.drowse.metric("drowse_nats_link_up", "").await < 0.5);
 }

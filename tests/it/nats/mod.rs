@@ -9,5 +9,7 @@ mod failures;
 mod hand_over;
 mod permissions;
 mod replicas;
+mod secure;
 mod servers;
+mod slow;
 mod world;

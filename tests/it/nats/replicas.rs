@@ -14,7 +14,7 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use tokio_util::sync::CancellationToken;
 
-use super::servers::{NEWEST, Servers, VERSIONS};
+use super::servers::{NEWEST, OLDEST_CLUSTER, Servers};
 use super::world::{QUICK, SHORT, World, talker};
 use crate::support::{PATIENCE, eventually};
 
@@ -26,7 +26,7 @@ pub(super) fn endpoint(port: u16, name: &str, credentials: CredentialsSource) ->
     let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
     let tls = tls.with_safe_default_protocol_versions().unwrap();
     Endpoint {
-        addresses: vec![ServerAddress { host: "127.0.0.1".to_owned(), port, tls: false }],
+        addresses: vec![ServerAddress { host: "127.0.0.1".to_owned(), port, tls: false, tls_first: false }],
         credentials,
         tls: Arc::new(tls.with_root_certificates(RootCertStore::empty()).with_no_client_auth()),
         identity: Identity { id: name.to_owned(), name: name.to_owned(), cluster: "drowse".to_owned() },
@@ -86,7 +86,7 @@ async fn publish(client: &async_nats::Client) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_message_comes_to_one_replica_and_to_none_while_the_agent_is_up() {
-    for version in [VERSIONS[0], NEWEST] {
+    for version in [OLDEST_CLUSTER, NEWEST] {
         let servers = Servers::cluster(version).await;
         let mut one = Replica::attach(servers.nodes[0].leaf, "one").await;
         let mut two = Replica::attach(servers.nodes[1].leaf, "two").await;

@@ -9,8 +9,10 @@ use tokio::process::{Child, Command};
 
 use crate::support::{eventually, free_port, read, signal};
 
-/// The newest of each line that is tried.
-pub(super) const VERSIONS: [&str; 4] = ["2.10", "2.11", "2.12", "2.15"];
+/// The newest of each line that is tried, and before them the one that Debian 12 has.
+pub(super) const VERSIONS: [&str; 5] = ["2.9", "2.10", "2.11", "2.12", "2.15"];
+/// The oldest line whose clusters give a leaf node nothing that an agent is there to take.
+pub(super) const OLDEST_CLUSTER: &str = "2.10";
 pub(super) const NEWEST: &str = "2.15";
 
 /// The users of `deploy/nats/accounts.conf`.
@@ -41,6 +43,10 @@ pub(super) struct Servers {
     program: String,
     dir: TempDir,
     pub(super) nodes: Vec<Node>,
+    /// What their addresses begin with.
+    pub(super) scheme: &'static str,
+    /// How clients of the tests sign in: arguments of `nats-agent`.
+    pub(super) guest: Vec<String>,
 }
 
 impl Servers {
@@ -57,15 +63,40 @@ impl Servers {
         let program = program(&format!("nats-server-{version}")).await;
         let node = |_| Node { client: free_port(), leaf: free_port(), cluster: free_port(), child: None };
         let nodes: Vec<_> = (0..count).map(node).collect();
-        let mut servers = Self { program, dir: TempDir::new().unwrap(), nodes };
+        let dir = TempDir::new().unwrap();
+        let mut servers = Self { program, dir, nodes, scheme: "nats", guest: Vec::new() };
         for index in 0..count {
-            std::fs::write(servers.config(index), servers.text(index, more)).unwrap();
+            servers.configure(index, more);
             servers.launch(index);
         }
         for index in 0..count {
             servers.wait_until_ready(index).await;
         }
         servers
+    }
+
+    /// Writes the configuration of one, which counts from its next start or reload on.
+    pub(super) fn configure(&self, index: usize, more: &str) {
+        std::fs::write(self.config(index), self.text(index, more)).unwrap();
+    }
+
+    /// Gives one another configuration while it runs.
+    pub(super) async fn reload(&self, index: usize, more: &str) {
+        let count = || self.log(index).matches("Reloaded server configuration").count();
+        let before = count();
+        self.configure(index, more);
+        self.signal(index, rustix::process::Signal::HUP);
+        eventually("it is reloaded", async || count() > before).await;
+    }
+
+    /// Everything that one has logged.
+    pub(super) fn log(&self, index: usize) -> String {
+        read(&self.dir.path().join(format!("{index}.log")))
+    }
+
+    fn signal(&self, index: usize, which: rustix::process::Signal) {
+        let pid = self.nodes[index].child.as_ref().and_then(Child::id).unwrap();
+        signal(pid, which);
     }
 
     fn config(&self, index: usize) -> PathBuf {
@@ -113,9 +144,9 @@ impl Servers {
     }
 
     async fn wait_until_ready(&self, index: usize) {
-        let (log, count) = (self.dir.path().join(format!("{index}.log")), self.nodes.len());
+        let count = self.nodes.len();
         eventually("the server is ready", async || {
-            let text = read(&log);
+            let text = self.log(index);
             let since = text.rfind("Starting nats-server").map_or("", |at| &text[at..]);
             since.contains("Server is ready") && (count == 1 || since.contains("Route connection created"))
         })
@@ -148,22 +179,18 @@ impl Servers {
         self.signal(index, rustix::process::Signal::CONT);
     }
 
-    fn signal(&self, index: usize, what: rustix::process::Signal) {
-        let pid = self.nodes[index].child.as_ref().and_then(Child::id).unwrap();
-        signal(pid, what);
-    }
-
     /// All of them, as clients name them.
     pub(super) fn urls(&self) -> String {
         let urls: Vec<_> =
-            self.nodes.iter().map(|node| format!("nats://127.0.0.1:{}", node.client)).collect();
+            self.nodes.iter().map(|node| format!("{}://127.0.0.1:{}", self.scheme, node.client)).collect();
         urls.join(",")
     }
 
     /// The section `nats` of Drowse's configuration.
     pub(super) fn section(&self, more: &str) -> String {
         let list = |ports: Vec<u16>| {
-            let all: Vec<_> = ports.iter().map(|port| format!("\"nats://127.0.0.1:{port}\"")).collect();
+            let all: Vec<_> =
+                ports.iter().map(|port| format!("\"{}://127.0.0.1:{port}\"", self.scheme)).collect();
             all.join(", ")
         };
         let servers = list(self.nodes.iter().map(|node| node.client).collect());
@@ -176,7 +203,7 @@ impl Drop for Servers {
     fn drop(&mut self) {
         if std::thread::panicking() {
             for index in 0..self.nodes.len() {
-                let log = read(&self.dir.path().join(format!("{index}.log")));
+                let log = self.log(index);
                 let last: Vec<_> = log.lines().rev().take(15).collect();
                 eprintln!("log of server {index}, last first:\n{}", last.join("\n"));
             }

@@ -46,6 +46,13 @@ impl World {
     }
 
     pub(super) async fn with(servers: Servers, talkers: &[Talker<'_>], defaults: &str, nats: &str) -> Self {
+        let world = Self::start(servers, talkers, defaults, nats).await;
+        world.wait_until_open(1).await;
+        world
+    }
+
+    /// The same, whether the message door opens or not.
+    pub(super) async fn start(servers: Servers, talkers: &[Talker<'_>], defaults: &str, nats: &str) -> Self {
         let go_agent = program("nats-agent").await;
         let files = tempfile::TempDir::new().unwrap();
         let agent = |talker: &Talker<'_>| {
@@ -66,14 +73,12 @@ impl World {
             ];
             agent.program = Some(go_agent.clone());
             agent.arguments = own.map(str::to_owned).to_vec();
-            agent.arguments.extend(talker.arguments.iter().cloned());
+            agent.arguments.extend(talker.arguments.iter().chain(&servers.guest).cloned());
             agent
         };
         let agents: Vec<_> = talkers.iter().map(agent).collect();
         let drowse = Drowse::start_with(&agents, defaults, servers.section(nats)).await;
-        let world = Self { servers, drowse, go_agent, files };
-        world.wait_until_open(1).await;
-        world
+        Self { servers, drowse, go_agent, files }
     }
 
     /// Waits until the message door has opened for so many times.
@@ -89,6 +94,7 @@ impl World {
         let output = Command::new(&self.go_agent)
             .args(arguments)
             .args(["--url", &self.servers.urls()])
+            .args(&self.servers.guest)
             .kill_on_drop(true)
             .output();
         let output = tokio::time::timeout(PATIENCE, output).await.expect("it ends").unwrap();

@@ -35,11 +35,35 @@ func main() {
 	sender := flags.String("sender", "s", "publish: the name before each number")
 	first := flags.Int("first", 0, "publish: the first number")
 	timeout := flags.Duration("timeout", 30*time.Second, "request: for the answer")
+	size := flags.Int("size", 0, "publish: bytes of each message at least")
+	var options []nats.Option
+	signIn := func(name, usage string, option func(path string) (nats.Option, error)) {
+		flags.Func(name, usage, func(path string) error {
+			made, err := option(path)
+			options = append(options, made)
+			return err
+		})
+	}
+	signIn("ca", "a file with the authority to trust", func(path string) (nats.Option, error) {
+		return nats.RootCAs(path), nil
+	})
+	signIn("identity", "a file with our certificate and its key", func(path string) (nats.Option, error) {
+		return nats.ClientCert(path, path), nil
+	})
+	signIn("creds", "a file of credentials", func(path string) (nats.Option, error) {
+		return nats.UserCredentials(path), nil
+	})
+	flags.BoolFunc("tls-first", "TLS begins before the server has said anything", func(string) error {
+		options = append(options, nats.TLSHandshakeFirst())
+		return nil
+	})
+	signIn("nkey", "a file with the seed of an nkey", nats.NkeyOptionFromSeed)
 	if err := flags.Parse(os.Args[2:]); err != nil {
 		log.Fatal(err)
 	}
-	conn, err := nats.Connect(*url, nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond),
+	options = append(options, nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond),
 		nats.RetryOnFailedConnect(os.Args[1] == "agent"))
+	conn, err := nats.Connect(*url, options...)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -47,7 +71,7 @@ func main() {
 	case "agent":
 		agent(conn, *subject, *queue, *port, *file, *work, *beat, *delay)
 	case "publish":
-		publish(conn, *subject, *sender, *first, *count, *rate)
+		publish(conn, *subject, *sender, *first, *count, *rate, *size)
 	case "request":
 		request(conn, *subject, *count, *timeout)
 	default:
@@ -128,13 +152,13 @@ func agent(conn *nats.Conn, subject, queue string, port int, file string, work t
 	os.Exit(0)
 }
 
-// Numbered messages at a fixed pace, whatever becomes of them.
-func publish(conn *nats.Conn, subject, sender string, first, count, rate int) {
+// Numbered messages at a fixed pace, whatever becomes of them. They are filled up with spaces.
+func publish(conn *nats.Conn, subject, sender string, first, count, rate, size int) {
 	begin := time.Now()
 	for sent := 0; sent < count; {
 		due := int(time.Since(begin).Seconds()*float64(rate)) + 1
 		for ; sent < due && sent < count; sent++ {
-			if err := conn.Publish(subject, fmt.Appendf(nil, "%s:%d", sender, first+sent)); err != nil {
+			if err := conn.Publish(subject, fmt.Appendf(nil, "%-*s", size, fmt.Sprintf("%s:%d", sender, first+sent))); err != nil {
 				log.Fatal(err)
 			}
 		}

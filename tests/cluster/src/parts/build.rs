@@ -18,7 +18,7 @@ pub(super) fn build(part: &Part, place: &Path, source: &Path, count: &str) -> Re
         "go is missing, which builds {}; install Go 1.26 or newer (go.dev/doc/install)",
         part.name
     );
-    let version = cache::version(part.module, source)?;
+    let version = cache::version(&part.module, source)?;
     eprintln!("building {} {version} ({count}); this takes minutes, once ...", part.name);
     let watch = Stopwatch::start();
     let unfinished = with_suffix(place, ".unfinished")?;

@@ -24,7 +24,7 @@ pub(super) fn provide(parts: &[&Part]) -> Result<Programs> {
         for (nth, (part, place)) in missing.iter().enumerate() {
             ensure!(!interrupt::asked(), "told to end before {} was built", part.name);
             let count = format!("{} of {}", nth + 1, missing.len());
-            build::build(part, place, &source(part.module), &count)?;
+            build::build(part, place, &source(&part.module), &count)?;
         }
     }
     Ok(places.into_iter().map(|(part, place)| (part.name.to_owned(), place.join(part.name))).collect())
@@ -46,7 +46,7 @@ fn source(module: &Module) -> PathBuf {
 
 /// The folder of one part.
 fn place(folder: &Path, part: &Part) -> Result<PathBuf> {
-    let source = source(part.module);
+    let source = source(&part.module);
     let mut hash = Sha256::new();
     for file in ["go.mod", "go.sum", "main.go"] {
         match fs::read(source.join(file)) {
@@ -62,7 +62,7 @@ fn place(folder: &Path, part: &Part) -> Result<PathBuf> {
     hash.update(part.module.linked);
     hash.update(part.package);
     let short: String = hex(&hash.finalize()).chars().take(12).collect();
-    Ok(folder.join(format!("{}-{}-{short}", part.name, version(part.module, &source)?)))
+    Ok(folder.join(format!("{}-{}-{short}", part.name, version(&part.module, &source)?)))
 }
 
 /// The version that the module's go.mod asks for.

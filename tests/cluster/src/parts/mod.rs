@@ -31,104 +31,88 @@ pub(crate) struct Module {
 pub(crate) struct Part {
     /// Its name on disk, and the component's name where it is one.
     pub(crate) name: &'static str,
-    module: &'static Module,
+    module: Module,
     /// The package to build, as `go build` takes it.
     package: &'static str,
 }
 
-static KUBERNETES: Module = Module {
+const KUBERNETES: Module = Module {
     folder: "kubernetes",
     upstream: Some("k8s.io/kubernetes"),
     tags: "",
     linked: "-X k8s.io/component-base/version.gitVersion={version}",
 };
-static ETCD: Module =
+const ETCD: Module =
     Module { folder: "etcd", upstream: Some("go.etcd.io/etcd/server/v3"), tags: "", linked: "" };
-static AGENT_SANDBOX: Module =
+const AGENT_SANDBOX: Module =
     Module { folder: "agent-sandbox", upstream: Some("sigs.k8s.io/agent-sandbox"), tags: "", linked: "" };
-static CONTAINERD: Module = Module {
+const CONTAINERD: Module = Module {
     folder: "containerd",
     upstream: Some("github.com/containerd/containerd/v2"),
     tags: "no_btrfs,no_devmapper,no_zfs",
     linked: "-X github.com/containerd/containerd/v2/version.Version={version}",
 };
-static COREDNS: Module =
+const COREDNS: Module =
     Module { folder: "coredns", upstream: Some("github.com/coredns/coredns"), tags: "", linked: "" };
-static KWOK: Module = Module { folder: "kwok", upstream: Some("sigs.k8s.io/kwok"), tags: "", linked: "" };
-static PAUSE: Module = Module { folder: "pause", upstream: None, tags: "", linked: "" };
+const KWOK: Module = Module { folder: "kwok", upstream: Some("sigs.k8s.io/kwok"), tags: "", linked: "" };
+const PAUSE: Module = Module { folder: "pause", upstream: None, tags: "", linked: "" };
 
 static CONTROL_PLANE: [Part; 6] = [
-    Part { name: "etcd", module: &ETCD, package: "go.etcd.io/etcd/server/v3" },
-    Part { name: "kube-apiserver", module: &KUBERNETES, package: "k8s.io/kubernetes/cmd/kube-apiserver" },
-    Part { name: "kubectl", module: &KUBERNETES, package: "k8s.io/kubernetes/cmd/kubectl" },
+    Part { name: "etcd", module: ETCD, package: "go.etcd.io/etcd/server/v3" },
+    Part { name: "kube-apiserver", module: KUBERNETES, package: "k8s.io/kubernetes/cmd/kube-apiserver" },
+    Part { name: "kubectl", module: KUBERNETES, package: "k8s.io/kubernetes/cmd/kubectl" },
     Part {
         name: "kube-controller-manager",
-        module: &KUBERNETES,
+        module: KUBERNETES,
         package: "k8s.io/kubernetes/cmd/kube-controller-manager",
     },
-    Part { name: "kube-scheduler", module: &KUBERNETES, package: "k8s.io/kubernetes/cmd/kube-scheduler" },
+    Part { name: "kube-scheduler", module: KUBERNETES, package: "k8s.io/kubernetes/cmd/kube-scheduler" },
     Part {
         name: "agent-sandbox-controller",
-        module: &AGENT_SANDBOX,
+        module: AGENT_SANDBOX,
         package: "sigs.k8s.io/agent-sandbox/cmd/agent-sandbox-controller",
     },
 ];
 static NODE: [Part; 7] = [
-    Part { name: "kubelet", module: &KUBERNETES, package: "k8s.io/kubernetes/cmd/kubelet" },
-    Part { name: "kube-proxy", module: &KUBERNETES, package: "k8s.io/kubernetes/cmd/kube-proxy" },
+    Part { name: "kubelet", module: KUBERNETES, package: "k8s.io/kubernetes/cmd/kubelet" },
+    Part { name: "kube-proxy", module: KUBERNETES, package: "k8s.io/kubernetes/cmd/kube-proxy" },
     Part {
         name: "containerd",
-        module: &CONTAINERD,
+        module: CONTAINERD,
         package: "github.com/containerd/containerd/v2/cmd/containerd",
     },
     Part {
         name: "containerd-shim-runc-v2",
-        module: &CONTAINERD,
+        module: CONTAINERD,
         package: "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
     },
-    Part { name: "ctr", module: &CONTAINERD, package: "github.com/containerd/containerd/v2/cmd/ctr" },
-    Part { name: "coredns", module: &COREDNS, package: "." },
-    Part { name: "pause", module: &PAUSE, package: "." },
+    Part { name: "ctr", module: CONTAINERD, package: "github.com/containerd/containerd/v2/cmd/ctr" },
+    Part { name: "coredns", module: COREDNS, package: "." },
+    Part { name: "pause", module: PAUSE, package: "." },
 ];
-static FAKE_NODES: [Part; 1] = [Part { name: "kwok", module: &KWOK, package: "sigs.k8s.io/kwok/cmd/kwok" }];
+static FAKE_NODES: [Part; 1] = [Part { name: "kwok", module: KWOK, package: "sigs.k8s.io/kwok/cmd/kwok" }];
 
-const fn nats_server(folder: &'static str) -> Module {
-    Module { folder, upstream: Some("github.com/nats-io/nats-server/v2"), tags: "", linked: "" }
+/// Each line of versions of nats-server has a module of its own: a module asks for one version of another.
+const fn nats_server(name: &'static str) -> Part {
+    const PACKAGE: &str = "github.com/nats-io/nats-server/v2";
+    let module = Module { folder: name, upstream: Some(PACKAGE), tags: "", linked: "" };
+    Part { name, module, package: PACKAGE }
 }
 
-static NATS_SERVER_2_10: Module = nats_server("nats-server-2.10");
-static NATS_SERVER_2_11: Module = nats_server("nats-server-2.11");
-static NATS_SERVER_2_12: Module = nats_server("nats-server-2.12");
-static NATS_SERVER_2_15: Module = nats_server("nats-server-2.15");
-static NATS: Module =
+const NATS: Module =
     Module { folder: "nats", upstream: Some("github.com/nats-io/natscli"), tags: "", linked: "" };
-static NATS_AGENT: Module =
+const NATS_AGENT: Module =
     Module { folder: "nats-agent", upstream: Some("github.com/nats-io/nats.go"), tags: "", linked: "" };
 
 /// What agents that talk over NATS are tried with; no part of a cluster.
-static MESSAGING: [Part; 6] = [
-    Part {
-        name: "nats-server-2.10",
-        module: &NATS_SERVER_2_10,
-        package: "github.com/nats-io/nats-server/v2",
-    },
-    Part {
-        name: "nats-server-2.11",
-        module: &NATS_SERVER_2_11,
-        package: "github.com/nats-io/nats-server/v2",
-    },
-    Part {
-        name: "nats-server-2.12",
-        module: &NATS_SERVER_2_12,
-        package: "github.com/nats-io/nats-server/v2",
-    },
-    Part {
-        name: "nats-server-2.15",
-        module: &NATS_SERVER_2_15,
-        package: "github.com/nats-io/nats-server/v2",
-    },
-    Part { name: "nats", module: &NATS, package: "github.com/nats-io/natscli/nats" },
-    Part { name: "nats-agent", module: &NATS_AGENT, package: "." },
+static MESSAGING: [Part; 7] = [
+    nats_server("nats-server-2.9"),
+    nats_server("nats-server-2.10"),
+    nats_server("nats-server-2.11"),
+    nats_server("nats-server-2.12"),
+    nats_server("nats-server-2.15"),
+    Part { name: "nats", module: NATS, package: "github.com/nats-io/natscli/nats" },
+    Part { name: "nats-agent", module: NATS_AGENT, package: "." },
 ];
 
 /// Finds or builds one program by its name: `nats-server-2.15`, `nats`, `nats-agent` and so on.
