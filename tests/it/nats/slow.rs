@@ -90,6 +90,23 @@ async fn a_link_that_is_not_read_is_lost_and_made_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_is_behind_is_not_suspended() {
+    let world = world(NEWEST, "ping_interval: 60s\nwrite_deadline: 60s").await;
+    let pid = world.freeze("echo").await;
+    world.flood().await;
+    // Others come and go meanwhile, as it would.
+    for _ in 0..3 {
+        assert!(world.request("other").await.starts_with("0: r:0 "));
+        world.drowse.wait_for_phase("other", "Suspended").await;
+    }
+    // It may be about to be, and then be found to be behind.
+    let phase = world.drowse.phase("echo").await;
+    assert!(["Running", "Draining"].contains(&phase.as_str()), "{phase}");
+    signal(pid, Signal::CONT);
+    assert_eq!(first_of_the_flood(&world.received("echo").await), FLOOD);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_agent_that_the_server_disconnects_gets_what_comes_later_once() {
     for version in [OLDEST_CLUSTER, NEWEST] {
         let world = world(version, STRICT).await;
