@@ -24,14 +24,23 @@ const DNS: &str = "DNS error";
 /// How often we make sure that the server is there: well below the two minutes of the library's default.
 const PING_EVERY: Duration = Duration::from_secs(10);
 
+/// How the ordinary connection is.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Health {
+    /// How often it has broken.
+    pub(super) breaks: u64,
+    /// How many messages came faster than they were taken, and were dropped.
+    pub(super) missed: u64,
+}
+
 /// Connects, sooner or later: until then, and whenever the connection breaks, what is sent waits.
 ///
-/// `breaks` counts how often it has broken.
+/// `health` tells how it is.
 pub(super) async fn connect(
     settings: &Settings,
     tls: ClientConfig,
     name: &str,
-    breaks: watch::Sender<u64>,
+    health: watch::Sender<Health>,
 ) -> Result<Client, String> {
     let source = settings.client.clone();
     let options = ConnectOptions::with_auth_callback(move |nonce| {
@@ -55,7 +64,7 @@ pub(super) async fn connect(
             async { None }
         })
         .event_callback(move |event| {
-            let (breaks, told) = (breaks.clone(), Arc::clone(&told));
+            let (health, told) = (health.clone(), Arc::clone(&told));
             async move {
                 match event {
                     Event::Connected => {
@@ -64,8 +73,10 @@ pub(super) async fn connect(
                     }
                     Event::Disconnected => {
                         tracing::warn!("the connection to NATS is lost; it is made anew");
-                        breaks.send_modify(|breaks| *breaks += 1);
+                        health.send_modify(|health| health.breaks += 1);
                     }
+                    // One for every message that was dropped.
+                    Event::SlowConsumer(_) => health.send_modify(|health| health.missed += 1),
                     // One for every attempt to connect. What they are is told above, but for this one.
                     Event::ClientError(ClientError::Other(error)) if error == DNS => {
                         told.note([format!("{error}: a name in nats.servers is not known")].into_iter());

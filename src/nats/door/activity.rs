@@ -255,9 +255,7 @@ impl Door {
     pub(super) fn looked(&mut self, look: &Look, listeners: &[Listener]) {
         let now = self.engine.clock().now();
         let mut by_agent: HashMap<AgentKey, (u64, u64)> = HashMap::new();
-        // The servers count leaf nodes as well: our own link, and those of other replicas.
-        let theirs = look.traffic.iter().filter(|connection| !connection.name.starts_with(client::NAME));
-        for connection in theirs {
+        for connection in &look.traffic {
             let mut served: Vec<AgentKey> = Vec::new();
             for (subject, queue) in &connection.subscribes {
                 served.extend(self.directory.takers(subject, queue));

@@ -83,8 +83,8 @@ pub async fn start(
         identity: Identity { id: name.clone(), name: name.clone(), cluster: CLUSTER.to_owned() },
     };
     let (news, reports) = mpsc::channel(NEWS);
-    let (breaking, breaks) = watch::channel(0);
-    let client = client::connect(&settings, tls, &name, breaking).await?;
+    let (ailing, health) = watch::channel(client::Health::default());
+    let client = client::connect(&settings, tls, &name, ailing).await?;
     let changes = Arc::new(Changes::default());
     engine.set_message_door(Arc::clone(&changes) as _);
     let wanted = Arc::new(Wanted::default());
@@ -130,12 +130,13 @@ pub async fn start(
         is_leaving: false,
         takes: Arc::default(),
         is_missing_told: false,
+        health: client::Health::default(),
         check: None,
     };
     api::start(&door.client, &door.engine, &cancel);
     presence::start(&door.client, &door.replica, &door.takes, &cancel);
     tokio::spawn(until(cancel.clone(), looker.run()));
-    tokio::spawn(until(cancel, door.run(link, reports, breaks, orders)));
+    tokio::spawn(until(cancel, door.run(link, reports, health, orders)));
     Ok(handle)
 }
 
@@ -216,6 +217,8 @@ struct Door {
     takes: Arc<AtomicBool>,
     /// That it does not was said already.
     is_missing_told: bool,
+    /// How the ordinary connection was.
+    health: client::Health,
     check: Option<self_check::Check>,
 }
 
@@ -242,7 +245,7 @@ impl Door {
         mut self,
         mut link: mpsc::Receiver<LinkEvent>,
         mut reports: mpsc::Receiver<News>,
-        mut breaks: watch::Receiver<u64>,
+        mut health: watch::Receiver<client::Health>,
         mut orders: Orders,
     ) {
         let mut ticks = tokio::time::interval(TICK);
@@ -258,7 +261,10 @@ impl Door {
                     None => return,
                 },
                 Some(report) = reports.recv() => self.report(report),
-                Ok(()) = breaks.changed() => self.broken(),
+                Ok(()) = health.changed() => {
+                    let now = *health.borrow_and_update();
+                    self.ailing(now);
+                }
                 () = changes.wait() => self.take_changes(),
                 _ = ticks.tick() => self.tick(),
                 () = orders.leaving.cancelled(), if !self.is_leaving => self.leave(),

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::agent::AgentKey;
+use crate::nats::client::Health;
 use crate::nats::leaf::codec::Message;
 use crate::nats::mailbox::{HoldId, Sending};
 use crate::time::Moment;
@@ -126,6 +127,21 @@ impl Door {
     /// How often the ordinary connection has been made.
     fn connects(&self) -> u64 {
         self.client.statistics().connects.load(Ordering::Acquire)
+    }
+
+    /// Something has happened to the ordinary connection.
+    pub(super) fn ailing(&mut self, health: Health) {
+        let before = std::mem::replace(&mut self.health, health);
+        if before.breaks != health.breaks {
+            self.broken();
+        }
+        if before.missed != health.missed {
+            tracing::warn!(
+                messages = health.missed - before.missed,
+                "replies came faster than Drowse takes them; whether requests are answered is not seen for a moment"
+            );
+            self.requests.lose_sight();
+        }
     }
 
     /// A connection has broken: whether what was sent on has arrived will not be known any more.
