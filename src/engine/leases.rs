@@ -12,7 +12,7 @@ use crate::agent::AgentKey;
 use crate::policy::lease::{DEFAULT_TTL, Lease, LeaseError, Leases};
 use crate::units::Timeout;
 
-use super::snapshot::LeaseView;
+use super::snapshot::{LeaseAnswer, LeaseView};
 use super::{Engine, Slot};
 
 /// Characters of a lease's id at most.
@@ -114,8 +114,8 @@ pub(super) struct LeaseDesk {
 }
 
 impl Engine {
-    /// Carries out an order. What is told are the leases that it is about. Wakes nobody.
-    pub fn lease(self: &Arc<Self>, key: &AgentKey, order: &LeaseOrder) -> Result<Vec<LeaseView>, LeaseFault> {
+    /// Carries out an order. Wakes nobody.
+    pub fn lease(self: &Arc<Self>, key: &AgentKey, order: &LeaseOrder) -> Result<LeaseAnswer, LeaseFault> {
         if let Some(other) = order.agent.as_ref().filter(|agent| *agent != key) {
             return Err(LeaseFault::Bad(format!(
                 "this is about {key}, and the order names {other}; name one"
@@ -146,7 +146,7 @@ impl Engine {
         }
         drop(all);
         self.lease_changed(&slot, until, order.action);
-        Ok(told)
+        Ok(LeaseAnswer { leases: told, phase: slot.phase() })
     }
 
     fn lease_changed(

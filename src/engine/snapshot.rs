@@ -90,6 +90,17 @@ pub struct LeaseView {
     pub until: Timestamp,
 }
 
+/// The answer to an order for a lease.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LeaseAnswer {
+    /// The leases that it is about.
+    pub leases: Vec<LeaseView>,
+    /// Where the agent is in its life just after. A lease that comes too late to keep it up lasts all the same, and counts
+    /// when it is up again.
+    pub phase: PhaseName,
+}
+
 /// A failed start.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

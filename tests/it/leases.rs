@@ -46,6 +46,8 @@ async fn a_lease_keeps_an_agent_up_beyond_its_idle_timeout_until_it_ends() {
     let taken = drowse.lease("take", "job-7", "1h").await;
     assert_eq!((&taken[0]["id"], &taken[0]["reason"]), (&json!("job-7"), &json!("thinks")));
     assert_eq!(drowse.phase("echo").await, "Suspended", "a lease wakes nobody");
+    let listed = drowse.order(&json!({"agent": "default/echo", "action": "list"})).await;
+    assert_eq!(listed.json()["phase"], "Suspended", "and says so");
     assert_eq!(drowse.get("echo", "/").await.status, 200);
     let before = drowse.agent("echo").await["lastActivity"].clone();
 

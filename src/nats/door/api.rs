@@ -15,8 +15,6 @@ use crate::nats::headers::{ERROR, ERROR_CODE};
 
 /// One replica answers each question.
 const QUEUE: &str = "drowse";
-/// Bytes of a question at most.
-const MAX_QUESTION: usize = 4096;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Verb {
@@ -108,13 +106,13 @@ fn handle(engine: &Arc<Engine>, verb: Verb, question: &Message) -> Result<serde_
         .zip(tokens.next())
         .and_then(|(namespace, name)| format!("{namespace}/{name}").parse().ok());
     let key: AgentKey = key.ok_or_else(|| Fault(404, "that is no name of an agent".to_owned()))?;
-    if question.payload.len() > MAX_QUESTION {
-        return Err(Fault(413, format!("a question has {MAX_QUESTION} bytes at most")));
+    if question.payload.len() > LeaseOrder::MAX_BYTES {
+        return Err(Fault(413, format!("a question has {} bytes at most", LeaseOrder::MAX_BYTES)));
     }
     match verb {
         Verb::Lease => {
-            let leases = engine.lease(&key, &LeaseOrder::read(&question.payload)?)?;
-            Ok(json!({"leases": leases}))
+            let answer = engine.lease(&key, &LeaseOrder::read(&question.payload)?)?;
+            Ok(json!(answer))
         }
         Verb::Resume => {
             engine.resume(&key)?;

@@ -10,24 +10,17 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Response, request};
 use hyper::body::Incoming;
-use serde::Serialize;
 
 use super::Caller;
 use super::error::{Fault, Form, LeaseDenial};
 use super::request::Failure;
 use crate::engine::LeaseFault;
-use crate::engine::snapshot::LeaseView;
+use crate::engine::snapshot::LeaseAnswer;
 
 pub use holder::LeaseHolders;
 
 /// The one resource.
 const PATH: &str = "/v1/leases";
-
-/// The same as over NATS.
-#[derive(Serialize)]
-struct Answer {
-    leases: Vec<LeaseView>,
-}
 
 /// Carries out the order in this request. Who it is comes first: a stranger is told nothing about leases or agents, and
 /// its body is not read.
@@ -47,8 +40,8 @@ pub(super) async fn answer(
     let fail = |denial: LeaseDenial| Failure::new(denial.into(), Form::Problem, agent.clone());
     let agent = agent.as_ref().ok_or_else(|| fail(LeaseDenial::NoAgent))?;
     holder.check(engine, agent).map_err(fail)?;
-    let leases = engine.lease(agent, &order).map_err(|fault: LeaseFault| fail(fault.into()))?;
-    Ok(json(&Answer { leases }))
+    let answer = engine.lease(agent, &order).map_err(|fault: LeaseFault| fail(fault.into()))?;
+    Ok(json(&answer))
 }
 
 fn check_resource(parts: &request::Parts) -> Result<(), LeaseDenial> {
@@ -58,7 +51,7 @@ fn check_resource(parts: &request::Parts) -> Result<(), LeaseDenial> {
     if parts.method == Method::POST { Ok(()) } else { Err(LeaseDenial::Method) }
 }
 
-fn json(answer: &Answer) -> Response<Bytes> {
+fn json(answer: &LeaseAnswer) -> Response<Bytes> {
     // Texts and times always make JSON.
     let mut response = Response::new(Bytes::from(serde_json::to_vec(answer).unwrap_or_default()));
     let headers = response.headers_mut();
