@@ -231,7 +231,7 @@ async fn a_connection_may_be_used_for_leases_and_for_calls() {
     for _ in 0..2 {
         caller.send(&order).await;
         assert!(caller.head().await.starts_with("http/1.1 200 ok\n"));
-        caller.read_until("]}").await;
+        caller.read_until("\"Running\"}").await;
     }
     caller.send("GET / HTTP/1.1\nHost: echo.default.agents.localhost\n\n").await;
     let mut agent = toy.accept().await;
