@@ -1,8 +1,10 @@
 //! No message to a sleeping agent is lost or doubled, and nothing is in the way of one that is awake.
 
+use std::collections::HashMap;
+
 use super::servers::{NEWEST, Servers, VERSIONS};
 use super::world::{QUICK, SHORT, World, talker};
-use crate::support::eventually;
+use crate::support::{Agent, Drowse, PROGRAM, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_wakes_a_sleeping_agent_on_every_server() {
@@ -22,7 +24,7 @@ async fn a_request_wakes_a_sleeping_agent_on_every_server() {
 
 /// How often the agent falls asleep among them: `DROWSE_CYCLES`, or so that it does not take long.
 fn cycles() -> f64 {
-    std::env::var("DROWSE_CYCLES").map_or(40.0, |cycles| cycles.parse().expect("DROWSE_CYCLES is a number"))
+    std::env::var("DROWSE_CYCLES").map_or(25.0, |cycles| cycles.parse().expect("DROWSE_CYCLES is a number"))
 }
 
 /// Bursts that begin about when the agent falls asleep, again and again.
@@ -39,9 +41,14 @@ async fn bursts(world: &World) {
         tokio::time::sleep(std::time::Duration::from_millis(rng.u64(0..600))).await;
         suspended = world.drowse.metric("drowse_suspends_total", "suspended").await;
     }
-    let received = world.received("echo").await;
-    let lost = (0..sent).filter(|number| !received.contains_key(&format!("a:{number}"))).count();
-    let doubled = received.values().filter(|count| **count > 1).count();
+    // Marked as sent again or not, it is the same message.
+    let mut counts = HashMap::new();
+    for (message, count) in world.received("echo").await {
+        let number = message.split(' ').next().unwrap_or_default().to_owned();
+        *counts.entry(number).or_insert(0) += count;
+    }
+    let lost = (0..sent).filter(|number| !counts.contains_key(&format!("a:{number}"))).count();
+    let doubled = counts.values().filter(|count| **count > 1).count();
     assert_eq!((lost, doubled), (0, 0), "of {sent} messages in {suspended} suspensions");
     assert!(world.drowse.metric("drowse_messages_total", "delivered").await > 0.0);
     println!("{sent} messages through {suspended} suspensions");
@@ -60,6 +67,36 @@ async fn bursts_while_it_falls_asleep_are_neither_lost_nor_doubled() {
 async fn bursts_while_it_falls_asleep_are_neither_lost_nor_doubled_in_a_cluster() {
     let world = World::new(Servers::cluster(NEWEST).await, BURSTS).await;
     bursts(&world).await;
+}
+
+/// Another replica at the same servers, which resumes the agent and never suspends it: its own `echo` is a process that has
+/// the first replica start the real one.
+async fn follower(world: &World, link: usize) -> Drowse {
+    let resume =
+        format!("\"{PROGRAM}\" resume default/echo --admin http://{} && exec sleep 600", world.drowse.admin);
+    let mut echo = Agent::demo("echo");
+    echo.program = Some("sh".to_owned());
+    echo.arguments = vec!["-c".to_owned(), resume];
+    let defaults = format!("{BURSTS}\nready: messages");
+    let other = Drowse::start_with(&[echo], &defaults, world.servers.section_at(link, QUICK)).await;
+    eventually("its door is open", async || other.log().contains("the message door is open")).await;
+    other
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bursts_that_two_replicas_hold_are_neither_lost_nor_doubled() {
+    let world = World::new(Servers::single(NEWEST).await, BURSTS).await;
+    let other = follower(&world, 0).await;
+    bursts(&world).await;
+    assert!(other.metric("drowse_messages_total", "delivered").await > 100.0, "it had its part");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bursts_that_two_replicas_hold_are_neither_lost_nor_doubled_in_a_cluster() {
+    let world = World::new(Servers::cluster(NEWEST).await, BURSTS).await;
+    let other = follower(&world, 1).await;
+    bursts(&world).await;
+    assert!(other.metric("drowse_messages_total", "delivered").await > 100.0, "it had its part");
 }
 
 #[tokio::test(flavor = "multi_thread")]

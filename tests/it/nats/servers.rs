@@ -188,13 +188,17 @@ impl Servers {
 
     /// The section `nats` of Drowse's configuration.
     pub(super) fn section(&self, more: &str) -> String {
-        let list = |ports: Vec<u16>| {
-            let all: Vec<_> =
-                ports.iter().map(|port| format!("\"{}://127.0.0.1:{port}\"", self.scheme)).collect();
+        self.section_at(0, more)
+    }
+
+    /// The same for a replica that takes this server first.
+    pub(super) fn section_at(&self, first: usize, more: &str) -> String {
+        let list = |port: fn(&Node) -> u16| {
+            let ports = self.nodes.iter().cycle().skip(first).take(self.nodes.len()).map(port);
+            let all: Vec<_> = ports.map(|port| format!("\"{}://127.0.0.1:{port}\"", self.scheme)).collect();
             all.join(", ")
         };
-        let servers = list(self.nodes.iter().map(|node| node.client).collect());
-        let leaves = list(self.nodes.iter().map(|node| node.leaf).collect());
+        let (servers, leaves) = (list(|node| node.client), list(|node| node.leaf));
         format!("nats:\n  servers: [{servers}]\n  leaf_servers: [{leaves}]\n{more}")
     }
 }
