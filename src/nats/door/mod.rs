@@ -59,6 +59,8 @@ use store::Store;
 const TICK: Duration = Duration::from_millis(250);
 /// Reports of our own tasks that wait to be read.
 const NEWS: usize = 4096;
+/// Reasons for a link that does not stand that are told at most, until it stands.
+const MAX_REASONS: usize = 16;
 /// The cluster that all replicas say they are: a server does not tell leaves of one cluster of each other.
 const CLUSTER: &str = "drowse";
 
@@ -129,7 +131,7 @@ pub async fn start(
         route: None,
         is_leaving: false,
         takes: Arc::default(),
-        is_missing_told: false,
+        told_down: HashSet::new(),
         health: client::Health::default(),
         check: None,
     };
@@ -215,8 +217,8 @@ struct Door {
     is_leaving: bool,
     /// What other replicas are told about that.
     takes: Arc<AtomicBool>,
-    /// That it does not was said already.
-    is_missing_told: bool,
+    /// Why it does not, as far as that was said already.
+    told_down: HashSet<Box<str>>,
     /// How the ordinary connection was.
     health: client::Health,
     check: Option<self_check::Check>,
@@ -295,6 +297,7 @@ impl Door {
                     "the leaf-node link is up"
                 );
                 self.is_up = true;
+                self.told_down.clear();
                 self.metrics.messages().link(true);
                 self.find_route();
                 self.note_presence();
@@ -307,8 +310,10 @@ impl Door {
     }
 
     fn link_is_down(&mut self, reason: &str) {
-        // Every attempt ends here; one line is enough.
-        if std::mem::replace(&mut self.is_up, false) || !std::mem::replace(&mut self.is_missing_told, true) {
+        // Every attempt ends here; one line for each reason is enough, whichever server it is.
+        self.is_up = false;
+        let why = reason.split_once(": ").map_or(reason, |(_server, why)| why);
+        if self.told_down.len() < MAX_REASONS && self.told_down.insert(why.into()) {
             let what = "no leaf-node link: until there is one, messages for sleeping agents do not come here";
             tracing::warn!(reason, "{what}");
         } else {

@@ -101,6 +101,9 @@ impl Door {
 
 async fn run(client: &async_nats::Client, subject: &Arc<str>, seen: &Seen) -> Result<(), String> {
     let failed = |error: &dyn std::fmt::Display| format!("the connection for clients does not work: {error}");
+    if client.connection_state() != async_nats::connection::State::Connected {
+        return Err(failed(&"it is not made yet; the log says why"));
+    }
     let subscribing = client.queue_subscribe(subject.to_string(), QUEUE.to_owned());
     let mut messages = within("a subscription", subscribing).await?.map_err(|error| failed(&error))?;
     let told = async {
