@@ -18,6 +18,8 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::runtime::conditions::is_deleted;
+use kube::runtime::wait::await_condition;
 use parking_lot::Mutex;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -77,7 +79,13 @@ async fn an_address_that_changes_hands_a_thousand_times_leads_nobody_to_the_wron
         let (loser, winner) = if holder == "one" { ("one", "two") } else { ("two", "one") };
         // It dies by itself: gone from the API at once.
         let uid = world.pod_uid(loser).await.unwrap();
+        let gone = tokio::spawn({
+            let (pods, uid) = (world.pods(), uid.clone());
+            async move { await_condition(pods, loser, is_deleted(&uid)).await }
+        });
         world.pods().delete(loser, &DeleteParams::default().grace_period(0)).await.unwrap();
+        // A node learns by a watch, too, that there is something to start: late, where the machine is overloaded.
+        gone.await.unwrap().unwrap();
         tokio::time::sleep(START_OF_A_POD).await;
         give(&world, winner, address, &speaker, &pods).await;
         eventually("the controller has made it another pod", async || {
