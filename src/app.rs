@@ -9,10 +9,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Access, Api, ConfigBoard, Fleet};
+use crate::backend;
 use crate::backend::kubernetes::token_review::TokenReviews;
 use crate::backend::kubernetes::{self, KubernetesBackend};
-use crate::backend::process::{AgentSpec, ProcessBackend};
-use crate::backend::{self, Profile};
+use crate::backend::process::{AgentSpec, ProcessBackend, Suspend};
 use crate::config::watch::Watch;
 use crate::config::{self, Auth, Backend, Config, FindBy, Program, TokenReview};
 use crate::engine::Engine;
@@ -224,13 +224,12 @@ fn specs(process: &config::ProcessBackend) -> Vec<AgentSpec> {
         env: agent.env.clone(),
         working_dir: agent.working_dir.clone(),
         stop_grace: process.stop_grace,
-        profile: Arc::new(Profile {
-            labels: (&agent.labels).into(),
-            annotations: (&agent.annotations).into(),
-            port: Some(agent.port),
-            only_port: true,
-            hands_off: None,
-        }),
+        suspend: match agent.suspend {
+            config::Suspend::Stop => Suspend::Stop,
+            config::Suspend::Freeze => Suspend::Freeze,
+        },
+        probe: agent.probe.as_deref().map(Arc::from),
+        profile: Arc::new(agent.profile()),
     };
     process.agents.iter().map(spec).collect()
 }

@@ -39,14 +39,7 @@ pub(super) fn access(config: &Config) -> Result<Access, Failure> {
 /// The agents that the file lists, and what rules match on.
 fn agents(config: &Config) -> Vec<(AgentKey, Profile)> {
     let Backend::Process(process) = &config.backend else { return Vec::new() };
-    let profile = |agent: &config::ProcessAgent| Profile {
-        labels: (&agent.labels).into(),
-        annotations: (&agent.annotations).into(),
-        port: Some(agent.port),
-        only_port: true,
-        hands_off: None,
-    };
-    process.agents.iter().map(|agent| (agent.key.clone(), profile(agent))).collect()
+    process.agents.iter().map(|agent| (agent.key.clone(), agent.profile())).collect()
 }
 
 fn section(page: &mut String, config: &Config, key: &AgentKey, profile: &Profile) {

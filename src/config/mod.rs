@@ -21,7 +21,7 @@ use std::path::Path;
 
 pub use model::{
     Admin, Auth, Backend, Config, FindBy, FrontDoor, Health, HoldStore, Log, LogFormat, ProcessAgent,
-    ProcessBackend, Program, TokenReview,
+    ProcessBackend, Program, Suspend, TokenReview,
 };
 pub use problem::{ConfigError, Position, Problem};
 

@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use super::raw::{FindBy, HoldStore, LogFormat};
+pub use super::raw::{FindBy, HoldStore, LogFormat, Suspend};
 use crate::agent::AgentKey;
+use crate::backend::Profile;
 use crate::backend::kubernetes::Options;
 use crate::policy::rules::RuleSet;
 use crate::{engine, nats};
@@ -73,10 +74,27 @@ pub struct ProcessAgent {
     pub env: BTreeMap<String, String>,
     /// Where it starts; absolute. To be made if it does not exist.
     pub working_dir: PathBuf,
+    /// How it is suspended.
+    pub suspend: Suspend,
+    /// The path that is asked whether it is ready; begins with a slash.
+    pub probe: Option<String>,
     /// Labels, for rules.
     pub labels: BTreeMap<String, String>,
     /// Annotations, with `drowse.dev/` cut off.
     pub annotations: BTreeMap<String, String>,
+}
+
+impl ProcessAgent {
+    /// What rules match on.
+    pub fn profile(&self) -> Profile {
+        Profile {
+            labels: (&self.labels).into(),
+            annotations: (&self.annotations).into(),
+            port: Some(self.port),
+            only_port: true,
+            hands_off: None,
+        }
+    }
 }
 
 /// The program of an agent.

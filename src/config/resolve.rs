@@ -39,6 +39,10 @@ pub(super) fn resolve(file: raw::File, document: &Document<'_, '_>, path: PathBu
     let trust_stale_for =
         file.backend.kubernetes.as_ref().map_or(Duration::MAX, |raw| raw.trust_stale_for.get());
     let backend = backend(file.backend, document, &folder);
+    let rules = rules(Policy { suspend: file.suspend.0, ..base }, file.defaults, file.rules, document);
+    if let Some(Backend::Process(process)) = &backend {
+        agents::check_frozen(process, &rules, document);
+    }
     Some(Config {
         path,
         backend: backend?,
@@ -49,7 +53,7 @@ pub(super) fn resolve(file: raw::File, document: &Document<'_, '_>, path: PathBu
         held_body_bytes: to_usize(file.limits.held_body.get()),
         limits: limits(&file.limits, trust_stale_for),
         suspend: file.suspend.0,
-        rules: rules(Policy { suspend: file.suspend.0, ..base }, file.defaults, file.rules, document),
+        rules,
         log: Log { level: file.telemetry.log.level.0, format: file.telemetry.log.format },
     })
 }

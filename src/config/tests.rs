@@ -377,3 +377,33 @@ fn rules_about_messages_need_the_section_nats() {
     }
     good(&format!("{MINIMAL}\ndefaults: {{messages: \"off\", ready: port}}"));
 }
+
+#[test]
+fn an_agent_is_stopped_unless_it_says_freeze_and_is_probed_where_it_says() {
+    let config = good(&with_agents(
+        "      - {name: a, command: [x], port: 1}\n      - {name: b, command: [x], port: 2, suspend: freeze, probe: /ready}\n",
+    ));
+    let Backend::Process(process) = config.backend else { panic!() };
+    let says: Vec<_> = process.agents.iter().map(|agent| (agent.suspend, agent.probe.as_deref())).collect();
+    assert_eq!(says, [(Suspend::Stop, None), (Suspend::Freeze, Some("/ready"))]);
+    let found =
+        problems(&with_agents("      - {name: a, command: [x], port: 1, suspend: sleep, probe: ready}\n"));
+    assert!(found[0].contains("stop") && found[1].contains("write one such as /healthz"), "{found:?}");
+}
+
+#[test]
+fn an_agent_with_messages_cannot_be_frozen_whichever_rule_gives_it_them() {
+    let nats = "nats: {servers: [\"nats://a\"]}\n";
+    let agent = "      - {name: a, command: [x], port: 1, suspend: freeze, annotations: {drowse.dev/messages: subject}}\n";
+    let with = |rules: &str| with_agents(agent) + nats + rules;
+    for rules in [
+        "defaults: {messages: micro}\n",
+        "defaults: {ready: messages}\n",
+        "rules: [{match: {name: a}, messages: subject}]\n",
+        "defaults: {allow_annotations: true}\n",
+    ] {
+        let found = problems(&with(rules)).join("\n");
+        assert!(found.contains("backend.process.agents[0].suspend: a frozen agent"), "{rules}: {found}");
+    }
+    good(&with("rules: [{match: {name: b}, messages: subject}]\n"));
+}

@@ -28,6 +28,10 @@ pub(crate) struct Domain(pub(crate) String);
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct PathPrefix(pub(crate) String);
 
+/// The path of a readiness probe, with its query if it has one: `/healthz`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct ProbePath(pub(crate) String);
+
 /// What to log: `info`, `warn,drowse=debug`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct LogFilter(pub(crate) String);
@@ -94,6 +98,16 @@ impl Written for PathPrefix {
     }
 }
 
+impl Written for ProbePath {
+    fn read(text: &str) -> Result<Self, String> {
+        let path = text.parse::<http::uri::PathAndQuery>();
+        if text.starts_with('/') && path.is_ok_and(|path| path.as_str() == text) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(format!("{text:?} is no path of a request; write one such as /healthz"))
+    }
+}
+
 impl Written for LogFilter {
     fn read(text: &str) -> Result<Self, String> {
         if crate::telemetry::check_filter(text).is_err() {
@@ -113,7 +127,7 @@ macro_rules! printed_as_inner {
         }
     )*};
 }
-printed_as_inner!(Listen, Label, Domain, PathPrefix, LogFilter);
+printed_as_inner!(Listen, Label, Domain, PathPrefix, ProbePath, LogFilter);
 
 impl fmt::Display for Switch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -134,6 +148,9 @@ written!(Domain, "Domain", {
 });
 written!(PathPrefix, "PathPrefix", {
     "type": "string", "title": "path", "pattern": "^/[^?#]*[^/?#]$", "examples": ["/agents"]
+});
+written!(ProbePath, "ProbePath", {
+    "type": "string", "title": "path", "pattern": "^/[^#]*$", "examples": ["/healthz"]
 });
 written!(LogFilter, "LogFilter", {
     "type": "string", "title": "log filter", "examples": ["info", "warn,drowse=debug"]
@@ -179,6 +196,16 @@ mod tests {
         assert!(PathPrefix::read("/a/b").is_ok());
         for bad in ["", "/", "a", "/a/", "//a", "/a/../b", "/a?b", "/a b"] {
             assert!(refusal::<PathPrefix>(bad).contains("such as /agents"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_probe_asks_for_a_path_that_a_request_can_name() {
+        for good in ["/", "/healthz", "/ready?deep=1"] {
+            assert_eq!(ProbePath::read(good).unwrap().to_string(), good);
+        }
+        for bad in ["", "*", "healthz", "http://x/", "/a b", "/a#b", "/\u{7f}"] {
+            assert!(refusal::<ProbePath>(bad).ends_with("such as /healthz"), "{bad}");
         }
     }
 

@@ -78,6 +78,13 @@ pub enum Readiness {
         /// The fields to send, `Host` among them if the pod wants a certain one.
         headers: Vec<(Arc<str>, Arc<str>)>,
     },
+    /// A `GET` that is answered, whatever the answer: of a process that was ready before and stood still.
+    Answer {
+        /// Where to ask.
+        port: u16,
+        /// The path, with its query.
+        path: Arc<str>,
+    },
     /// A port that takes connections.
     Tcp {
         /// Which one.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use http::header::{CONTENT_TYPE, HOST, TE, USER_AGENT};
-use http::{HeaderName, HeaderValue, Method, Request, Version};
+use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Version};
 use http_body_util::{BodyExt, Empty, Full, Limited};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -64,17 +64,28 @@ enum CheckError {
 async fn check(address: IpAddr, readiness: &Readiness) -> Result<bool, CheckError> {
     match readiness {
         Readiness::Tcp { port } => Ok(connect(address, *port, CHECK_LIMIT).await.map(|_| true)?),
-        Readiness::Http { port, path, headers } => check_http(address, *port, path, headers).await,
+        Readiness::Http { port, path, headers } => {
+            let status = ask(address, *port, path, headers).await?;
+            // As the kubelet sees it (k8s.io/kubernetes/pkg/probe/http).
+            Ok(status.is_success() || status.is_redirection())
+        }
+        Readiness::Answer { port, path } => match ask(address, *port, path, &[]).await {
+            // One that speaks another protocol answers by bytes that are no HTTP/1.1, or hangs up. The kernel does neither for a
+            // process that stands still.
+            Ok(_) | Err(CheckError::Http(_)) => Ok(true),
+            Err(error) => Err(error),
+        },
         Readiness::Grpc { port, service } => check_grpc(address, *port, service).await,
     }
 }
 
-async fn check_http(
+/// `GET`, and the status of the answer.
+async fn ask(
     address: IpAddr,
     port: u16,
     path: &str,
     headers: &[(std::sync::Arc<str>, std::sync::Arc<str>)],
-) -> Result<bool, CheckError> {
+) -> Result<StatusCode, CheckError> {
     let stream = connect(address, port, CHECK_LIMIT).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let _driver = AbortOnDropHandle::new(tokio::spawn(connection));
@@ -89,9 +100,7 @@ async fn check_http(
         fields.insert(HOST, HeaderValue::try_from(host).map_err(http::Error::from)?);
     }
     fields.entry(USER_AGENT).or_insert(HeaderValue::from_static("drowse-probe"));
-    let status = sender.send_request(request).await?.status();
-    // As the kubelet sees it (k8s.io/kubernetes/pkg/probe/http).
-    Ok(status.is_success() || status.is_redirection())
+    Ok(sender.send_request(request).await?.status())
 }
 
 /// The gRPC health checking protocol, version 1: one unary call.
@@ -210,6 +219,23 @@ mod tests {
         assert!(check(LOCAL, &http(port, Vec::new())).await.unwrap());
         let port = serve(false, |_| Response::builder().status(404).body(Empty::new()).unwrap()).await;
         assert!(!check(LOCAL, &http(port, Vec::new())).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn any_answer_counts_where_that_is_asked_and_an_open_port_does_not() {
+        let any = |port| Readiness::Answer { port, path: "/".into() };
+        let port = serve(false, |_| Response::builder().status(500).body(Empty::new()).unwrap()).await;
+        assert!(check(LOCAL, &any(port)).await.unwrap());
+        let port = serve(true, |_| Response::new(Empty::new())).await;
+        assert!(check(LOCAL, &any(port)).await.unwrap(), "HTTP/2 alone is an answer, too");
+        // Nobody accepts, as with a process that stands still.
+        let listener = TcpListener::bind((LOCAL, 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let readiness = any(port);
+        let asked = until_ready(LOCAL, &readiness);
+        assert!(tokio::time::timeout(Duration::from_millis(50), asked).await.is_err());
+        drop(listener);
+        assert!(check(LOCAL, &any(port)).await.is_err());
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@ mod cli;
 mod collide;
 mod demo;
 mod deploy;
+mod freeze;
 mod front_door;
 mod leases;
 mod nats;

@@ -10,13 +10,14 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::agent::Agent;
+use super::agent::{Agent, Suspension};
+use super::frozen::Frozen;
 use super::guarded::{Guarded, News};
 use super::identity;
 use super::spec::AgentSpec;
 use crate::agent::{AgentKey, PodUid, Revision};
 use crate::backend::BackendEvent;
-use crate::lifecycle::Failure;
+use crate::lifecycle::{AgentSeen, Failure, FailureClass, WriteError};
 use crate::time::Clock;
 
 /// What all keepers need.
@@ -44,6 +45,8 @@ pub(super) struct Keeper {
     agent: Arc<Agent>,
     premises: Arc<Premises>,
     process: Option<Guarded>,
+    /// It stands still.
+    frozen: Option<Frozen>,
     /// A pod that was removed, which nobody was told yet.
     removed: Option<(PodUid, Revision)>,
     told_agent: Revision,
@@ -58,6 +61,7 @@ impl Keeper {
             agent,
             premises,
             process: None,
+            frozen: None,
             removed: None,
             told_agent: Revision(0),
             told_pod: Revision(0),
@@ -98,21 +102,70 @@ impl Keeper {
 
     /// Brings the process nearer to what the object asks for.
     async fn act(&mut self) {
-        let spec = {
-            let mut state = self.agent.state();
-            if state.object.condemned() {
-                match &mut self.process {
-                    Some(process) => process.stop(),
-                    None => self.removed = state.object.remove_pod(),
-                }
-            }
-            state.make_pod_if_wanted()
-        };
+        let suspension = self.agent.state().suspension.take();
+        if let Some(suspension) = suspension {
+            let result = self.freeze(&suspension).await;
+            // Whoever asked may have given up; the object then tells.
+            let _ = suspension.answer.send(result);
+        }
+        self.stop_if_condemned();
+        self.tend_frozen();
+        let spec = if self.process.is_none() { self.agent.state().make_pod_if_wanted() } else { None };
         if let Some(spec) = spec {
             match self.start(&spec).await {
                 Ok(process) => self.process = Some(process),
                 Err(failure) => self.observe(News::Ended(failure)),
             }
+        }
+    }
+
+    /// Writes a suspension once all processes stand still, and with it removes the pod. Until then nothing is written,
+    /// so that whatever else is written meanwhile makes it fail; then they go on.
+    async fn freeze(&mut self, asked: &Suspension) -> Result<AgentSeen, WriteError> {
+        let pids = {
+            let mut state = self.agent.state();
+            state.object.check_suspension(&asked.uid, asked.revision)?;
+            let Some(pids) = state.freezable() else {
+                return state.object.suspend(&asked.uid, asked.revision, asked.by);
+            };
+            pids
+        };
+        let frozen = Frozen::freeze(pids)
+            .await
+            .map_err(|why| WriteError::Refused(Failure::new(FailureClass::Deadline, why)))?;
+        let mut state = self.agent.state();
+        let written = state.object.suspend(&asked.uid, asked.revision, asked.by);
+        if written.is_ok() {
+            self.removed = state.object.remove_pod();
+            self.frozen = Some(frozen);
+        } else {
+            frozen.thaw();
+        }
+        written
+    }
+
+    fn stop_if_condemned(&mut self) {
+        let mut state = self.agent.state();
+        if state.object.condemned() {
+            match &mut self.process {
+                Some(process) => process.stop(),
+                None => self.removed = state.object.remove_pod(),
+            }
+        }
+    }
+
+    /// A frozen process goes on when it is wanted, and is ended when it is not to be frozen any more.
+    fn tend_frozen(&mut self) {
+        let (Some(process), Some(frozen)) = (&mut self.process, self.frozen.take()) else { return };
+        let mut state = self.agent.state();
+        if !state.keeps_frozen() {
+            // Its guard has it go on to its end.
+            process.stop();
+        } else if frozen.exists() && state.thaw_if_wanted() {
+            frozen.thaw();
+        } else {
+            // If it has ended, that is told in a moment.
+            self.frozen = Some(frozen);
         }
     }
 
@@ -134,6 +187,9 @@ impl Keeper {
                 state.object.pod_is_up();
             }
             News::Ended(failure) => {
+                if self.frozen.take().is_some() {
+                    tracing::warn!(agent, how = %failure.detail, "a frozen agent has ended; its next start is a new one");
+                }
                 tracing::debug!(agent, how = %failure.detail, asked = state.object.condemned(), "process ended");
                 let failure = match &state.stranger {
                     Some(stranger) => Failure::new(failure.class, format!("{} ({stranger})", failure.detail)),

@@ -1,9 +1,11 @@
 //! Runs agents as processes of this machine: for trying Drowse, and for development without a cluster.
 //!
 //! It keeps to the same contract as a cluster does, so everything above it is the same: each agent is an object
-//! with revisions and preconditions, each start of its process is a pod. To suspend is to stop.
+//! with revisions and preconditions, each start of its process is a pod. To suspend is to end the process, or to have
+//! it stand still; then its going on is a new pod as well.
 
 mod agent;
+mod frozen;
 pub mod guard;
 mod guarded;
 mod identity;
@@ -31,7 +33,7 @@ use crate::agent::{AgentKey, AgentUid, Generation, Life, Revision};
 use crate::lifecycle::{AgentSeen, Mode, SuspendedBy, WriteError};
 use crate::time::Clock;
 
-pub use spec::AgentSpec;
+pub use spec::{AgentSpec, Suspend};
 
 use agent::Agent;
 use identity::Listener;
@@ -170,8 +172,12 @@ impl Backend for ProcessBackend {
         revision: Revision,
         by: SuspendedBy,
     ) -> BoxFuture<'static, Result<AgentSeen, WriteError>> {
-        let uid = uid.clone();
-        self.call(key, move |agent| agent.write(|object| object.suspend(&uid, revision, by)))
+        let (agent, uid) = (self.agent(key), uid.clone());
+        async move {
+            let Some(agent) = agent else { return Err(WriteError::Gone) };
+            agent.suspend(uid, revision, by).await
+        }
+        .boxed()
     }
 
     fn resume(
@@ -246,5 +252,5 @@ async fn attest(agent: &Agent, life: &Life, at: SocketAddr) -> Result<bool, Stri
     }
     agent.note_stranger(None);
     // It may have ended while we looked.
-    Ok(agent.pids(life).is_some())
+    Ok(agent.note_answer(life))
 }

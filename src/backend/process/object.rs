@@ -1,15 +1,15 @@
 //! The agent object and its pod, with the rules for writing them: what the API server and the controller are to a
 //! Sandbox. No input or output.
 //!
-//! A suspension condemns the pod in the same step, so a resume that follows at once still gets a new process: that
-//! is how the core recovers an agent whose process has failed.
+//! A suspension condemns the pod in the same step, so a resume that follows at once still gets a new pod: that is how
+//! the core recovers an agent whose process has failed.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::agent::{AgentUid, Generation, Life, PodUid, Revision};
-use crate::lifecycle::{AgentSeen, Failure, Mode, PodSeen, PodState, SuspendedBy, WriteError};
+use crate::lifecycle::{AgentSeen, Failure, Mode, PodSeen, PodState, Readiness, SuspendedBy, WriteError};
 
 /// Gives every change of anything its place in one order, and every object and pod its identity.
 #[derive(Debug)]
@@ -73,9 +73,13 @@ impl Object {
     /// Whether this life is the one that is up.
     pub(super) fn lives(&self, life: &Life) -> bool {
         self.agent.uid == life.agent
-            && self.pod.as_ref().is_some_and(|pod| {
-                pod.uid == life.pod && !pod.terminating && matches!(pod.state, PodState::Up(_))
-            })
+            && self.is_up()
+            && self.pod.as_ref().is_some_and(|pod| pod.uid == life.pod)
+    }
+
+    /// Whether its pod is up, and to stay.
+    pub(super) fn is_up(&self) -> bool {
+        self.pod.as_ref().is_some_and(|pod| !pod.terminating && matches!(pod.state, PodState::Up(_)))
     }
 
     /// See [`crate::backend::Backend::suspend`].
@@ -85,14 +89,17 @@ impl Object {
         revision: Revision,
         by: SuspendedBy,
     ) -> Result<AgentSeen, WriteError> {
-        self.check(uid)?;
-        if self.agent.revision != revision {
-            return Err(WriteError::Conflict);
-        }
+        self.check_suspension(uid, revision)?;
         self.set_mode(Mode::Suspended);
         self.agent.suspended_by = by;
         self.condemn_pod();
         Ok(self.changed())
+    }
+
+    /// Whether a suspension of this identity and revision would be written.
+    pub(super) fn check_suspension(&self, uid: &AgentUid, revision: Revision) -> Result<(), WriteError> {
+        self.check(uid)?;
+        if self.agent.revision == revision { Ok(()) } else { Err(WriteError::Conflict) }
     }
 
     /// See [`crate::backend::Backend::resume`].
@@ -131,8 +138,9 @@ impl Object {
         self.pod.as_ref().is_some_and(|pod| pod.terminating)
     }
 
-    /// A new pod. With it, everything that was asked for has been acted on.
-    pub(super) fn make_pod(&mut self) {
+    /// A new pod, and how it wants to be asked whether it is ready. With it, everything that was asked for has been
+    /// acted on.
+    pub(super) fn make_pod(&mut self, readiness: Option<Arc<Readiness>>) {
         let revision = self.revisions.next();
         self.pod = Some(PodSeen {
             uid: PodUid(self.revisions.identity(revision)),
@@ -142,7 +150,7 @@ impl Object {
             state: PodState::Starting,
             ready: false,
             hindrance: None,
-            readiness: None,
+            readiness,
         });
         self.agent.observed = self.agent.generation;
         self.changed();
@@ -218,7 +226,7 @@ mod tests {
     fn running() -> (Object, AgentUid) {
         let (mut object, uid) = object();
         resume(&mut object, Mode::Suspended).unwrap();
-        object.make_pod();
+        object.make_pod(None);
         object.pod_is_up();
         (object, uid)
     }
@@ -256,7 +264,7 @@ mod tests {
         let (mut object, _) = object();
         let written = resume(&mut object, Mode::Suspended).unwrap();
         assert!(written.observed < written.generation && object.wants_pod());
-        object.make_pod();
+        object.make_pod(None);
         assert_eq!(object.agent().observed, written.generation);
         assert!(object.agent().revision > written.revision && !object.wants_pod());
     }
@@ -296,7 +304,7 @@ mod tests {
         assert!(object.condemned() && !object.wants_pod());
         let (gone, revision) = object.remove_pod().unwrap();
         assert!(gone == old.pod && revision > written.revision && object.wants_pod());
-        object.make_pod();
+        object.make_pod(None);
         assert_ne!(life(&object).pod, old.pod);
     }
 
@@ -365,7 +373,7 @@ mod tests {
         assert_ne!(one.agent().uid, two.agent().uid);
         let mut seen = vec![one.agent().revision, two.agent().revision];
         seen.push(resume(&mut one, Mode::Suspended).unwrap().revision);
-        one.make_pod();
+        one.make_pod(None);
         seen.extend([one.pod().unwrap().revision, one.agent().revision]);
         one.pod_is_up();
         seen.push(one.pod().unwrap().revision);

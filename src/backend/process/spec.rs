@@ -8,9 +8,19 @@ use std::time::Duration;
 
 use crate::agent::AgentKey;
 use crate::backend::Profile;
+use crate::lifecycle::Readiness;
 
 /// Our own variables, which an agent has no business with: one of them may be a token.
 const OURS: &[u8] = b"DROWSE_";
+
+/// How an agent is suspended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Suspend {
+    /// Its processes are ended; the next resume starts it anew.
+    Stop,
+    /// Its processes stand still and keep their memory; the next resume has them go on.
+    Freeze,
+}
 
 /// One agent as a process of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +37,10 @@ pub struct AgentSpec {
     pub working_dir: PathBuf,
     /// Between SIGTERM and SIGKILL when it is stopped.
     pub stop_grace: Duration,
+    /// How it is suspended.
+    pub suspend: Suspend,
+    /// The path that is asked whether it is ready. Without one, a port that takes connections will do.
+    pub probe: Option<Arc<str>>,
     /// What rules match on. The port in it is replaced by the one above.
     pub profile: Arc<Profile>,
 }
@@ -61,6 +75,26 @@ impl AgentSpec {
         Arc::new(Profile { port: Some(port), ..Profile::clone(&self.profile) })
     }
 
+    /// How it wants to be asked whether it is ready after a start.
+    pub(super) fn readiness(&self) -> Option<Arc<Readiness>> {
+        let path = Arc::clone(self.probe.as_ref()?);
+        Some(Arc::new(Readiness::Http { port: self.port, path, headers: Vec::new() }))
+    }
+
+    /// The same when it was frozen. The kernel takes connections for a process that stands still, so a port that does
+    /// is no sign of life; an answer is, and any will do of one that was ready before.
+    pub(super) fn readiness_when_thawed(&self) -> Arc<Readiness> {
+        self.readiness().unwrap_or_else(|| Arc::new(Readiness::Answer { port: self.port, path: "/".into() }))
+    }
+
+    /// Whether a process that was started as `started` is frozen, and stays so, when this agent is suspended. Not if
+    /// it would be started differently now: it would else never be.
+    pub(super) fn freezes(&self, started: &Self) -> bool {
+        let start = (&self.command, self.port, &self.env, &self.working_dir);
+        let started = (&started.command, started.port, &started.env, &started.working_dir);
+        self.suspend == Suspend::Freeze && start == started
+    }
+
     fn fill(&self, text: &str) -> String {
         text.replace("{port}", &self.port.to_string())
     }
@@ -86,6 +120,8 @@ mod tests {
             ]),
             working_dir: "/tmp".into(),
             stop_grace: Duration::from_secs(5),
+            suspend: Suspend::Freeze,
+            probe: None,
             profile: Arc::new(Profile::default()),
         }
     }
@@ -108,6 +144,34 @@ mod tests {
         ] {
             assert_eq!(variables[name], value);
         }
+    }
+
+    #[test]
+    fn only_a_process_that_is_as_the_configuration_says_is_frozen() {
+        let now = spec(&["agent"]);
+        let started = AgentSpec { stop_grace: Duration::ZERO, probe: Some("/x".into()), ..now.clone() };
+        assert!(now.freezes(&now) && now.freezes(&started));
+        assert!(!AgentSpec { suspend: Suspend::Stop, ..now.clone() }.freezes(&now));
+        for changed in [
+            spec(&["agent", "-v"]),
+            AgentSpec { port: 9102, ..now.clone() },
+            AgentSpec { env: BTreeMap::new(), ..now.clone() },
+            AgentSpec { working_dir: "/".into(), ..now.clone() },
+        ] {
+            assert!(!changed.freezes(&now), "{changed:?}");
+        }
+    }
+
+    #[test]
+    fn a_thawed_process_has_to_answer_and_a_declared_path_to_answer_well() {
+        let plain = spec(&[]);
+        assert_eq!(plain.readiness(), None);
+        let any = Readiness::Answer { port: 9101, path: "/".into() };
+        assert_eq!(*plain.readiness_when_thawed(), any);
+        let declared = AgentSpec { probe: Some("/ready".into()), ..plain };
+        let good = Readiness::Http { port: 9101, path: "/ready".into(), headers: Vec::new() };
+        assert_eq!(declared.readiness().as_deref(), Some(&good));
+        assert_eq!(*declared.readiness_when_thawed(), good);
     }
 
     #[test]

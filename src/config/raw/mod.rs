@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use kubernetes::Kubernetes;
 pub use nats::HoldStore;
 pub(crate) use nats::{Nats, SignIn, Tls as NatsTls};
+pub use process::Suspend;
 pub(crate) use process::{Agent, Backend, Process};
 pub(crate) use rules::{Defaults, Match, Rule};
 

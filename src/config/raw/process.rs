@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::kubernetes::Kubernetes;
-use crate::config::words::Label;
+use crate::config::words::{Label, ProbePath};
 use crate::units::{HumanDuration, Port};
 
 /// What runs the agents: exactly one of these.
@@ -64,6 +64,14 @@ pub(crate) struct Agent {
     /// `<state_dir>/<namespace>/<name>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) working_dir: Option<String>,
+    /// How it is suspended: `stop` or `freeze`. Not `freeze` where `messages` are its own: a frozen process stays
+    /// subscribed.
+    #[serde(default)]
+    pub(crate) suspend: Suspend,
+    /// The path that is asked by `GET` whether the agent is ready, which it is with a status from 200 to 399. If left
+    /// out, a port that takes connections will do after a start, and any answer to `GET /` after a freeze.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) probe: Option<ProbePath>,
     /// Labels, for rules to match.
     #[serde(default)]
     pub(crate) labels: BTreeMap<String, String>,
@@ -75,4 +83,15 @@ pub(crate) struct Agent {
 
 fn default_namespace() -> Label {
     Label("default".into())
+}
+
+/// How an agent is suspended.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Suspend {
+    /// Its processes get SIGTERM, and SIGKILL after `stop_grace`. What it has on disk stays.
+    #[default]
+    Stop,
+    /// Its processes stand still (SIGSTOP) and use no CPU. Their memory stays.
+    Freeze,
 }

@@ -7,9 +7,10 @@ use super::Step::{self, Index, Key};
 use crate::agent::AgentKey;
 use crate::backend::{Profile, Texts};
 use crate::config::decode::Document;
-use crate::config::model::{ProcessAgent, ProcessBackend, Program};
+use crate::config::model::{ProcessAgent, ProcessBackend, Program, Suspend};
 use crate::config::raw;
 use crate::policy::Policy;
+use crate::policy::messages::{Preset, Ready};
 use crate::policy::rules::{Layer, RuleSet};
 
 /// What our annotations begin with.
@@ -61,9 +62,24 @@ fn resolve_agent(
             Some(dir) => folder.join(dir),
             None => state_dir.join(key.namespace()).join(key.name()),
         },
+        suspend: raw.suspend,
+        probe: raw.probe.map(|path| path.0),
         labels: raw.labels,
         annotations: annotations(raw.annotations, report),
         key,
+    }
+}
+
+/// A frozen process keeps its subscriptions, so messages would be lost in it instead of waking it.
+pub(super) fn check_frozen(process: &ProcessBackend, rules: &RuleSet, document: &Document<'_, '_>) {
+    for (index, agent) in process.agents.iter().enumerate() {
+        let policy = rules.resolve(&agent.key, &agent.profile()).policy;
+        let listens = policy.messages.preset != Preset::Off || policy.ready == Ready::Messages;
+        if listens && agent.suspend == Suspend::Freeze {
+            let message = "a frozen agent stays subscribed, and its messages would wait in it unseen; write suspend: stop, or \
+                           messages: off and ready: port for this agent";
+            Reporter { document, index }.at(&[Key("suspend")], message);
+        }
     }
 }
 

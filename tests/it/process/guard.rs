@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::failures::parent;
 use super::world::{World, demo, pid};
-use crate::support::{PROGRAM, eventually, free_port, http, is_alive, read, signal};
+use crate::support::{PROGRAM, eventually, free_port, http, is_alive, read, signal, stands_still};
 
 /// A process that holds the leash of a guard, as Drowse does.
 struct Owner {
@@ -67,6 +67,24 @@ async fn killing_the_owner_of_a_guard_leaves_no_process_and_a_free_port() {
     let status = owner.guard.wait().unwrap();
     assert_eq!(status.code(), Some(0), "the demo agent ends well when asked to");
     drop(TcpListener::bind(("127.0.0.1", port)).expect("the port is free"));
+}
+
+#[tokio::test]
+async fn a_frozen_agent_of_a_killed_owner_ends_as_well_as_it_can() {
+    let script =
+        "trap 'echo asked; exit 3' TERM; setsid sh -c 'echo moved $$; exec sleep 1000' & echo self $$
+        while :; do sleep 0.05; done";
+    let mut owner = Owner::of(&["sh", "-c", script]);
+    let told = |text: &str| owner.log().lines().find_map(|line| line.strip_prefix(text)?.parse::<u32>().ok());
+    eventually("both run", async || told("self ").is_some() && told("moved ").is_some()).await;
+    let (agent, moved) = (told("self ").unwrap(), told("moved ").unwrap());
+    for pid in [agent, moved] {
+        signal(pid, Signal::STOP);
+        eventually("it stands still", async || stands_still(pid)).await;
+    }
+    signal(owner.process.id(), Signal::KILL);
+    assert_eq!(owner.guard.wait().unwrap().code(), Some(3), "not killed after its grace: {}", owner.log());
+    assert!(owner.log().contains("asked") && !is_alive(moved));
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod configuration;
 mod failures;
+mod frozen;
 mod guard;
 mod identity;
 mod lives;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drowse::agent::{AgentKey, AgentUid, Life, PodUid};
-use drowse::backend::process::{AgentSpec, ProcessBackend};
+use drowse::backend::process::{AgentSpec, ProcessBackend, Suspend};
 use drowse::backend::{Backend as _, BackendEvent, Profile};
 use drowse::lifecycle::{AgentSeen, Failure, Mode, PodSeen, PodState, SuspendedBy};
 use drowse::time::Clock;
@@ -49,6 +49,8 @@ pub(crate) fn agent(name: &str, command: &[&str]) -> AgentSpec {
         env: [("PROGRAM".to_owned(), PROGRAM.to_owned())].into(),
         working_dir: PathBuf::new(),
         stop_grace: Duration::from_secs(30),
+        suspend: Suspend::Stop,
+        probe: None,
         profile: Arc::new(Profile::default()),
     }
 }
@@ -174,6 +176,20 @@ impl World {
         let pod = self.pod(name).expect("a pod").uid.clone();
         self.write_suspend(name).await;
         self.until("it is gone", |world| world.gone.contains(&pod)).await;
+    }
+
+    /// As the core does it when the agent answers.
+    pub(crate) async fn attest(&self, spec: &AgentSpec) {
+        let at = ([127, 0, 0, 1], spec.port).into();
+        let attested = self.backend.attest(&spec.key, &self.life(spec.key.name()), at).await;
+        assert_eq!(attested, Ok(true));
+    }
+
+    /// Resumes, waits until it answers, and gives what it says.
+    pub(crate) async fn resume_and_attest(&mut self, spec: &AgentSpec) -> serde_json::Value {
+        let greeting = self.resume_and_greet(spec).await;
+        self.attest(spec).await;
+        greeting
     }
 
     /// Resumes an agent that does not come up, and gives the reason.

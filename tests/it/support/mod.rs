@@ -43,6 +43,8 @@ pub(crate) struct Agent {
     pub(crate) namespace: Option<String>,
     /// What it is, instead of the demo agent.
     pub(crate) program: Option<String>,
+    /// How it is suspended.
+    pub(crate) suspend: &'static str,
 }
 
 impl Agent {
@@ -54,6 +56,7 @@ impl Agent {
             arguments: Vec::new(),
             namespace: None,
             program: None,
+            suspend: "stop",
         }
     }
 
@@ -63,14 +66,20 @@ impl Agent {
         self
     }
 
+    /// Suspended by being frozen.
+    pub(crate) fn frozen(mut self) -> Self {
+        self.suspend = "freeze";
+        self
+    }
+
     fn yaml(&self) -> String {
         let demo = ["drowse", "demo-agent", "--port", "{port}"].map(str::to_owned).to_vec();
         let mut command = self.program.as_ref().map_or(demo, |program| vec![program.clone()]);
         command.extend(self.arguments.iter().cloned());
         let namespace = self.namespace.as_deref().unwrap_or("default");
         format!(
-            "      - {{name: {}, namespace: {namespace}, port: {}, command: {command:?}}}\n",
-            self.name, self.port
+            "      - {{name: {}, namespace: {namespace}, port: {}, suspend: {}, command: {command:?}}}\n",
+            self.name, self.port, self.suspend
         )
     }
 }
@@ -246,6 +255,12 @@ pub(crate) async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> b
 pub(crate) fn is_alive(pid: u32) -> bool {
     let stat = read(Path::new(&format!("/proc/{pid}/stat")));
     stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with('Z'))
+}
+
+/// Whether a process was stopped and did not go on.
+pub(crate) fn stands_still(pid: u32) -> bool {
+    let stat = read(Path::new(&format!("/proc/{pid}/stat")));
+    stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('T'))
 }
 
 /// Sends a signal to a process that the test started.

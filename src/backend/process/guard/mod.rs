@@ -14,11 +14,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, getpid, kill_process, kill_process_group};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe;
 use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
 
+use super::procfs::members::members;
 use crate::open_files;
 use init::{End, Init};
 use report::{Refused, Report};
@@ -107,9 +108,19 @@ async fn closed(mut pipe: pipe::Receiver) {
 async fn stop_agent(agent: Pid, grace: Duration, init: &mut Init) -> io::Result<End> {
     // Not reaped yet, so the group is still the agent's.
     let _ = kill_process_group(agent, Signal::TERM);
+    // What is frozen hears of it only when it goes on.
+    go_on(agent);
     if let Ok(end) = tokio::time::timeout(grace, init.ended(agent)).await {
         return end;
     }
     let _ = kill_process_group(agent, Signal::KILL);
     init.ended(agent).await
+}
+
+/// Also what has left the group, since the agent may wait for it.
+fn go_on(agent: Pid) {
+    let _ = kill_process_group(agent, Signal::CONT);
+    for outside in members(agent, getpid()).into_iter().filter(|member| !member.in_group && member.still) {
+        let _ = kill_process(outside.pid, Signal::CONT);
+    }
 }

@@ -2,6 +2,7 @@
 //!
 //! Nothing here fails: what cannot be read is not known. Where there is no `/proc`, nothing is.
 
+pub(super) mod members;
 pub(super) mod sockets;
 
 use std::fs;
@@ -36,6 +37,11 @@ impl Process {
             group: fields.next()?.parse().ok()?,
         })
     }
+}
+
+/// The state in a stat line: one letter.
+fn state_of(stat: &str) -> Option<&str> {
+    stat.rsplit_once(") ")?.1.split(' ').next()
 }
 
 /// All processes that can be seen, in the order of the directory.
