@@ -7,6 +7,7 @@ mod collide;
 mod demo;
 mod deploy;
 mod front_door;
+mod keep_awake;
 mod leases;
 mod nats;
 mod open_files;
