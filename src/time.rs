@@ -1,7 +1,7 @@
 //! The only module that reads the operating system's clock.
 //!
-//! Everything else is given a [`Moment`]. The clock is tokio's, so that a test with paused time moves all of
-//! Drowse at once.
+//! Everything else is given a [`Moment`], and what the calendar says. The clock is tokio's, so that a test with paused time
+//! moves all of Drowse at once; the calendar is the machine's.
 
 use std::fmt;
 use std::ops::{Add, Sub};
@@ -79,6 +79,13 @@ impl Clock {
     pub fn wall(&self, moment: Moment) -> jiff::Timestamp {
         jiff::Timestamp::try_from(self.started_wall + moment.since(Moment::START))
             .unwrap_or(jiff::Timestamp::MAX)
+    }
+
+    /// What the calendar says now. Unlike [`Clock::wall`], which counts on from the start, it follows when the machine's
+    /// clock is set, and when the machine has slept.
+    #[allow(clippy::disallowed_methods, reason = "this is the module that may")]
+    pub fn calendar() -> jiff::Timestamp {
+        jiff::Timestamp::try_from(SystemTime::now()).unwrap_or(jiff::Timestamp::MAX)
     }
 
     /// The moment as tokio's timers want it.

@@ -17,6 +17,11 @@ that it needs one), a bad one is refused and what held before goes on.
 
 - **duration**: `500ms`, `30s`, `15m`, `1h 30m`, `7d`; whole milliseconds, at most a year.
 - **size**: `64KiB`, `256MiB`, `1GiB`, or bytes as a bare number.
+- **window**: `0 8 * * mon-fri for 10h Europe/Berlin`: when it opens, in five fields of cron (minute, hour, day of the
+  month, month, day of the week; `*`, `1-5`, `*/15`, `1,15`, names such as `jan` and `mon`; where both kinds of day are asked
+  for, either will do); how long it stays open, in elapsed time; and the time zone whose clock counts, by its name in
+  the IANA database, or `UTC`. A time that the clock skips in spring comes as much later. Of a time that it shows twice in
+  autumn the first counts, or both, if the hour begins with `*`. Quote what begins with a star or stands between brackets.
 - **name with \\***: `*` stands for any run of characters. Quote what begins with a star.
 ";
 

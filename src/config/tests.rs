@@ -178,6 +178,35 @@ rules:
 }
 
 #[test]
+fn windows_that_cannot_be_are_refused_where_they_stand() {
+    let good_one = "0 8 * * mon-fri for 10h Europe/Berlin";
+    let many = format!("[{}]", [good_one; 17].join(", "));
+    let text = format!(
+        "{MINIMAL}defaults:
+  keep_awake:
+    - {good_one}
+    - 0 8 * * mon-fri for 10h Europe/Berlim
+    - \"* 8 31 nov * for 10h UTC\"
+rules:
+  - keep_awake: {many}
+  - keep_awake: {good_one}
+"
+    );
+    assert_eq!(
+        problems(&text),
+        [
+            "6:7 defaults.keep_awake[1]: \"Europe/Berlim\" is not the name of a time zone; write Europe/Berlin",
+            "7:7 defaults.keep_awake[2]: \"* 8 31 nov *\" never comes: its months have no such day; write a day that one of them has, such as 28",
+            "9:17 rules[0].keep_awake: 17 windows are too many; write at most 16",
+            "10:17 rules[1].keep_awake: this is \"0 8 * * mon-fri for 10h Europe/Berlin\"; write a list: [a, b]",
+        ]
+    );
+    let config = good(&format!("{MINIMAL}defaults: {{keep_awake: [\"{good_one}\"]}}\n"));
+    let policy = config.rules.resolve(&AgentKey::new("default", "echo"), &Profile::default()).policy;
+    assert_eq!(policy.keep_awake.to_string(), format!("[\"{good_one}\"]"));
+}
+
+#[test]
 fn ports_are_used_once() {
     let agent = |name: &str, port: u16| format!("      - {{name: {name}, command: [x], port: {port}}}\n");
     let text = with_agents(&(agent("a", 8080) + &agent("b", 7) + &agent("c", 7)));

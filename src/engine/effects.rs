@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::lifecycle::{Context, Effect, Event, Machine, Refusal, Transition, WaiterId};
 use crate::metrics::Bound;
+use crate::time::Clock;
 
 use super::hold::{Caller, Waited};
 use super::permit::{Permit, Place};
@@ -51,6 +52,7 @@ impl Engine {
         let policy = slot.policy();
         let ctx = Context {
             now: self.clock.now(),
+            calendar: Clock::calendar(),
             policy: &policy,
             may_suspend: self.may_suspend(),
             alone: true,

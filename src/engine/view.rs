@@ -9,6 +9,7 @@ use crate::agent::AgentKey;
 use crate::lifecycle::{Failure, Machine, Phase, PhaseName, SuspendedBy};
 use crate::policy::Policy;
 use crate::policy::idle::{Says, Signal, Source, Verdict, verdict};
+use crate::policy::keep_awake::{Open, open_at};
 use crate::time::{Clock, Moment};
 
 use super::hold::Caller;
@@ -31,9 +32,10 @@ impl Engine {
     /// One agent, explained.
     pub fn detail(&self, key: &AgentKey) -> Option<AgentDetail> {
         let slot = self.slot(key)?;
-        let (policy, now) = (slot.policy(), self.clock.now());
+        let (policy, now, calendar) = (slot.policy(), self.clock.now(), Clock::calendar());
         let machine = slot.machine.lock();
-        let signals = machine.signals(&policy);
+        let signals = machine.signals(&policy, now, calendar);
+        let window = open_at(&policy.keep_awake, calendar);
         let failure = machine.last_failure().map(|(failure, attempts)| FailureView {
             class: failure.class.as_str().to_owned(),
             detail: failure.detail.to_string(),
@@ -48,7 +50,10 @@ impl Engine {
         let upstream = slot.upstream.load_full();
         Some(AgentDetail {
             agent: self.view(&slot),
-            signals: signals.iter().map(|signal| signal_view(signal, &policy, now, self.clock)).collect(),
+            signals: signals
+                .iter()
+                .map(|signal| signal_view(signal, &policy, now, self.clock, window))
+                .collect(),
             leases: self.leases_of(key),
             subjects: policy.messages.subjects(key).iter().map(ToString::to_string).collect(),
             subscribed: activity.is_subscribed(),
@@ -76,6 +81,7 @@ impl Engine {
             machine: &machine,
             policy: &policy,
             now,
+            calendar: Clock::calendar(),
             others: self.others(),
             synced: self.is_synced(),
         };
@@ -99,6 +105,7 @@ struct State<'a> {
     machine: &'a Machine<Caller>,
     policy: &'a Policy,
     now: Moment,
+    calendar: Timestamp,
     others: usize,
     synced: bool,
 }
@@ -116,13 +123,19 @@ impl State<'_> {
         }
         match self.verdict() {
             Verdict::Idle => Some(clock.wall(self.now)),
+            Verdict::UpUntil(_, Source::KeepAwake) => self.window().map(|open| open.until),
             Verdict::UpUntil(until, _) => Some(clock.wall(until)),
             Verdict::Busy(_) => None,
         }
     }
 
     fn verdict(&self) -> Verdict {
-        verdict(&self.machine.signals(self.policy), self.policy.idle_timeout, self.now)
+        let signals = self.machine.signals(self.policy, self.now, self.calendar);
+        verdict(&signals, self.policy.idle_timeout, self.now)
+    }
+
+    fn window(&self) -> Option<Open<'_>> {
+        open_at(&self.policy.keep_awake, self.calendar)
     }
 
     fn reason(&self) -> String {
@@ -196,6 +209,10 @@ impl State<'_> {
                         format!("a message to it is not answered yet; it is waited for {left} more at most")
                     }
                     Source::Lease => format!("a busy lease keeps it up, or did lately; idle in {left}"),
+                    Source::KeepAwake => {
+                        let window = self.window().map(|open| open.window.to_string()).unwrap_or_default();
+                        format!("in a keep-awake window ({window}); may be suspended in {left}")
+                    }
                     Source::MinRunning => format!("came up lately (min_running); may be suspended in {left}"),
                     Source::Start => format!("came up or was wanted lately; idle in {left}"),
                 }
@@ -214,11 +231,18 @@ fn failed(failure: &Failure) -> String {
     format!("{}: {}", failure.class.as_str(), failure.detail)
 }
 
-fn signal_view(signal: &Signal, policy: &Policy, now: Moment, clock: Clock) -> SignalView {
+fn signal_view(
+    signal: &Signal,
+    policy: &Policy,
+    now: Moment,
+    clock: Clock,
+    window: Option<Open<'_>>,
+) -> SignalView {
     let until = signal.keeps_up_until(policy.idle_timeout);
     let active = until.is_none_or(|until| until > now);
     let says = match (signal.source, signal.says) {
         (_, Says::Busy) => "busy, open how long".to_owned(),
+        (Source::KeepAwake, _) => window.map(|open| open.window.to_string()).unwrap_or_default(),
         (Source::MinRunning, _) => format!("stays up {} after a start", human(policy.min_running)),
         (Source::Messages, Says::LastActive(at)) => format!("last message {} ago", human(now.since(at))),
         (Source::Lease, Says::LastActive(at)) if at > now => format!("leased for {}", human(at.since(now))),
@@ -228,7 +252,12 @@ fn signal_view(signal: &Signal, policy: &Policy, now: Moment, clock: Clock) -> S
         (_, Says::LastActive(at)) => format!("{} ago", human(now.since(at))),
         (_, Says::BusyUntil(_)) => "busy until then".to_owned(),
     };
-    let until = if active { until.map(|until| clock.wall(until)) } else { None };
+    let until = match (signal.source, window) {
+        _ if !active => None,
+        // As it stands in the calendar, also if that was set since the start.
+        (Source::KeepAwake, Some(open)) => Some(open.until),
+        _ => until.map(|until| clock.wall(until)),
+    };
     SignalView { source: signal.source.as_str().to_owned(), says, until, active }
 }
 

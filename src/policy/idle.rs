@@ -15,6 +15,8 @@ pub enum Source {
     Unanswered,
     /// Somebody has a busy lease for it, or had one lately.
     Lease,
+    /// A keep-awake window is open.
+    KeepAwake,
     /// It came up only lately (`min_running`).
     MinRunning,
     /// It was started, or wanted by an operator: the idle timeout runs from there too.
@@ -29,6 +31,7 @@ impl Source {
             Self::Messages => "messages",
             Self::Unanswered => "unanswered",
             Self::Lease => "lease",
+            Self::KeepAwake => "keep_awake",
             Self::MinRunning => "min_running",
             Self::Start => "start",
         }

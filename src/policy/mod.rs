@@ -2,6 +2,7 @@
 
 pub mod glob;
 pub mod idle;
+pub mod keep_awake;
 pub mod lease;
 pub mod messages;
 pub mod rules;
@@ -9,6 +10,8 @@ pub mod rules;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
+
+use crate::units::Windows;
 
 /// What holds for one agent, after rules and annotations were applied. [`rules`] makes it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -42,6 +45,8 @@ pub struct Policy {
     pub ready: messages::Ready,
     /// How long one busy signal keeps it up at most: a busy lease, a message that it has not answered.
     pub busy_cap: Duration,
+    /// While one of these is open, it is not suspended for being idle.
+    pub keep_awake: Windows,
     /// The messages that wake it.
     pub messages: Arc<messages::Messages>,
     /// False while the global switch `suspend: off` is thrown.
@@ -100,6 +105,7 @@ impl Default for Policy {
             dry_run: false,
             ready: messages::Ready::Port,
             busy_cap: Duration::from_hours(8),
+            keep_awake: Windows::default(),
             messages: Arc::default(),
             suspend: true,
             obstacle: None,

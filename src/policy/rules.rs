@@ -10,7 +10,7 @@ use super::messages::{Messages, Preset, QueueName, Ready, Redeliver, SubjectTemp
 use super::{HandsOff, Policy};
 use crate::agent::AgentKey;
 use crate::backend::{Profile, Texts};
-use crate::units::{Count, HumanDuration, InFlight, PathPatterns, Port, Timeout, Written, nearest};
+use crate::units::{Count, HumanDuration, InFlight, PathPatterns, Port, Timeout, Windows, Written, nearest};
 
 /// The prefix of our annotations, for messages; a [`Profile`] has it cut off.
 const ANNOTATION_PREFIX: &str = "drowse.dev/";
@@ -36,6 +36,7 @@ pub struct Keys {
     pub dry_run: Option<bool>,
     pub ready: Option<Ready>,
     pub busy_cap: Option<Timeout>,
+    pub keep_awake: Option<Windows>,
     pub messages: Option<Preset>,
     pub subject: Option<SubjectTemplate>,
     pub queue: Option<QueueName>,
@@ -45,7 +46,7 @@ pub struct Keys {
 
 impl Keys {
     /// The names of the keys, as in the file, in the order in which they are shown.
-    pub const NAMES: [&str; 19] = [
+    pub const NAMES: [&str; 20] = [
         "route",
         "manage",
         "idle_timeout",
@@ -60,6 +61,7 @@ impl Keys {
         "dry_run",
         "ready",
         "busy_cap",
+        "keep_awake",
         "messages",
         "subject",
         "queue",
@@ -84,6 +86,7 @@ impl Keys {
             dry_run: Some(policy.dry_run),
             ready: Some(policy.ready),
             busy_cap: Timeout::new(policy.busy_cap),
+            keep_awake: Some(policy.keep_awake.clone()),
             messages: Some(policy.messages.preset),
             subject: policy.messages.subject.clone(),
             queue: policy.messages.queue.clone(),
@@ -233,6 +236,7 @@ impl<'a> Picker<'a> {
         self.pick("dry_run", |keys| &keys.dry_run, |value| policy.dry_run = value);
         self.pick("ready", |keys| &keys.ready, |value| policy.ready = value);
         self.pick("busy_cap", |keys| &keys.busy_cap, |value| policy.busy_cap = value.get());
+        self.pick("keep_awake", |keys| &keys.keep_awake, |value| policy.keep_awake = value);
         policy.messages = self.messages().into();
         policy
     }

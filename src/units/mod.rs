@@ -4,20 +4,26 @@
 //! that reads back to the same value.
 
 pub mod count;
+pub mod cron;
 pub mod duration;
 pub mod path;
 pub mod size;
 pub mod subject;
 pub mod subject_map;
 mod suggest;
+pub mod window;
+pub mod zone;
 
 pub use count::{Count, InFlight, Port};
+pub use cron::Cron;
 pub use duration::{HumanDuration, Timeout};
 pub use path::{PathPattern, PathPatterns};
 pub use size::ByteSize;
 pub use subject::Pattern;
 pub use subject_map::SubjectMap;
 pub(crate) use suggest::nearest;
+pub use window::{Window, Windows};
+pub use zone::Zone;
 
 use std::fmt::Display;
 

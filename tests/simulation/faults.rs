@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use drowse::policy::Policy;
+use drowse::units::{Windows, Written};
 use fastrand::Rng;
 
 /// The character of one history.
@@ -37,7 +38,7 @@ impl Plan {
     pub fn draw(rng: &mut Rng) -> Self {
         let rate = |rng: &mut Rng, most: u32| if rng.bool() { 0 } else { rng.u32(0..=most) };
         let max_in_flight = [None, None, NonZeroU32::new(1), NonZeroU32::new(3)];
-        Self {
+        let mut plan = Self {
             replicas: rng.usize(1..=3),
             policy: Policy {
                 route: true,
@@ -63,8 +64,17 @@ impl Plan {
             impatient: rate(rng, 50),
             must_not_wake: rate(rng, 20),
             listens: rng.u32(0..4) == 0,
+        };
+        if rng.bool() {
+            plan.policy.keep_awake = window(rng.u32(1..=30));
         }
+        plan
     }
+}
+
+/// Open for so many seconds of every minute.
+fn window(seconds: u32) -> Windows {
+    Windows::read(&format!("* * * * * for {seconds}s UTC")).expect("a window")
 }
 
 /// A fault in Drowse itself (or in a guard), made on purpose: the oracle must notice each.

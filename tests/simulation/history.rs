@@ -9,8 +9,10 @@ use drowse::lifecycle::{
     AgentSeen, Arrival, CallId, Context, Effect, Entry, Event, Mode, Phase, Refusal, SuspendedBy, Transition,
     WaiterId, WriteError,
 };
+use drowse::policy::keep_awake::open_at;
 use drowse::time::Moment;
 use fastrand::Rng;
+use jiff::Timestamp;
 
 use crate::faults::{Plan, Sabotage};
 use crate::replica::{CALL_TIMEOUT, CallerId, Replica, key};
@@ -392,8 +394,11 @@ impl History {
             return;
         }
         let policy = self.plan.policy.clone();
+        let calendar = Timestamp::UNIX_EPOCH + self.now.since(Moment::START);
+        let was_up = matches!(self.replicas[replica].machine.phase(), Phase::Running { .. });
         let ctx = Context {
             now: self.now,
+            calendar,
             policy: &policy,
             may_suspend: self.leader == replica,
             alone: self.replicas.len() == 1,
@@ -406,6 +411,10 @@ impl History {
         if let Some(event) = shown {
             let phase = self.replicas[replica].machine.phase().clone();
             self.note(|_| format!("  {replica}: {event} -> {phase:?} {effects:?}"));
+        }
+        let drains = was_up && matches!(self.replicas[replica].machine.phase(), Phase::Draining(_));
+        if drains && open_at(&policy.keep_awake, calendar).is_some() {
+            self.violated(format!("{replica} drains in a keep-awake window"));
         }
         for effect in effects {
             self.run_effect(replica, effect);

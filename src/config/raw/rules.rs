@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::policy::glob::Glob;
 use crate::policy::messages::{Preset, QueueName, Ready, Redeliver, SubjectTemplate};
 use crate::policy::rules::Keys;
-use crate::units::{Count, HumanDuration, InFlight, PathPatterns, Port, Timeout};
+use crate::units::{Count, HumanDuration, InFlight, PathPatterns, Port, Timeout, Windows};
 
 macro_rules! with_rule_keys {
     ($(#[$meta:meta])* struct $name:ident { $($(#[$own_meta:meta])* $own:ident: $own_type:ty,)* }) => {
@@ -66,6 +66,11 @@ macro_rules! with_rule_keys {
             /// How long one busy signal keeps the agent up at most: a busy lease, or a message that it has not answered yet.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub(crate) busy_cap: Option<Timeout>,
+            /// Windows in which the agent is not suspended for being idle; they do not wake it. Each is five fields of cron
+            /// (minute, hour, day of the month, month, day of the week), for how long, and the time zone whose clock counts.
+            /// At most 16, each for at most 31d. An annotation separates them by semicolons.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub(crate) keep_awake: Option<Windows>,
             /// Which messages of NATS wake the agent, by the convention that it follows: `off`, `subject`, `micro` (a service
             /// of the micro framework) or `synadia` (the Synadia Agent Protocol). Needs the section `nats`.
             #[serde(skip_serializing_if = "Option::is_none")]
@@ -104,6 +109,7 @@ macro_rules! with_rule_keys {
                     dry_run: raw.dry_run,
                     ready: raw.ready,
                     busy_cap: raw.busy_cap,
+                    keep_awake: raw.keep_awake,
                     messages: raw.messages,
                     subject: raw.subject,
                     queue: raw.queue,
@@ -134,6 +140,7 @@ impl From<Keys> for Defaults {
             dry_run: keys.dry_run,
             ready: keys.ready,
             busy_cap: keys.busy_cap,
+            keep_awake: keys.keep_awake,
             messages: keys.messages,
             subject: keys.subject,
             queue: keys.queue,

@@ -14,9 +14,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::agent::{AgentUid, Life, PodUid, Revision};
 use crate::policy::Policy;
-use crate::policy::idle::{Says, Signal, Source};
+use crate::policy::idle::{Says, Signal, Source, Verdict, verdict};
+use crate::policy::keep_awake::open_at;
 use crate::time::Moment;
 
 use super::activity::Activity;
@@ -38,6 +41,8 @@ const RECHECK: Duration = Duration::from_secs(30);
 pub struct Context<'a> {
     /// The time.
     pub now: Moment,
+    /// What the calendar says now. It may be set at any time.
+    pub calendar: Timestamp,
     /// What the operator wants for this agent.
     pub policy: &'a Policy,
     /// This replica is the leader, and its view of the world is complete and fresh.
@@ -353,10 +358,10 @@ impl<W> Machine<W> {
             && matches!(&self.phase, Phase::Resuming(resume) if resume.step == ResumeStep::Probing(life.clone()))
     }
 
-    /// What every source of activity says. The one place that lists them.
-    pub fn signals(&self, policy: &Policy) -> Vec<Signal> {
+    /// What every source of activity says. The one place that lists them. The two times are the same.
+    pub fn signals(&self, policy: &Policy, now: Moment, calendar: Timestamp) -> Vec<Signal> {
         let signal = |source, says| Signal { source, says };
-        let mut signals = Vec::with_capacity(6);
+        let mut signals = Vec::with_capacity(7);
         if self.gate.in_flight() > 0 || !self.waiters.is_empty() {
             signals.push(signal(Source::Requests, Says::Busy));
         } else if self.gate.last_activity() > Moment::START {
@@ -376,6 +381,10 @@ impl<W> Machine<W> {
                 signals.push(signal(Source::Lease, Says::LastActive(leased)));
             }
         }
+        if let Some(open) = open_at(&policy.keep_awake, calendar) {
+            let left = open.until.duration_since(calendar).unsigned_abs();
+            signals.push(signal(Source::KeepAwake, Says::BusyUntil(now + left)));
+        }
         if let Some(up) = self.up_since {
             signals.push(signal(Source::MinRunning, Says::BusyUntil(up + policy.min_running)));
         }
@@ -383,6 +392,10 @@ impl<W> Machine<W> {
             signals.push(signal(Source::Start, Says::LastActive(start)));
         }
         signals
+    }
+
+    fn verdict(&self, ctx: Context<'_>) -> Verdict {
+        verdict(&self.signals(ctx.policy, ctx.now, ctx.calendar), ctx.policy.idle_timeout, ctx.now)
     }
 
     fn uid(&self) -> Option<&AgentUid> {

@@ -9,7 +9,7 @@ use crate::agent::{AgentUid, Revision};
 use crate::lifecycle::effect::{Abandoned, Effect, Transition};
 use crate::lifecycle::observation::{AgentSeen, Mode, SuspendedBy, WriteError};
 use crate::lifecycle::phase::{Drain, DrainStep, Phase};
-use crate::policy::idle::{Verdict, verdict};
+use crate::policy::idle::{Source, Verdict};
 
 use super::{Context, Machine, RECHECK};
 
@@ -27,6 +27,8 @@ const SETTLE_RETRY: Duration = Duration::from_secs(1);
 const RETRY_SUSPEND: Duration = Duration::from_secs(5);
 /// How soon an idle agent is looked at again when too many others are being suspended.
 const RECHECK_CROWDED: Duration = Duration::from_millis(250);
+/// How soon an agent in a keep-awake window is looked at again at the latest: the calendar may have been set forward.
+const RECHECK_CALENDAR: Duration = Duration::from_mins(5);
 /// How soon a suspension that was refused for good is tried again.
 const RETRY_REFUSED: Duration = Duration::from_mins(5);
 
@@ -34,10 +36,13 @@ impl<W> Machine<W> {
     // Running → Draining, or stay and look again later.
     pub(super) fn consider_suspending(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
         let idle_timeout = ctx.policy.idle_timeout;
-        match verdict(&self.signals(ctx.policy), idle_timeout, ctx.now) {
-            Verdict::UpUntil(until, _) => {
+        match self.verdict(ctx) {
+            Verdict::UpUntil(until, source) => {
                 self.would_suspend_told = false;
-                self.check_at = until;
+                self.check_at = match source {
+                    Source::KeepAwake => until.min(ctx.now + RECHECK_CALENDAR),
+                    _ => until,
+                };
             }
             // Whenever it ends, the timeout runs from there: it cannot be due before this.
             Verdict::Busy(_) => {
@@ -76,7 +81,7 @@ impl<W> Machine<W> {
             return false;
         }
         // Only now does the last activity stand still.
-        let idle = verdict(&self.signals(ctx.policy), ctx.policy.idle_timeout, ctx.now) == Verdict::Idle;
+        let idle = self.verdict(ctx) == Verdict::Idle;
         if !idle {
             self.gate.open(false);
         }
@@ -108,7 +113,7 @@ impl<W> Machine<W> {
         if !self.drains_at(DrainStep::Listening, revision) {
             return;
         }
-        if verdict(&self.signals(ctx.policy), ctx.policy.idle_timeout, ctx.now) != Verdict::Idle {
+        if self.verdict(ctx) != Verdict::Idle {
             self.reopen(Abandoned::NotQuiet, ctx, fx);
             return;
         }
@@ -374,10 +379,7 @@ impl<W> Machine<W> {
 
     fn close_for_leader(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) -> bool {
         let idle = match &self.phase {
-            Phase::Running { .. } => {
-                verdict(&self.signals(ctx.policy), ctx.policy.idle_timeout, ctx.now) == Verdict::Idle
-                    && self.close_if_still_idle(ctx)
-            }
+            Phase::Running { .. } => self.verdict(ctx) == Verdict::Idle && self.close_if_still_idle(ctx),
             // Closed already: fine, if nobody wants it and nothing lingers.
             Phase::Resuming(_) | Phase::Failed { .. } => {
                 self.mode() == Some(Mode::Running)

@@ -197,3 +197,21 @@ fn an_agent_whose_claim_expires_is_served_and_resumed_but_not_suspended() {
     let obstacle = policy.obstacle.unwrap();
     assert!(obstacle.contains("ttlSecondsAfterFinished: 5") && obstacle.contains("600"), "{obstacle}");
 }
+
+#[test]
+fn windows_are_read_from_an_annotation_and_shown_as_a_list() {
+    let office = "0 8 * * mon-fri for 10h Europe/Berlin";
+    let both = format!("{office}; 0 2 1,15 * * for 1h UTC");
+    let resolved = resolve(&permissive(), "echo", &[("keep-awake", &both)]);
+    let shown = format!("[\"{office}\", \"0 2 1,15 * * for 1h UTC\"]");
+    assert_eq!(from(&resolved, "keep_awake"), (&*shown, "annotation drowse.dev/keep-awake"));
+    assert_eq!(resolved.policy.keep_awake.to_string(), shown);
+    let resolved = resolve(&permissive(), "echo", &[("keep-awake", "0 8 * * * for 10h Berlin")]);
+    assert_eq!(
+        resolved.problems,
+        [
+            "annotation drowse.dev/keep-awake is ignored: \"Berlin\" is not the name of a time zone; write Europe/Berlin"
+        ]
+    );
+    assert_eq!(from(&resolved, "keep_awake"), ("[]", "built in"));
+}

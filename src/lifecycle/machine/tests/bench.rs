@@ -6,6 +6,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::agent::{AgentUid, Generation, Life, PodUid, Revision};
 use crate::lifecycle::{
     AgentSeen, Arrival, CallId, Context, Effect, Entry, Event, Failure, FailureClass, Gate, Machine, Mode,
@@ -44,6 +46,8 @@ pub(super) struct Bench {
     pub(super) machine: Machine<u32>,
     pub(super) gate: Arc<Gate>,
     pub(super) now: Moment,
+    /// What the calendar says at the start of time.
+    pub(super) epoch: Timestamp,
     pub(super) policy: Policy,
     pub(super) may_suspend: bool,
     pub(super) alone: bool,
@@ -87,6 +91,7 @@ impl Bench {
             machine: Machine::new(Arc::clone(&gate), 7, now),
             gate,
             now,
+            epoch: Timestamp::UNIX_EPOCH,
             policy: Policy {
                 route: true,
                 manage: true,
@@ -121,9 +126,14 @@ impl Bench {
         }
     }
 
+    pub(super) fn calendar(&self) -> Timestamp {
+        self.epoch + self.now.since(Moment::START)
+    }
+
     pub(super) fn context(&self) -> Context<'_> {
         Context {
             now: self.now,
+            calendar: self.calendar(),
             policy: &self.policy,
             may_suspend: self.may_suspend,
             alone: self.alone,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::lifecycle::Entry;
 use crate::policy::idle::{Says, Source};
 use crate::time::Moment;
+use crate::units::{Windows, Written};
 
 use super::bench::{Bench, IDLE, LONG};
 use super::station::Station;
@@ -71,6 +72,73 @@ fn it_stays_up_for_min_running_after_a_start() {
     assert_eq!(bench.now.since(up), LONG);
 }
 
+/// The agent has just come up, and it is 01:00.
+fn with_windows(text: &str) -> Bench {
+    let mut bench = Bench::at(Station::Running);
+    bench.policy.keep_awake = Windows::read(text).unwrap();
+    bench
+}
+
+fn minutes(count: u32) -> Duration {
+    Duration::from_mins(1) * count
+}
+
+#[test]
+fn it_stays_up_while_a_window_is_open_and_is_suspended_when_that_closes() {
+    let mut bench = with_windows("30 0 * * * for 1h UTC");
+    let up = bench.now;
+    while bench.gate.is_open() {
+        bench.at_deadline();
+    }
+    assert_eq!(bench.now.since(up), minutes(30));
+}
+
+#[test]
+fn a_window_that_opens_while_it_is_idle_prevents_the_suspension() {
+    let mut bench = with_windows("2 1 * * * for 1h UTC");
+    bench.policy.idle_timeout = minutes(2);
+    bench.after(minutes(2)).is("Running p1", "");
+    bench.after(minutes(59)).is("Running p1", "");
+    bench.after(minutes(1)).is("Draining Writing", "suspend");
+}
+
+#[test]
+fn a_window_that_opens_before_another_closes_is_seen_at_its_end() {
+    let mut bench = with_windows("0 1 * * * for 10m UTC; 9 1 * * * for 11m UTC");
+    let up = bench.now;
+    while bench.gate.is_open() {
+        bench.at_deadline();
+    }
+    assert_eq!(bench.now.since(up), minutes(20));
+}
+
+#[test]
+fn a_calendar_that_is_set_is_believed_within_minutes() {
+    // Forward, out of the window.
+    let mut bench = with_windows("0 1 * * * for 10h UTC");
+    bench.after(minutes(10)).is("Running p1", "");
+    bench.epoch += minutes(24 * 60 - 120);
+    let set = bench.now;
+    bench.at_deadline().is("Draining Writing", "suspend");
+    assert!(bench.now.since(set) <= minutes(5));
+    // Back, into it once more.
+    let mut bench = with_windows("0 1 * * * for 10m UTC");
+    bench.after(minutes(9)).is("Running p1", "");
+    bench.epoch -= minutes(5);
+    bench.after(minutes(1)).is("Running p1", "");
+    bench.after(minutes(5)).is("Draining Writing", "suspend");
+}
+
+#[test]
+fn a_window_wakes_nobody_and_stops_no_operator() {
+    let mut bench = Bench::at(Station::Suspended);
+    bench.policy.keep_awake = Windows::read("* * * * * for 1h UTC").unwrap();
+    bench.after(LONG).is("Suspended", "");
+    let mut bench = with_windows("* * * * * for 1h UTC");
+    bench.after(LONG).is("Running p1", "");
+    bench.suspend_now().is("Draining Writing", "suspend");
+}
+
 #[test]
 fn an_operators_demand_counts_as_activity() {
     let mut bench = Bench::at(Station::Running);
@@ -94,7 +162,8 @@ fn a_tick_that_comes_early_or_late_decides_nothing_wrong() {
 #[test]
 fn the_signals_say_what_keeps_it_up() {
     let says = |bench: &Bench| -> Vec<(Source, Says)> {
-        bench.machine.signals(&bench.policy).into_iter().map(|signal| (signal.source, signal.says)).collect()
+        let signals = bench.machine.signals(&bench.policy, bench.now, bench.calendar());
+        signals.into_iter().map(|signal| (signal.source, signal.says)).collect()
     };
     let mut bench = Bench::new();
     assert_eq!(says(&bench), []);
@@ -106,6 +175,8 @@ fn the_signals_say_what_keeps_it_up() {
     bench.policy.min_running = IDLE;
     let started = [(Source::MinRunning, Says::BusyUntil(up + IDLE)), (Source::Start, Says::LastActive(up))];
     assert_eq!(says(&bench), started);
+    bench.policy.keep_awake = Windows::read("59 0 * * * for 3m UTC").unwrap();
+    assert_eq!(says(&bench)[0], (Source::KeepAwake, Says::BusyUntil(up + minutes(2))));
     bench.gate.touch(up + IDLE);
     assert_eq!(says(&bench)[0], (Source::Requests, Says::LastActive(up + IDLE)));
     assert_eq!(bench.enter(), Entry::Admitted);
