@@ -78,7 +78,7 @@ impl Engine {
         match effect {
             Effect::Retire => {
                 if let Some(upstream) = slot.upstream.swap(None) {
-                    upstream.pool.close();
+                    upstream.retire();
                 }
                 None
             }

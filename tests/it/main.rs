@@ -18,3 +18,4 @@ mod storm;
 mod style;
 mod support;
 mod tooling;
+mod upgrades;
