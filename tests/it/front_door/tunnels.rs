@@ -246,6 +246,63 @@ async fn data_from_either_side_keeps_the_agent_up_and_pings_do_not() {
     assert_eq!(read, GOING_AWAY);
 }
 
+/// A WebSocket whose caller has sent something while the suspension of its agent was being written.
+async fn sent_too_late() -> (World, tokio::sync::oneshot::Sender<()>, Caller, Played) {
+    let mut toy = Toy::new().await;
+    let start = Start { policy: policy(OpenConnections::Traffic), asleep: true, ..Start::default() };
+    let world = World::start(toy.port, start).await;
+    let suspension = world.backend.hold_next_suspend();
+    let (mut caller, agent) = tunnel(&world, &mut toy, "websocket").await;
+    until(|| world.view().phase == PhaseName::Draining).await;
+    caller.stream.write_all(&TEXT).await.unwrap();
+    until(|| world.engine.detail(&key()).unwrap().last_data.is_some()).await;
+    for _ in 0..200 {
+        tokio::task::yield_now().await;
+    }
+    let early = agent.caller.stream.try_read(&mut [0; 8]);
+    assert!(early.is_err(), "nothing is sent to an agent that falls asleep: {early:?}");
+    (world, suspension, caller, agent)
+}
+
+#[tokio::test]
+async fn what_is_sent_while_a_suspension_is_written_arrives_if_that_comes_to_nothing() {
+    let (world, suspension, mut caller, mut agent) = sent_too_late().await;
+    suspension.send(()).unwrap();
+    assert_eq!(agent.read(TEXT.len()).await, TEXT);
+    assert_eq!(world.view().phase, PhaseName::Running);
+    agent.caller.stream.write_all(&TEXT).await.unwrap();
+    assert_eq!(caller.exactly(TEXT.len()).await, TEXT);
+}
+
+#[tokio::test]
+async fn what_is_sent_while_a_suspension_is_written_reaches_nobody_if_it_is_done() {
+    let (world, _suspension, mut caller, mut agent) = sent_too_late().await;
+    world.backend.suspend_by_person();
+    assert_eq!(caller.bytes().await, GOING_AWAY);
+    assert_eq!(agent.caller.bytes().await, b"");
+    assert_eq!(world.backend.resumes(), 1, "it wakes nobody");
+}
+
+#[tokio::test]
+async fn what_one_side_does_not_take_is_not_read_from_the_other() {
+    let mut toy = Toy::new().await;
+    let world = World::awake(toy.port).await;
+    let (mut caller, mut agent) = tunnel(&world, &mut toy, "raw").await;
+    let (chunk, bound) = (pattern(251 * 1024), 128 << 20);
+    let mut sent = 0;
+    // What the sockets of this machine hold is some megabytes.
+    while let Ok(written) =
+        tokio::time::timeout(Duration::from_millis(500), caller.stream.write(&chunk[sent % chunk.len()..]))
+            .await
+    {
+        sent += written.unwrap();
+        assert!(sent < bound, "it takes everything");
+    }
+    caller.stream.shutdown().await.unwrap();
+    let read = agent.caller.bytes().await;
+    assert!(read == pattern(sent), "{} of {sent} bytes", read.len());
+}
+
 #[tokio::test]
 async fn kept_connections_keep_the_agent_up_until_the_rule_is_another() {
     let (world, mut caller, _agent) = idle_soon(OpenConnections::Keep).await;
