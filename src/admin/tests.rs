@@ -87,6 +87,8 @@ impl Fleet for Table {
             subjects,
             subscribed: true,
             messages_waiting: 0,
+            open_connections: 0,
+            last_data: None,
             failure: None,
             address: None,
             log,

@@ -69,6 +69,12 @@ fn facts(detail: &AgentDetail, now: Timestamp) -> String {
             format!("{}: {taken}, {} wait", detail.subjects.join(", "), detail.messages_waiting),
         );
     }
+    if detail.open_connections > 0 {
+        let data = detail
+            .last_data
+            .map_or_else(|| "no data yet".to_owned(), |then| format!("last data {}", moment(now, then)));
+        fact("open connections", format!("{}, {data}", detail.open_connections));
+    }
     for lease in &detail.leases {
         let why = if lease.reason.is_empty() { "no reason given" } else { &lease.reason };
         fact(
@@ -170,6 +176,8 @@ mod tests {
             subjects: Vec::new(),
             subscribed: false,
             messages_waiting: 0,
+            open_connections: 0,
+            last_data: None,
             failure: None,
             address: None,
             log: Vec::new(),

@@ -14,6 +14,7 @@ use super::relay;
 use super::route::{PATHS, Route, RouteError};
 use super::runtime::Call;
 use super::serve::Agent;
+use super::websocket;
 
 /// Why a request gets no answer. Ends the connection.
 #[derive(Debug, thiserror::Error)]
@@ -26,8 +27,9 @@ pub(super) enum Unanswered {
 
 /// Answers one request.
 pub(super) async fn answer(agent: &Agent, request: Request<Incoming>) -> Result<Response<Body>, Unanswered> {
-    let (head, mut body) = request.into_parts();
-    let route = Route::of(&head.uri);
+    let (mut head, mut body) = request.into_parts();
+    let uri = head.uri.clone();
+    let route = Route::of(&uri);
     if !matches!(route, Ok(Route::Health | Route::Ready)) {
         agent.count_request();
     }
@@ -54,6 +56,7 @@ pub(super) async fn answer(agent: &Agent, request: Request<Incoming>) -> Result<
         Ok(Route::Events { every, count }) => events(bodies::streamed(bodies::events(every, count))),
         Ok(Route::Status(code)) => status(code),
         Ok(Route::Checksum) => sum(checksum(&mut body).await?),
+        Ok(Route::WebSocket) => websocket::answer(&mut head),
         Ok(Route::Whoami) => json_answer(StatusCode::OK, &json!(agent.identity)),
         Ok(Route::Runtime(call)) => agent.runtime.answer(call, &head, body).await,
         Err(error) => refusal(&error),

@@ -15,6 +15,7 @@ mod serve;
 mod state;
 #[cfg(test)]
 mod tests;
+mod websocket;
 
 use std::net::IpAddr;
 use std::path::PathBuf;

@@ -14,7 +14,7 @@ use super::runtime::Call;
 use crate::units::{HumanDuration, Written as _};
 
 /// Every path but those of the runtime API, as the answer to an unknown one lists them.
-pub(super) const PATHS: [&str; 15] = [
+pub(super) const PATHS: [&str; 16] = [
     "/",
     "/bytes/<n>",
     "/checksum",
@@ -30,6 +30,7 @@ pub(super) const PATHS: [&str; 15] = [
     "/sse?every=1s&count=5",
     "/status/<code>",
     "/whoami",
+    "/ws",
 ];
 
 const MAX_LENGTH: Duration = Duration::from_hours(1);
@@ -55,6 +56,7 @@ pub(super) enum Route<'a> {
     Slow { length: Duration, every: Duration },
     Events { every: Duration, count: u32 },
     Status(StatusCode),
+    WebSocket,
     Whoami,
 }
 
@@ -85,6 +87,7 @@ impl<'a> Route<'a> {
             "/slow" => Ok(Self::Slow { length: query.duration("for", 10)?, every: query.every()? }),
             "/sse" => Ok(Self::Events { every: query.every()?, count: query.count()? }),
             "/whoami" => Ok(Self::Whoami),
+            "/ws" => Ok(Self::WebSocket),
             path => Call::of(path).map_or_else(|| Self::with_number(path), |call| Ok(Self::Runtime(call))),
         }
     }

@@ -117,5 +117,6 @@ async fn connection(stream: TcpStream, agent: Shared) {
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades()
         .await;
 }

@@ -80,7 +80,7 @@ impl Engine {
         match effect {
             Effect::Retire => {
                 if let Some(upstream) = slot.upstream.swap(None) {
-                    upstream.pool.close();
+                    upstream.retire();
                 }
                 None
             }

@@ -11,6 +11,7 @@ mod door;
 mod effects;
 mod hold;
 mod leases;
+mod open_connection;
 mod permit;
 mod policies;
 mod probing;
@@ -42,6 +43,7 @@ pub use command::CommandError;
 pub use door::MessageDoor;
 pub use hold::{Hold, Ticket, Waited};
 pub use leases::{LeaseAction, LeaseFault, LeaseOrder};
+pub use open_connection::OpenConnection;
 pub use permit::{Outcome, Permit};
 pub use slot::Slot;
 

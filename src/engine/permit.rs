@@ -54,6 +54,11 @@ impl Permit {
         self.place.slot.gate().epoch() == self.epoch
     }
 
+    /// Whose place it is.
+    pub(super) fn holder(&self) -> (Arc<Slot>, Arc<Engine>) {
+        (Arc::clone(&self.place.slot), Arc::clone(&self.place.engine))
+    }
+
     /// What dropping this permit means from here on. Once a request is sent, the agent may be at work on it even if
     /// its caller leaves.
     pub fn expect(&mut self, outcome: Outcome) {

@@ -105,6 +105,7 @@ impl Engine {
                 ready_at: self.clock.now(),
                 attest,
                 dials: Semaphore::new(MAX_DIALS),
+                ended: CancellationToken::new(),
                 pool: stream.map_or_else(Pool::default, |stream| Pool::with_first(port, stream)),
             };
             slot.upstream.store(Some(Arc::new(upstream)));

@@ -52,6 +52,12 @@ pub struct AgentDetail {
     /// How many of them wait for it.
     #[serde(default)]
     pub messages_waiting: u32,
+    /// Connections to it that are open and carry no HTTP any more.
+    #[serde(default)]
+    pub open_connections: u32,
+    /// When data last moved on one; absent if none did since Drowse started.
+    #[serde(default)]
+    pub last_data: Option<Timestamp>,
     /// The failure of the last start, if it failed.
     pub failure: Option<FailureView>,
     /// The address of the pod in use.

@@ -58,6 +58,8 @@ impl Engine {
             subjects: policy.messages.subjects(key).iter().map(ToString::to_string).collect(),
             subscribed: activity.is_subscribed(),
             messages_waiting: activity.waiting(),
+            open_connections: activity.connections(),
+            last_data: (activity.data() > Moment::START).then(|| self.clock.wall(activity.data())),
             log: if failure.is_some() { self.backend.last_log_lines(key) } else { Vec::new() },
             failure,
             address: upstream
@@ -195,6 +197,9 @@ impl State<'_> {
         }
         let dry_run = if self.policy.dry_run { " (dry_run: it will not be suspended)" } else { "" };
         let why = match self.verdict() {
+            Verdict::Busy(Source::Connections) => {
+                "open connections keep it up (open_connections: keep)".to_owned()
+            }
             Verdict::Busy(_) => match (self.machine.gate().in_flight(), self.machine.held()) {
                 (1, 0) => "1 request in flight".to_owned(),
                 (n, 0) => format!("{n} requests in flight"),
@@ -205,6 +210,7 @@ impl State<'_> {
                 match source {
                     Source::Requests => format!("last request {} ago; idle in {left}", self.ago()),
                     Source::Messages => format!("last message lately; idle in {left}"),
+                    Source::Connections => format!("data moved on an open connection lately; idle in {left}"),
                     Source::Unanswered => {
                         format!("a message to it is not answered yet; it is waited for {left} more at most")
                     }
@@ -241,6 +247,8 @@ fn signal_view(
     let until = signal.keeps_up_until(policy.idle_timeout);
     let active = until.is_none_or(|until| until > now);
     let says = match (signal.source, signal.says) {
+        (Source::Connections, Says::Busy) => "connections are open".to_owned(),
+        (Source::Connections, Says::LastActive(at)) => format!("last data {} ago", human(now.since(at))),
         (_, Says::Busy) => "busy, open how long".to_owned(),
         (Source::KeepAwake, _) => window.map(|open| open.window.to_string()).unwrap_or_default(),
         (Source::MinRunning, _) => format!("stays up {} after a start", human(policy.min_running)),

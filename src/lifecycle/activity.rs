@@ -1,7 +1,7 @@
-//! What keeps an agent up besides its requests: messages, and whoever says that it is busy. Written without the agent's
+//! What keeps an agent up besides its requests: messages, open connections, and whoever says that it is busy. Written without the agent's
 //! lock, and read under it.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 
 use crate::time::Moment;
 
@@ -13,6 +13,9 @@ pub struct Activity {
     leased_until: AtomicU64,
     subscribed: AtomicBool,
     waiting: AtomicU32,
+    connections: AtomicU32,
+    connection_ended: AtomicU64,
+    data: AtomicU64,
 }
 
 impl Activity {
@@ -64,5 +67,44 @@ impl Activity {
     /// How many messages wait for it.
     pub fn waiting(&self) -> u32 {
         self.waiting.load(Ordering::Acquire)
+    }
+
+    /// A connection to it stays open without a request.
+    pub fn connection_opened(&self) {
+        self.connections.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Such a connection has ended.
+    pub fn connection_closed(&self, at: Moment) {
+        self.connection_ended.fetch_max(at.as_micros(), Ordering::AcqRel);
+        self.connections.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// How many connections to it are open without a request.
+    pub fn connections(&self) -> u32 {
+        self.connections.load(Ordering::Acquire)
+    }
+
+    /// When the last of them ended.
+    pub fn connection_ended(&self) -> Moment {
+        Moment::from_micros(self.connection_ended.load(Ordering::Acquire))
+    }
+
+    /// Data has come on an open connection. Whoever then finds the gate open may pass it on: the fence here and the
+    /// one in [`Activity::look_after_closing`] see to it that the gate is closed before that look, or the look at this
+    /// data comes after it was noted.
+    pub fn note_data(&self, at: Moment) {
+        self.data.fetch_max(at.as_micros(), Ordering::AcqRel);
+        fence(Ordering::SeqCst);
+    }
+
+    /// Stands between closing the gate and looking at what was noted.
+    pub fn look_after_closing() {
+        fence(Ordering::SeqCst);
+    }
+
+    /// The last data on an open connection.
+    pub fn data(&self) -> Moment {
+        Moment::from_micros(self.data.load(Ordering::Acquire))
     }
 }

@@ -54,6 +54,8 @@ pub enum Event<W> {
     Quiet(Revision),
     /// Something did, or it could not be found out.
     NotQuiet(Revision),
+    /// Data has come on an open connection while the gate was closed.
+    DataMoved,
     /// Every other replica has said "nothing in flight, gate closed" for this revision (guard ACK).
     PeersAcknowledged(Revision),
     /// Some replica objected, or did not answer.

@@ -57,6 +57,7 @@ pub struct Metrics {
     messages: MessageMetrics,
     connections: IntGauge,
     connections_accepted: IntCounter,
+    tunnels: IntGauge,
     config_reloads: By<Done, IntCounter>,
     config_last_reload_successful: IntGauge,
 }
@@ -143,6 +144,10 @@ impl Metrics {
             connections: to.gauge("drowse_connections", "Connections of callers that are open now."),
             connections_accepted: to
                 .counter("drowse_connections_total", "Connections of callers that were accepted."),
+            tunnels: to.gauge(
+                "drowse_tunnels",
+                "Connections of callers that were upgraded, to WebSocket for example, and are open now.",
+            ),
             config_reloads: to.counter_by(
                 "drowse_config_reloads_total",
                 "Changes of the configuration file that were seen, by whether they were applied.",
@@ -260,6 +265,16 @@ impl Metrics {
     /// A connection of a caller ended.
     pub fn connection_closed(&self) {
         self.connections.dec();
+    }
+
+    /// A connection was upgraded: it carries no HTTP any more.
+    pub fn tunnel_opened(&self) {
+        self.tunnels.inc();
+    }
+
+    /// Such a connection ended.
+    pub fn tunnel_closed(&self) {
+        self.tunnels.dec();
     }
 
     /// CPU, memory and file descriptors of this process, as `drowse_process_…`.

@@ -11,6 +11,8 @@ pub enum Source {
     Requests,
     /// A message went to it, or came from it, lately.
     Messages,
+    /// Connections to it are open that carry no HTTP any more, or data moved on one lately.
+    Connections,
     /// It has a request as a message, and has not answered it.
     Unanswered,
     /// Somebody has a busy lease for it, or had one lately.
@@ -29,6 +31,7 @@ impl Source {
         match self {
             Self::Requests => "requests",
             Self::Messages => "messages",
+            Self::Connections => "connections",
             Self::Unanswered => "unanswered",
             Self::Lease => "lease",
             Self::KeepAwake => "keep_awake",

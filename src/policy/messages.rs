@@ -63,6 +63,8 @@ macro_rules! words {
     };
 }
 
+pub(super) use words;
+
 words!(Preset, "Preset", { "type": "string", "enum": ["off", "subject", "micro", "synadia"] },
     Off = "off", Subject = "subject", Micro = "micro", Synadia = "synadia");
 words!(Ready, "Ready", { "type": "string", "enum": ["port", "messages"] }, Port = "port", Messages = "messages");

@@ -5,6 +5,7 @@ pub mod idle;
 pub mod keep_awake;
 pub mod lease;
 pub mod messages;
+mod open_connections;
 pub mod rules;
 
 use std::num::NonZeroU32;
@@ -12,6 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::units::Windows;
+
+pub use open_connections::OpenConnections;
 
 /// What holds for one agent, after rules and annotations were applied. [`rules`] makes it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -37,6 +40,8 @@ pub struct Policy {
     pub port: Option<u16>,
     /// Paths whose requests neither wake it nor keep it up. A trailing `*` matches any rest.
     pub must_not_wake: Vec<String>,
+    /// What an open connection that carries no HTTP any more means for it.
+    pub open_connections: OpenConnections,
     /// Traffic also resumes it when a person suspended it.
     pub resume_user_suspended: bool,
     /// Say what would be suspended, and suspend nothing.
@@ -101,6 +106,7 @@ impl Default for Policy {
             max_in_flight: None,
             port: None,
             must_not_wake: Vec::new(),
+            open_connections: OpenConnections::Traffic,
             resume_user_suspended: false,
             dry_run: false,
             ready: messages::Ready::Port,

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::glob::Glob;
 use super::messages::{Messages, Preset, QueueName, Ready, Redeliver, SubjectTemplate};
-use super::{HandsOff, Policy};
+use super::{HandsOff, OpenConnections, Policy};
 use crate::agent::AgentKey;
 use crate::backend::{Profile, Texts};
 use crate::units::{Count, HumanDuration, InFlight, PathPatterns, Port, Timeout, Windows, Written, nearest};
@@ -32,6 +32,7 @@ pub struct Keys {
     pub max_in_flight: Option<InFlight>,
     pub port: Option<Port>,
     pub must_not_wake: Option<PathPatterns>,
+    pub open_connections: Option<OpenConnections>,
     pub resume_user_suspended: Option<bool>,
     pub dry_run: Option<bool>,
     pub ready: Option<Ready>,
@@ -46,7 +47,7 @@ pub struct Keys {
 
 impl Keys {
     /// The names of the keys, as in the file, in the order in which they are shown.
-    pub const NAMES: [&str; 20] = [
+    pub const NAMES: [&str; 21] = [
         "route",
         "manage",
         "idle_timeout",
@@ -57,6 +58,7 @@ impl Keys {
         "max_in_flight",
         "port",
         "must_not_wake",
+        "open_connections",
         "resume_user_suspended",
         "dry_run",
         "ready",
@@ -82,6 +84,7 @@ impl Keys {
             max_in_flight: Some(policy.max_in_flight.into()),
             port: policy.port.and_then(Port::new),
             must_not_wake: Some(PathPatterns::from_strings(&policy.must_not_wake)),
+            open_connections: Some(policy.open_connections),
             resume_user_suspended: Some(policy.resume_user_suspended),
             dry_run: Some(policy.dry_run),
             ready: Some(policy.ready),
@@ -228,6 +231,7 @@ impl<'a> Picker<'a> {
             |keys| &keys.must_not_wake,
             |value| policy.must_not_wake = value.to_strings(),
         );
+        self.pick("open_connections", |keys| &keys.open_connections, |value| policy.open_connections = value);
         self.pick(
             "resume_user_suspended",
             |keys| &keys.resume_user_suspended,

@@ -10,9 +10,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::server::conn::http1::{self, Parts};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
@@ -52,10 +53,12 @@ pub(super) async fn serve(stream: TcpStream, remote: SocketAddr, door: Arc<Door>
         address: remote.ip().to_canonical(),
         activity: Arc::clone(&activity),
         door: Arc::clone(&door),
+        tunnel: Mutex::new(None),
     });
+    let served = Arc::clone(&caller);
     let io = TokioIo::new(Watched { stream, activity: Arc::clone(&activity) });
     let service = service_fn(move |request: Request<Incoming>| {
-        let caller = Arc::clone(&caller);
+        let caller = Arc::clone(&served);
         async move { Ok::<_, Infallible>(request::serve(caller, request).await) }
     });
     let mut connection = builder(&door).serve_connection(io, service);
@@ -71,7 +74,7 @@ pub(super) async fn serve(stream: TcpStream, remote: SocketAddr, door: Arc<Door>
                 seen = Some(door.stages.now());
                 match seen {
                     Some(Stage::Cut) => return Poll::Ready(End::Cut),
-                    Some(Stage::Draining) => Pin::new(&mut connection).graceful_shutdown(),
+                    Some(Stage::Draining | Stage::LastWords) => Pin::new(&mut connection).graceful_shutdown(),
                     _ => {}
                 }
                 change.set(door.stages.change());
@@ -87,8 +90,18 @@ pub(super) async fn serve(stream: TcpStream, remote: SocketAddr, door: Arc<Door>
         })
         .await
     };
-    let stream = connection.into_parts().io.into_inner().stream;
-    close(stream, end, &door).await;
+    let Parts { io, read_buf, .. } = connection.into_parts();
+    let mut stream = io.into_inner().stream;
+    let tunnel = caller.tunnel.lock().take();
+    match (tunnel, end) {
+        (Some(tunnel), End::Http(Ok(()))) => {
+            let patience = door.settings.load().idle_connection_timeout;
+            // In a box, so that connections that stay with HTTP are not larger for it.
+            Box::pin(tunnel.run(&mut stream, read_buf, patience, &door)).await;
+            linger(stream).await;
+        }
+        (_, end) => close(stream, end, &door).await,
+    }
 }
 
 fn builder(door: &Door) -> http1::Builder {

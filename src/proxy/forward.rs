@@ -21,6 +21,8 @@ use super::Door;
 use super::activate::{admit, broken_body, read_ahead_while};
 use super::body::AgentBody;
 use super::error::Fault;
+use super::switched::Switched;
+use super::upgrade::Protocol;
 use super::{headers, timing};
 
 /// An agent may answer on one port before it listens on another: for this long after it came up, a refused port
@@ -50,10 +52,19 @@ pub(super) struct Call {
     pub(super) rewrites_host: bool,
     /// It waits for `100 Continue` before it sends its body.
     pub(super) expects: bool,
+    /// What it wants to switch its connection to.
+    pub(super) upgrade: Option<Protocol>,
+}
+
+/// What an agent gives back.
+pub(super) enum Answer {
+    Http(Response<AgentBody>),
+    /// From here on its connection carries something else.
+    Switched(Switched),
 }
 
 enum Attempt {
-    Answered(Response<AgentBody>),
+    Answered(Answer),
     /// Nothing was sent, and the agent is not where it was.
     Moved(Request<RequestBody>),
 }
@@ -63,7 +74,7 @@ pub(super) async fn forward(
     door: &Door,
     call: &Call,
     mut request: Request<RequestBody>,
-) -> Result<Response<AgentBody>, Fault> {
+) -> Result<Answer, Fault> {
     loop {
         let permit = match call.slot.enter(&door.engine) {
             Some(permit) => permit,
@@ -75,7 +86,7 @@ pub(super) async fn forward(
             return Err(Fault::AnotherUid);
         }
         match attempt(door, call, permit, request).await? {
-            Attempt::Answered(response) => return Ok(response),
+            Attempt::Answered(answer) => return Ok(answer),
             Attempt::Moved(unsent) => request = unsent,
         }
     }
@@ -251,9 +262,10 @@ fn answer(
     mut response: Response<Incoming>,
     connection: Connection,
     permit: Permit,
-) -> Result<Response<AgentBody>, Fault> {
+) -> Result<Answer, Fault> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return Err(Fault::Broken { error: "it switched protocols, which nobody had asked for".to_owned() });
+        let protocol = call.upgrade.as_ref();
+        return Switched::of(response, protocol, call.hold.wakes, connection, permit).map(Answer::Switched);
     }
     // The version is the hop's, not the answer's.
     *response.version_mut() = Version::HTTP_11;
@@ -261,5 +273,7 @@ fn answer(
     timing::tell(response.headers_mut(), permit.waited());
     let counts = !response.status().is_server_error() && call.hold.wakes;
     let outcome = if counts { Outcome::Answered } else { Outcome::NoActivity };
-    Ok(response.map(|incoming| AgentBody::new(incoming, connection, call.port, permit, outcome)))
+    Ok(Answer::Http(
+        response.map(|incoming| AgentBody::new(incoming, connection, call.port, permit, outcome)),
+    ))
 }

@@ -1,7 +1,8 @@
 //! The front door: takes callers' HTTP/1.1 requests and passes each to its agent, waking it if need be.
 //!
 //! `listener` accepts, `connection` serves one caller, `request` answers one request: `route` says where it goes,
-//! `auth` whether it may, `activate` gets it in, `forward` sends it. `lease` is what agents ask Drowse itself.
+//! `auth` whether it may, `activate` gets it in, `forward` sends it. `upgrade` says which of them may leave HTTP behind, and
+//! `tunnel` is what then passes bytes. `lease` is what agents ask Drowse itself.
 
 mod activate;
 mod activity;
@@ -10,6 +11,7 @@ mod body;
 mod connection;
 pub mod error;
 mod forward;
+mod frames;
 pub mod headers;
 mod lease;
 mod listener;
@@ -17,7 +19,10 @@ mod request;
 pub mod route;
 mod settings;
 mod stage;
+mod switched;
 mod timing;
+mod tunnel;
+mod upgrade;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -26,6 +31,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -37,6 +43,7 @@ use crate::metrics::Metrics;
 use activity::Activity;
 use auth::Authenticator;
 use stage::{Stage, Stages};
+use tunnel::Tunnel;
 
 pub use lease::LeaseHolders;
 pub use settings::{Settings, Style};
@@ -70,6 +77,8 @@ struct Caller {
     address: IpAddr,
     activity: Arc<Activity>,
     door: Arc<Door>,
+    /// What the connection becomes once hyper is through with it.
+    tunnel: Mutex<Option<Box<Tunnel>>>,
 }
 
 /// Why the front door cannot be opened.
@@ -140,8 +149,10 @@ impl FrontDoor {
         if tokio::time::timeout(drain_timeout, connections.wait()).await.is_ok() {
             return;
         }
-        // Whoever still waits for an agent is told so before its connection is cut (invariant 6).
+        // Whoever still waits for an agent is told so before its connection is cut (invariant 6), and whoever has a
+        // tunnel, too.
         door.engine.refuse_held();
+        door.stages.advance(Stage::LastWords);
         if tokio::time::timeout(LAST_WORDS, connections.wait()).await.is_err() {
             tracing::warn!(connections = connections.len(), "cutting connections that did not end in time");
             door.stages.advance(Stage::Cut);

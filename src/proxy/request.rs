@@ -19,9 +19,11 @@ use crate::upstream::RequestBody;
 use super::auth::{self, Authenticator, BoundPod, Verdict};
 use super::body::{AnswerBody, Content, InFlight, Record};
 use super::error::{Fault, Form};
-use super::forward::{Call, forward};
+use super::forward::{Answer, Call, forward};
 use super::headers::{self, Wants};
 use super::route::{self, Found, Head, Route};
+use super::switched::Switched;
+use super::upgrade::{self, Protocol};
 use super::{Caller, lease, timing};
 
 /// Answers one request. Dropping the future is the caller leaving.
@@ -86,12 +88,22 @@ async fn answer(in_flight: &mut InFlight, request: Request<Incoming>) -> Result<
         return Err(fail(Fault::AnotherUid));
     }
     in_flight.record = Some(Record { outcome: RequestOutcome::Abandoned, cold: false });
-    let expects = expects_continue(&parts, &incoming);
-    let call = call(in_flight, slot, &policy, &route, expects).map_err(fail)?;
-    let request = outgoing(&caller, parts, RequestBody::new(incoming, expects), &route);
+    let wants = WantsOfHttp {
+        expects: expects_continue(&parts, &incoming),
+        upgrade: upgrade::asked(&parts, !incoming.is_end_stream()).map_err(|bad| fail(Fault::Bad(bad)))?,
+    };
+    let expects = wants.expects;
+    let call = call(in_flight, slot, &policy, &route, wants).map_err(fail)?;
+    let request =
+        outgoing(&caller, parts, RequestBody::new(incoming, expects), &route, call.upgrade.as_ref());
 
     match forward(&caller.door, &call, request).await {
-        Ok(response) => {
+        Ok(Answer::Switched(Switched { head, tunnel, cold })) => {
+            in_flight.record = Some(Record { outcome: RequestOutcome::Answered, cold });
+            *caller.tunnel.lock() = Some(tunnel);
+            Ok(head.map(|()| Content::Ours(None)))
+        }
+        Ok(Answer::Http(response)) => {
             let cold = response.body().was_cold();
             in_flight.record = Some(Record { outcome: RequestOutcome::Answered, cold });
             Ok(response.map(Content::Agent))
@@ -174,12 +186,20 @@ fn is_health_check(parts: &request::Parts) -> bool {
     [Method::GET, Method::HEAD].contains(&parts.method) && parts.uri.path() == "/healthz"
 }
 
+/// What a request wants of the protocol itself.
+struct WantsOfHttp {
+    /// To be asked for its body.
+    expects: bool,
+    /// To leave HTTP behind.
+    upgrade: Option<Protocol>,
+}
+
 fn call(
     in_flight: &InFlight,
     slot: Arc<Slot>,
     policy: &Policy,
     route: &Route,
-    expects: bool,
+    wants: WantsOfHttp,
 ) -> Result<Call, Fault> {
     let profile = slot.profile();
     let own = policy.port.or(profile.port);
@@ -200,7 +220,8 @@ fn call(
         },
         uid: route.uid.clone(),
         rewrites_host: route.style.is_of_the_router(),
-        expects,
+        expects: wants.expects,
+        upgrade: wants.upgrade,
     })
 }
 
@@ -210,6 +231,7 @@ fn outgoing(
     parts: request::Parts,
     body: RequestBody,
     route: &Route,
+    upgrade: Option<&Protocol>,
 ) -> Request<RequestBody> {
     let mut request = Request::new(body);
     *request.method_mut() = parts.method;
@@ -223,6 +245,9 @@ fn outgoing(
     let drop_authorization = route.style.is_of_the_router() || caller.door.authenticator.is_some();
     let wants = Wants { body: !request.body().is_end_stream(), drop_authorization };
     headers::for_agent(&mut headers, &caller.peer, wants);
+    if let Some(protocol) = upgrade {
+        headers::switch_to(&mut headers, protocol.value());
+    }
     *request.headers_mut() = headers;
     *request.uri_mut() = Uri::from(route.target.clone());
     request

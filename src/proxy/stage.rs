@@ -11,6 +11,8 @@ pub(super) enum Stage {
     Serving,
     /// Connections end when the request that they serve is over.
     Draining,
+    /// Time is up: who still waits is refused, and tunnels are closed.
+    LastWords,
     /// Connections end now.
     Cut,
 }
@@ -27,6 +29,7 @@ impl Stages {
         match self.now.load(Ordering::Acquire) {
             0 => Stage::Serving,
             1 => Stage::Draining,
+            2 => Stage::LastWords,
             _ => Stage::Cut,
         }
     }
@@ -40,5 +43,17 @@ impl Stages {
     /// Ends at the next change. Make it, poll it, then look at [`Stages::now`], and no change is missed.
     pub(super) fn change(&self) -> Notified<'_> {
         self.changed.notified()
+    }
+
+    /// Waits until this stage is reached.
+    pub(super) async fn reached(&self, stage: Stage) {
+        while self.now() < stage {
+            let mut change = std::pin::pin!(self.change());
+            // From here on a change is not missed.
+            change.as_mut().enable();
+            if self.now() < stage {
+                change.await;
+            }
+        }
     }
 }

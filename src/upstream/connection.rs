@@ -12,7 +12,7 @@ use futures_util::FutureExt;
 use http::{Request, Response};
 use http_body::{Body, Frame};
 use hyper::body::Incoming;
-use hyper::client::conn::http1;
+use hyper::client::conn::http1::{self, Parts};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio_util::task::AbortOnDropHandle;
@@ -32,8 +32,8 @@ enum Drive {
     Here(Box<Driver>),
     /// Has a task of its own, for as long as the connection lives.
     Task(#[expect(dead_code, reason = "held for its drop, which ends the task")] AbortOnDropHandle<()>),
-    /// Nothing more will come.
-    Ended,
+    /// Nothing more will come by HTTP. The stream is still there, in case it goes on as something else.
+    Ended(Option<Box<Driver>>),
 }
 
 /// Why there is no answer.
@@ -54,6 +54,13 @@ impl Connection {
         let handshake = http1::Builder::new().handshake(TokioIo::new(stream)).now_or_never();
         let (sender, driver) = handshake?.ok()?;
         Some(Self { sender, driver: Drive::Here(Box::new(driver)) })
+    }
+
+    /// The stream behind an answer 101, and what the agent has already sent after that answer's head.
+    pub fn into_stream(self) -> Option<(TcpStream, Bytes)> {
+        let Drive::Ended(Some(driver)) = self.driver else { return None };
+        let Parts { io, read_buf, .. } = driver.into_parts();
+        Some((io.into_inner(), read_buf))
     }
 
     /// Whether another request can be sent on it. Notices a close that has arrived since it was last used.
@@ -105,7 +112,7 @@ impl Connection {
     /// Gives the driver a task, so that the rest of a request's body is sent even while nobody asks for more of
     /// the answer. Such a connection is not used again.
     pub fn drive_in_background(&mut self) {
-        if let Drive::Here(driver) = std::mem::replace(&mut self.driver, Drive::Ended) {
+        if let Drive::Here(driver) = std::mem::replace(&mut self.driver, Drive::Ended(None)) {
             let task = tokio::spawn(async move {
                 // An error has been told to the request, or to the body of its answer.
                 let _told = driver.await;
@@ -117,7 +124,7 @@ impl Connection {
     /// True when nothing more will come.
     fn drive(&mut self, cx: &mut Context<'_>) -> bool {
         self.driver.poll(cx);
-        matches!(self.driver, Drive::Ended)
+        matches!(self.driver, Drive::Ended(_))
     }
 }
 
@@ -125,8 +132,9 @@ impl Drive {
     fn poll(&mut self, cx: &mut Context<'_>) {
         if let Self::Here(driver) = self
             && driver.poll_unpin(cx).is_ready()
+            && let Self::Here(ended) = std::mem::replace(self, Self::Ended(None))
         {
-            *self = Self::Ended;
+            *self = Self::Ended(Some(ended));
         }
     }
 }

@@ -14,6 +14,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio_util::sync::CancellationToken;
 
 use crate::agent::Life;
 use crate::time::Moment;
@@ -39,9 +40,17 @@ pub struct Upstream {
     pub pool: Pool,
     /// Places for dials of the ready port at the same time, see [`Upstream::place_to_dial`].
     pub dials: Semaphore,
+    /// Cancelled when this life ends: what has become of connections that left the pool for good.
+    pub ended: CancellationToken,
 }
 
 impl Upstream {
+    /// This life is over: nothing new is sent to it, and no connection to it outlives it without a request.
+    pub fn retire(&self) {
+        self.pool.close();
+        self.ended.cancel();
+    }
+
     /// Waits for a place to dial: a usual agent has room for 128 connections that it has not accepted yet, and one
     /// that finds no room is tried again by the kernel only a second later. A port that a caller chose needs no
     /// place, so that one that swallows packets delays nobody else.

@@ -20,3 +20,4 @@ mod storm;
 mod style;
 mod support;
 mod tooling;
+mod upgrades;

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::policy::OpenConnections;
 use crate::policy::glob::Glob;
 use crate::policy::messages::{Preset, QueueName, Ready, Redeliver, SubjectTemplate};
 use crate::policy::rules::Keys;
@@ -53,6 +54,10 @@ macro_rules! with_rule_keys {
             /// Paths whose requests neither wake the agent nor keep it up. A `*` at the end stands for any rest.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub(crate) must_not_wake: Option<PathPatterns>,
+            /// What an open WebSocket, or another connection that was upgraded, means for the agent: `traffic`, it keeps it up
+            /// while data moves (WebSocket pings are no data); `keep`, for as long as it is open; `ignore`, not at all.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub(crate) open_connections: Option<OpenConnections>,
             /// Traffic also resumes the agent when a person suspended it.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub(crate) resume_user_suspended: Option<bool>,
@@ -105,6 +110,7 @@ macro_rules! with_rule_keys {
                     max_in_flight: raw.max_in_flight,
                     port: raw.port,
                     must_not_wake: raw.must_not_wake,
+                    open_connections: raw.open_connections,
                     resume_user_suspended: raw.resume_user_suspended,
                     dry_run: raw.dry_run,
                     ready: raw.ready,
@@ -136,6 +142,7 @@ impl From<Keys> for Defaults {
             max_in_flight: keys.max_in_flight,
             port: keys.port,
             must_not_wake: keys.must_not_wake,
+            open_connections: keys.open_connections,
             resume_user_suspended: keys.resume_user_suspended,
             dry_run: keys.dry_run,
             ready: keys.ready,

@@ -17,9 +17,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::agent::{AgentUid, Life, PodUid, Revision};
-use crate::policy::Policy;
 use crate::policy::idle::{Says, Signal, Source, Verdict, verdict};
 use crate::policy::keep_awake::open_at;
+use crate::policy::{OpenConnections, Policy};
 use crate::time::Moment;
 
 use super::activity::Activity;
@@ -175,6 +175,7 @@ impl<W> Machine<W> {
             Event::DrainAsked { uid, revision } => self.drain_asked(&uid, revision, ctx, fx),
             Event::Quiet(revision) => self.quiet(revision, ctx, fx),
             Event::NotQuiet(revision) => self.not_quiet(revision, ctx, fx),
+            Event::DataMoved => self.drain_unwanted(ctx, fx),
             Event::PeersAcknowledged(revision) => self.peers_acknowledged(revision, ctx, fx),
             Event::PeersVetoed(revision) => self.peers_vetoed(revision, ctx, fx),
             Event::Tick => self.tick(ctx, fx),
@@ -380,6 +381,9 @@ impl<W> Machine<W> {
                 // Whatever was leased has ended then, and the idle timeout runs from there.
                 signals.push(signal(Source::Lease, Says::LastActive(leased)));
             }
+            if let Some(says) = of_connections(activity, policy) {
+                signals.push(signal(Source::Connections, says));
+            }
         }
         if let Some(open) = open_at(&policy.keep_awake, calendar) {
             let left = open.until.duration_since(calendar).unsigned_abs();
@@ -398,6 +402,12 @@ impl<W> Machine<W> {
         verdict(&self.signals(ctx.policy, ctx.now, ctx.calendar), ctx.policy.idle_timeout, ctx.now)
     }
 
+    /// Whether it is up for as long as connections to it are open, and some are.
+    fn is_kept_by_connections(&self, policy: &Policy) -> bool {
+        let busy = |activity| of_connections(activity, policy) == Some(Says::Busy);
+        self.activity.as_deref().is_some_and(busy)
+    }
+
     fn uid(&self) -> Option<&AgentUid> {
         self.agent.as_ref().map(|agent| &agent.uid)
     }
@@ -406,4 +416,15 @@ impl<W> Machine<W> {
     fn drains_at(&self, step: DrainStep, revision: Revision) -> bool {
         matches!(&self.phase, Phase::Draining(drain) if drain.step == step && drain.revision == revision)
     }
+}
+
+/// What the open connections to an agent say.
+fn of_connections(activity: &Activity, policy: &Policy) -> Option<Says> {
+    let last = match policy.open_connections {
+        OpenConnections::Ignore => Moment::START,
+        OpenConnections::Traffic => activity.data(),
+        OpenConnections::Keep if activity.connections() > 0 => return Some(Says::Busy),
+        OpenConnections::Keep => activity.data().max(activity.connection_ended()),
+    };
+    (last > Moment::START).then_some(Says::LastActive(last))
 }

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use crate::agent::{AgentUid, Revision};
+use crate::lifecycle::Activity;
 use crate::lifecycle::effect::{Abandoned, Effect, Transition};
 use crate::lifecycle::observation::{AgentSeen, Mode, SuspendedBy, WriteError};
 use crate::lifecycle::phase::{Drain, DrainStep, Phase};
@@ -81,6 +82,7 @@ impl<W> Machine<W> {
             return false;
         }
         // Only now does the last activity stand still.
+        Activity::look_after_closing();
         let idle = self.verdict(ctx) == Verdict::Idle;
         if !idle {
             self.gate.open(false);
@@ -406,11 +408,11 @@ impl<W> Machine<W> {
             Phase::Failed { .. } => self.gate.in_flight() == 0,
             _ => false,
         };
-        if idle && may_write(ctx) && self.waiters.is_empty() {
+        if idle && may_write(ctx) && self.waiters.is_empty() && !self.is_kept_by_connections(ctx.policy) {
             self.demanded = false;
             self.begin_drain(by, true, ctx, fx);
         } else if let (true, Phase::Running { .. }) = (idle, &self.phase) {
-            // Somebody may wait for a place that has just become free.
+            // Somebody may wait for a place that has just become free, or an open connection is to keep it up.
             self.gate.open(!self.waiters.is_empty());
         }
     }

@@ -98,6 +98,16 @@ pub fn for_agent(headers: &mut HeaderMap, peer: &Peer, wants: Wants) {
     headers.append(VIA, OURSELVES);
 }
 
+/// Makes a head one that switches to this protocol. After [`for_agent`] or [`for_caller`], which drop what the other hop
+/// said of it.
+pub fn switch_to(headers: &mut HeaderMap, protocol: &HeaderValue) {
+    for framing in [TE, CONTENT_LENGTH, TRANSFER_ENCODING] {
+        headers.remove(framing);
+    }
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, protocol.clone());
+}
+
 fn replace_forwarded(headers: &mut HeaderMap, peer: &Peer) {
     if let Some(host) = headers.get(HOST).cloned() {
         let mut forwarded = BytesMut::with_capacity(peer.forwarded.len() + host.len() + 8);
@@ -162,7 +172,8 @@ fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
         .collect()
 }
 
-fn names_token(headers: &HeaderMap, name: &HeaderName, wanted: &str) -> bool {
+/// Whether a list field has this member.
+pub fn names_token(headers: &HeaderMap, name: &HeaderName, wanted: &str) -> bool {
     tokens(headers, name).any(|token| token.eq_ignore_ascii_case(wanted))
 }
 

@@ -194,7 +194,7 @@ async fn an_unknown_agent_is_404_and_502_in_the_words_of_the_router() {
 }
 
 #[tokio::test]
-async fn connect_is_refused_and_an_upgrade_is_not_passed_on() {
+async fn connect_is_refused_and_so_is_a_switch_of_protocols_that_nobody_asked_for() {
     let mut toy = Toy::new().await;
     let world = World::awake(toy.port).await;
     let answer =
@@ -202,8 +202,9 @@ async fn connect_is_refused_and_an_upgrade_is_not_passed_on() {
     assert!(answer.starts_with("HTTP/1.1 405 Method Not Allowed\n"), "{answer}");
 
     let mut caller = world.caller().await;
-    let upgrade = "Connection: Upgrade\nUpgrade: websocket\nSec-WebSocket-Version: 13";
-    caller.send(&format!("GET / HTTP/1.1\n{HOST}\n{upgrade}\n\n")).await;
+    // Only a GET may be upgraded.
+    let upgrade = "Connection: Upgrade\nUpgrade: websocket\nSec-WebSocket-Version: 13\nContent-Length: 0";
+    caller.send(&format!("POST / HTTP/1.1\n{HOST}\n{upgrade}\n\n")).await;
     let mut agent = toy.accept().await;
     let head = agent.head().await;
     assert!(!head.contains("\nupgrade:") && !head.contains("\nconnection:"), "{head}");

@@ -7,4 +7,5 @@ mod hostile;
 mod http;
 mod leases;
 mod router;
+mod tunnels;
 mod world;

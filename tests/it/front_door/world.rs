@@ -300,6 +300,8 @@ struct State {
     pods: u64,
     /// Pods wait for this.
     starts: Option<oneshot::Receiver<()>>,
+    /// The next suspension waits for this, and is then not written.
+    suspends: Option<oneshot::Receiver<()>>,
 }
 
 impl FakeBackend {
@@ -313,7 +315,7 @@ impl FakeBackend {
             suspended_by: SuspendedBy::Idle,
             trouble: None,
         };
-        let state = State { events: None, seen, pods: 0, starts: None };
+        let state = State { events: None, seen, pods: 0, starts: None, suspends: None };
         Self { state: Mutex::new(state), resumes: AtomicU64::new(0), attest_ms: AtomicU64::new(0) }
     }
 
@@ -321,6 +323,13 @@ impl FakeBackend {
     pub(super) fn hold_next_start(&self) -> oneshot::Sender<()> {
         let (sender, receiver) = oneshot::channel();
         self.state.lock().starts = Some(receiver);
+        sender
+    }
+
+    /// The next suspension is under way until what this gives is sent to, and then comes to nothing.
+    pub(super) fn hold_next_suspend(&self) -> oneshot::Sender<()> {
+        let (sender, receiver) = oneshot::channel();
+        self.state.lock().suspends = Some(receiver);
         sender
     }
 
@@ -443,6 +452,13 @@ impl Backend for FakeBackend {
         let mut state = self.state.lock();
         if state.seen.revision < revision {
             return async { Err(WriteError::Conflict) }.boxed();
+        }
+        if let Some(suspends) = state.suspends.take() {
+            return async {
+                let _told = suspends.await;
+                Err(WriteError::NotSent("the test says so".into()))
+            }
+            .boxed();
         }
         let seen = state.write(Mode::Suspended, by);
         state.end_pod();

@@ -1,0 +1,22 @@
+//! Pure: what a connection that carries no HTTP any more (a WebSocket, for example) means for its agent.
+
+use std::fmt;
+
+use crate::units::{Written, written};
+
+use super::messages::words;
+
+/// Whether an open connection keeps its agent up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum OpenConnections {
+    /// While data moves on it: the idle timeout runs from the last byte.
+    #[default]
+    Traffic,
+    /// For as long as it is open.
+    Keep,
+    /// Not at all.
+    Ignore,
+}
+
+words!(OpenConnections, "OpenConnections", { "type": "string", "enum": ["traffic", "keep", "ignore"] },
+    Traffic = "traffic", Keep = "keep", Ignore = "ignore");
