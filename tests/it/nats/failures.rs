@@ -69,12 +69,8 @@ async fn while_a_server_of_the_cluster_does_not_answer_nobody_is_suspended() {
     assert!(world.request("echo").await.starts_with("0: r:0 "));
     // Drowse and the agent may each be at this one or at another: it must be waited for in any case.
     world.servers.pause(2);
-    let noticed = ["suspension given up", "no counters from NATS"];
-    eventually("it is noticed", async || {
-        let log = world.drowse.log();
-        noticed.iter().any(|line| log.contains(line)) || world.drowse.phase("echo").await == "Suspended"
-    })
-    .await;
+    // Longer than the idle timeout, and shorter than a server may be silent before it counts as gone.
+    tokio::time::sleep(std::time::Duration::from_secs(4)).await;
     assert_ne!(world.drowse.phase("echo").await, "Suspended");
     world.servers.resume(2);
     world.drowse.wait_for_phase("echo", "Suspended").await;
