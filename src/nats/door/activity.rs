@@ -22,11 +22,12 @@ use crate::units::Pattern;
 
 use super::Door;
 use super::holding::Waiting;
-use super::looking::{Listener, Wish};
+use super::looking::Listener;
 use super::news::News;
 
 /// What the subjects of prompts begin with (Synadia Agent Protocol v0.3); the other ones are answered by one message.
 pub(super) const PROMPT: &[u8] = b"agents.prompt.";
+
 /// What is known of an agent that is up.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
@@ -365,7 +366,7 @@ impl Door {
         }
         let version = agent.watch.version;
         // It ends only with the door.
-        let _ = self.wishes.send(Wish::Listen(Listener { key: key.clone(), revision, version }));
+        let _ = self.listeners.send(Listener { key: key.clone(), revision, version });
     }
 
     pub(super) fn heard(&self, listener: &Listener, quiet: bool) {

@@ -1,6 +1,7 @@
 //! Agents and their messages: who there is, waking them, and sending on what waited.
 
 use std::sync::Arc;
+
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::AgentKey;

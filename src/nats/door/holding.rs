@@ -139,7 +139,7 @@ impl Door {
         }
     }
 
-    fn refuse(&mut self, message: &Message, code: u16, fate: MessageFate, why: &str) {
+    pub(super) fn refuse(&mut self, message: &Message, code: u16, fate: MessageFate, why: &str) {
         self.metrics.messages().refused(fate);
         match self.reply_of(message) {
             Some(reply) => self.outbox.error(reply, code, why.to_owned()),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::agent::AgentKey;
+use crate::metrics::MessageFate;
 use crate::nats::leaf::codec::Message;
 use crate::nats::settings::HoldStore;
 
@@ -89,9 +90,7 @@ impl Door {
         let clock = self.engine.clock();
         let waited = clock.wall(clock.now()).duration_since(arrived).unsigned_abs();
         if !self.agents.contains_key(key) {
-            if let Some(reply) = self.reply_of(&message) {
-                self.outbox.error(reply, 404, format!("{key} does not exist any more"));
-            }
+            self.refuse(&message, 404, MessageFate::Refused, &format!("{key} does not exist any more"));
             if let Some(store) = &self.store {
                 store.forget(key, place);
             }

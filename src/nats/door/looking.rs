@@ -2,11 +2,12 @@
 //!
 //! One look at a time, for all who want one: a look costs the servers a list of all connections.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::Client;
 use futures_util::StreamExt as _;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::agent::{AgentKey, Revision};
 use crate::nats::client::{ANSWER_WITHIN, NAME};
@@ -43,14 +44,6 @@ pub(super) struct Listener {
     pub(super) version: Version,
 }
 
-/// Why to look before it is time.
-pub(super) enum Wish {
-    /// To suspend an agent.
-    Listen(Listener),
-    /// Agents have come up that may be services.
-    Services,
-}
-
 /// Looks for all who want to know.
 pub(super) struct Looker {
     client: Client,
@@ -58,24 +51,29 @@ pub(super) struct Looker {
     clock: Clock,
     every: Duration,
     confirmed: watch::Receiver<Version>,
-    wishes: mpsc::UnboundedReceiver<Wish>,
+    listeners: mpsc::UnboundedReceiver<Listener>,
+    /// Agents have come up that may be services.
+    services: Arc<Notify>,
     counters: Counters,
     is_failing: bool,
 }
 
 impl Looker {
-    /// An agent wishes for a look when it is about to be suspended, and when it comes up. A look is for all wishes at once, so few
-    /// of them wait.
+    /// Each agent listens once at a time, and gives up after some seconds, so few of them wait.
     pub(super) fn new(
         client: Client,
         news: mpsc::Sender<News>,
         clock: Clock,
         every: Duration,
         confirmed: watch::Receiver<Version>,
-    ) -> (Self, mpsc::UnboundedSender<Wish>) {
-        let (queue, wishes) = mpsc::unbounded_channel();
+        services: Arc<Notify>,
+    ) -> (Self, mpsc::UnboundedSender<Listener>) {
+        let (queue, listeners) = mpsc::unbounded_channel();
         let counters = Counters::default();
-        (Self { client, news, clock, every, confirmed, wishes, counters, is_failing: false }, queue)
+        (
+            Self { client, news, clock, every, confirmed, listeners, services, counters, is_failing: false },
+            queue,
+        )
     }
 
     /// Ends when nobody takes the news any more.
@@ -83,14 +81,19 @@ impl Looker {
         let mut ticks = tokio::time::interval(self.every);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let first = tokio::select! {
-                _ = ticks.tick() => None,
-                first = self.wishes.recv() => match first {
-                    Some(first) => Some(first),
+            let mut listeners = Vec::new();
+            let listens = tokio::select! {
+                _ = ticks.tick() => false,
+                () = self.services.notified() => true,
+                first = self.listeners.recv() => match first {
+                    Some(first) => {
+                        listeners.push(first);
+                        true
+                    }
                     None => return,
                 },
             };
-            let (news, took) = self.look(first).await;
+            let (news, took) = self.look(listens, listeners).await;
             if self.news.send(news).await.is_err() {
                 return;
             }
@@ -98,18 +101,11 @@ impl Looker {
         }
     }
 
-    /// One look, and how long the servers took for it.
-    async fn look(&mut self, first: Option<Wish>) -> (News, Duration) {
-        let mut listeners = Vec::new();
-        if let Some(first) = first {
-            // For all who wish it at the moment, and once more for those who come later.
-            let mut next = Some(first);
-            while let Some(wish) = next {
-                if let Wish::Listen(listener) = wish {
-                    listeners.push(listener);
-                }
-                next = self.wishes.try_recv().ok();
-            }
+    /// One look, if it `listens` after some silence; and how long the servers took for it.
+    async fn look(&mut self, listens: bool, mut listeners: Vec<Listener>) -> (News, Duration) {
+        if listens {
+            // For all who listen at the moment, and once more for those who come later.
+            listeners.extend(std::iter::from_fn(|| self.listeners.try_recv().ok()));
             let version = listeners.iter().map(|listener| listener.version).max().unwrap_or(0);
             let watched = self.confirmed.wait_for(|confirmed| *confirmed >= version);
             if !matches!(tokio::time::timeout(ANSWER_WITHIN, watched).await, Ok(Ok(_))) {

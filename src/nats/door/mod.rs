@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::{AgentKey, Life};
@@ -49,7 +49,7 @@ use descriptions::Descriptions;
 use discovery::Discovery;
 use ending::Orders;
 use holding::Untold;
-use looking::{Looker, Wish};
+use looking::{Listener, Looker};
 use news::{Changes, News};
 use outbox::Outbox;
 use sending::Route;
@@ -94,8 +94,15 @@ pub async fn start(
     wanted.add(Registration { subject: marks.clone(), queue: None });
     let link = link::start(endpoint, Arc::clone(&wanted), cancel.clone());
     let outbox = Outbox::start(client.clone(), marks.to_string(), cancel.clone());
-    let (looker, wishes) =
-        Looker::new(client.clone(), news.clone(), engine.clock(), settings.poll_every, wanted.confirmed());
+    let services = Arc::new(Notify::new());
+    let (looker, listeners) = Looker::new(
+        client.clone(),
+        news.clone(),
+        engine.clock(),
+        settings.poll_every,
+        wanted.confirmed(),
+        Arc::clone(&services),
+    );
     let discovery = Discovery::start(&client, &cancel);
     let wakes = Wakes::new(settings.wakes_per_minute);
     let door = Door {
@@ -107,7 +114,8 @@ pub async fn start(
         changes,
         news,
         outbox,
-        wishes,
+        listeners,
+        services,
         cancel: cancel.clone(),
         replica,
         marks,
@@ -182,7 +190,9 @@ struct Door {
     changes: Arc<Changes>,
     news: mpsc::Sender<News>,
     outbox: Outbox,
-    wishes: mpsc::UnboundedSender<Wish>,
+    listeners: mpsc::UnboundedSender<Listener>,
+    /// Told when agents have come up that may be services.
+    services: Arc<Notify>,
     cancel: CancellationToken,
     replica: String,
     /// The subject of marks.
@@ -209,6 +219,8 @@ struct Door {
     is_open: bool,
     /// The link stands.
     is_up: bool,
+    /// Why it does not, as far as that was said already.
+    told_down: HashSet<Box<str>>,
     /// What is sent over the ordinary connection comes back over the link, if nobody takes it.
     is_routed: bool,
     /// The mark that is to show it.
@@ -217,8 +229,6 @@ struct Door {
     is_leaving: bool,
     /// What other replicas are told about that.
     takes: Arc<AtomicBool>,
-    /// Why it does not, as far as that was said already.
-    told_down: HashSet<Box<str>>,
     /// How the ordinary connection was.
     health: client::Health,
     check: Option<self_check::Check>,
@@ -342,9 +352,9 @@ impl Door {
         let subscribed = self.directory.is_subscribed(key);
         let Some(agent) = self.agents.get(key) else { return };
         if subscribed && !agent.activity.is_subscribed() && agent.slot.policy().messages.is_service() {
-            // A new life describes itself anew. The looker ends only with the door.
+            // A new life describes itself anew.
             self.discovery.begin_life(key);
-            let _ = self.wishes.send(Wish::Services);
+            self.services.notify_one();
         }
         self.engine.subscribed(&agent.slot, subscribed);
         self.with_mailbox(key, |mailbox, interest, now, fx| {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use async_nats::Client;
+use async_nats::{Client, Subscriber};
+use bytes::Bytes;
 use futures_util::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 
@@ -19,14 +20,25 @@ const ANSWER_WITHIN: Duration = Duration::from_millis(500);
 pub(super) fn start(client: &Client, replica: &str, takes: &Arc<AtomicBool>, cancel: &CancellationToken) {
     let (client, replica, takes) = (client.clone(), replica.to_owned(), Arc::clone(takes));
     tokio::spawn(until(cancel.clone(), async move {
-        let Ok(mut questions) = client.subscribe(SUBJECT).await else { return };
-        while let Some(question) = questions.next().await {
-            let reply = question.reply.filter(|reply| reply.as_str().starts_with("_INBOX"));
-            if let Some(reply) = reply.filter(|_| takes.load(Ordering::Acquire)) {
-                let _who_asks_asks_again = client.publish(reply, replica.clone().into()).await;
-            }
-        }
+        let Ok(questions) = client.subscribe(SUBJECT).await else { return };
+        answer(&client, questions, replica.into(), || takes.load(Ordering::Acquire)).await;
     }));
+}
+
+/// Answers each question with this text, while it is so.
+pub(super) async fn answer(
+    client: &Client,
+    mut questions: Subscriber,
+    text: Bytes,
+    is_so: impl Fn() -> bool,
+) {
+    while let Some(question) = questions.next().await {
+        // A sender chooses the subject, and must not make us say something to an agent.
+        let reply = question.reply.filter(|reply| reply.as_str().starts_with("_INBOX"));
+        if let Some(reply) = reply.filter(|_| is_so()) {
+            let _who_asks_asks_again = client.publish(reply, text.clone()).await;
+        }
+    }
 }
 
 /// Whether there is another one.

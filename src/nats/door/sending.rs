@@ -6,6 +6,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use async_nats::connection::State;
 use bytes::Bytes;
 
 use crate::agent::AgentKey;
@@ -21,7 +22,6 @@ use super::outbox::Mark;
 const MARK_WITHIN: Duration = Duration::from_mins(1);
 /// How long the way may take to be found before somebody is told.
 const ROUTE_WITHIN: Duration = Duration::from_secs(5);
-
 /// After so long without a way, others may have thought that this replica is gone, and taken over what it has stored.
 const TAKEN_OVER_AFTER: Duration = Duration::from_secs(10);
 
@@ -46,7 +46,9 @@ impl Door {
 
     /// Asks for the way, again and again: servers of a cluster tell each other of subscriptions in their own time.
     fn try_route(&self) {
-        if let Some(route) = self.route.as_ref().filter(|_| self.is_up) {
+        // While there is no connection, marks would only pile up behind it.
+        let is_connected = self.client.connection_state() == State::Connected;
+        if let Some(route) = self.route.as_ref().filter(|_| self.is_up && is_connected) {
             self.outbox.mark(route.number.to_string());
         }
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::context::PublishAckFuture;
 use async_nats::jetstream::{self, stream};
+use bytes::Bytes;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 use jiff::Timestamp;
@@ -26,6 +27,7 @@ use crate::nats::stored;
 
 use super::news::News;
 use super::outbox::Outbox;
+use super::presence;
 
 /// Messages whose storing is not confirmed yet at most; beyond it, the next ones wait.
 const UNCONFIRMED: usize = 1024;
@@ -118,7 +120,7 @@ impl Store {
             tokio::select! {
                 () = ended.cancelled() => {}
                 _ = async {
-                    tokio::join!(context.keep(keeps), context.forget(), context.answer(there), context.search(leaving))
+                    tokio::join!(context.keep(keeps), context.forget(), presence::answer(&context.client, there, Bytes::new(), || true), context.search(leaving))
                 } => {}
             }
         });
@@ -216,14 +218,6 @@ type Confirmation = futures_util::future::BoxFuture<'static, News>;
 impl Context {
     fn subject(&self, key: &AgentKey) -> String {
         format!("{}.{}.{}.{}", self.prefix, self.replica, key.namespace(), key.name())
-    }
-
-    async fn answer(&self, mut questions: async_nats::Subscriber) {
-        while let Some(question) = questions.next().await {
-            if let Some(reply) = question.reply {
-                let _whoever_asks_asks_again = self.client.publish(reply, "".into()).await;
-            }
-        }
     }
 
     async fn keep(&self, mut keeps: mpsc::UnboundedReceiver<Keep>) {

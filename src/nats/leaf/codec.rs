@@ -15,9 +15,9 @@ pub const MAX_LINE: usize = 256 * 1024;
 pub enum Op {
     /// About itself, as JSON. Comes first, and again whenever something about it changes.
     Info(Bytes),
-    /// Wants a [`pong`].
+    /// Wants a [`PONG`].
     Ping,
-    /// The answer to a [`ping`]: everything that was sent before it has been taken in.
+    /// The answer to a `PING` of ours: everything that was sent before it has been taken in.
     Pong,
     /// Only in verbose mode.
     Ok,
@@ -285,9 +285,6 @@ fn shown(line: &Bytes) -> String {
     const LONGEST: usize = 200;
     String::from_utf8_lossy(&line[..line.len().min(LONGEST)]).into_owned()
 }
-
-/// Asks for a [`Op::Pong`].
-pub const PING: &[u8] = b"PING\r\n";
 
 /// Answers [`Op::Ping`].
 pub const PONG: &[u8] = b"PONG\r\n";

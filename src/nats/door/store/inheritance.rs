@@ -47,6 +47,7 @@ impl Context {
             }
             let others = self.others().await.unwrap_or_default();
             missing.retain(|replica, _| others.contains(replica));
+            let mut is_whole = true;
             for replica in others {
                 let asked = self.client.request(there(&replica), "".into());
                 let there = tokio::time::timeout(THERE_WITHIN, asked).await;
@@ -60,12 +61,17 @@ impl Context {
                 if *count >= MISSING
                     && let Err(error) = self.take_over(&replica, &mut taken).await
                 {
+                    is_whole = false;
                     tracing::warn!(
                         replica,
                         error,
                         "the messages of a replica that is gone cannot be taken over yet"
                     );
                 }
+            }
+            if is_whole {
+                // What was taken is gone from its old place, so it is not found again.
+                taken.clear();
             }
         }
     }
