@@ -13,8 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-use ports::free_address;
-pub(crate) use ports::free_port;
+pub(crate) use ports::{free_address, free_port};
 
 /// How long anything that must happen may take before a test gives up. Long, since machines are slow at times.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
