@@ -10,11 +10,11 @@ use serde_json::{Value, json};
 
 use super::answers::{json_answer, of_length, text, with_type};
 use super::bodies::{self, Body, Checksum};
-use super::{grpc, relay};
 use super::route::{PATHS, Route, RouteError};
 use super::runtime::Call;
 use super::serve::Agent;
 use super::websocket;
+use super::{grpc, relay};
 
 /// Why a request gets no answer. Ends the connection.
 #[derive(Debug, thiserror::Error)]

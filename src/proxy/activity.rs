@@ -122,9 +122,7 @@ impl Activity {
 
     /// Bytes have come.
     fn read(&self) {
-        if self.busy.load(Ordering::Relaxed) == 0
-            && !self.is_multiplexed()
-            && self.head_since.get().is_none()
+        if self.busy.load(Ordering::Relaxed) == 0 && !self.is_multiplexed() && self.head_since.get().is_none()
         {
             self.head_since.set(self.clock.now());
         }

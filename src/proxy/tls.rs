@@ -94,9 +94,9 @@ fn read(files: &CertificateFiles, provider: &CryptoProvider) -> Result<Certified
     let certified = CertifiedKey::new(chain, key);
     match certified.keys_match() {
         // A kind of key that cannot be compared.
-        Ok(()) | Err(tokio_rustls::rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(certified),
-        Err(error) => {
-            Err(format!("{} and {}: {error}", files.cert.display(), files.key.display()))
+        Ok(()) | Err(tokio_rustls::rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => {
+            Ok(certified)
         }
+        Err(error) => Err(format!("{} and {}: {error}", files.cert.display(), files.key.display())),
     }
 }

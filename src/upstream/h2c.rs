@@ -124,7 +124,8 @@ mod tests {
             let asked = format!("{} {:?}", request.uri(), request.headers());
             Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(asked))))
         });
-        let serving = server::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(agent), service);
+        let serving =
+            server::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(agent), service);
         let serving = tokio::spawn(async move { drop(serving.await) });
         (Connection::speaking(Protocol::H2c, stream).await.unwrap(), serving)
     }

@@ -66,7 +66,10 @@ impl Http1 {
     }
 
     /// Sends a request and waits for the head of the answer. Dropping the future leaves the connection unusable.
-    pub(super) async fn send(&mut self, request: Request<RequestBody>) -> Result<Response<Incoming>, SendError> {
+    pub(super) async fn send(
+        &mut self,
+        request: Request<RequestBody>,
+    ) -> Result<Response<Incoming>, SendError> {
         let Self { sender, driver } = self;
         // Only the driver can make the answer ready, and only we poll the driver: so nobody has to be woken. That
         // holds only outside tokio's budget, which would otherwise wake nobody to say that it is used up.

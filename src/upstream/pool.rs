@@ -57,7 +57,10 @@ impl Pool {
             // What turns out to be closed is dropped here, outside the lock.
             let mut connection = {
                 let mut stock = self.stock.lock();
-                let last = stock.idle.iter().rposition(|idle| idle.port == port && idle.connection.protocol() == protocol)?;
+                let last = stock
+                    .idle
+                    .iter()
+                    .rposition(|idle| idle.port == port && idle.connection.protocol() == protocol)?;
                 stock.idle.remove(last).connection
             };
             if connection.is_usable() {

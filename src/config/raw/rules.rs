@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::policy::{OpenConnections, Protocol};
 use crate::policy::glob::Glob;
 use crate::policy::messages::{Preset, QueueName, Ready, Redeliver, SubjectTemplate};
 use crate::policy::rules::Keys;
+use crate::policy::{OpenConnections, Protocol};
 use crate::units::{Count, HumanDuration, InFlight, PathPatterns, Port, Timeout, Windows};
 
 macro_rules! with_rule_keys {
