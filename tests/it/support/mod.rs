@@ -1,6 +1,7 @@
 //! Starts the real program on a configuration of its own, and talks to it.
 
 pub(crate) mod http;
+pub(crate) mod http2;
 mod ports;
 
 use std::io::Read as _;
@@ -28,6 +29,8 @@ pub(crate) struct Drowse {
     pub(crate) health: SocketAddr,
     pub(crate) dir: TempDir,
     agents: String,
+    /// More keys of its front door.
+    door: String,
     /// Other sections of its configuration.
     more: String,
     child: Child,
@@ -91,22 +94,28 @@ impl Drowse {
 
     /// The same by another command, which ends by executing the program with the arguments that it is given.
     pub(crate) async fn start_by(command: Command, agents: &[Agent], defaults: &str) -> Self {
-        Self::begin(command, agents, defaults, String::new()).await
+        Self::begin(command, agents, defaults, ("", String::new())).await
     }
 
     /// The same with more sections in its configuration.
     pub(crate) async fn start_with(agents: &[Agent], defaults: &str, more: String) -> Self {
-        Self::begin(Command::new(PROGRAM), agents, defaults, more).await
+        Self::begin(Command::new(PROGRAM), agents, defaults, ("", more)).await
     }
 
-    async fn begin(command: Command, agents: &[Agent], defaults: &str, more: String) -> Self {
+    /// The same with more keys of its front door: `key: value, `.
+    pub(crate) async fn start_door(agents: &[Agent], defaults: &str, door: &str) -> Self {
+        Self::begin(Command::new(PROGRAM), agents, defaults, (door, String::new())).await
+    }
+
+    async fn begin(command: Command, agents: &[Agent], defaults: &str, (door, more): (&str, String)) -> Self {
         let dir = TempDir::new().unwrap();
         let (front, admin, health) = (free_address(), free_address(), free_address());
         let agents: String = agents.iter().map(Agent::yaml).collect();
-        let config = config(front, admin, health, &agents, defaults) + &more;
+        let listens = [front, admin, health];
+        let config = config(listens, door, &agents, defaults) + &more;
         std::fs::write(dir.path().join("drowse.yaml"), config).unwrap();
         let child = spawn(command, dir.path());
-        let drowse = Self { front, admin, health, dir, agents, more, child };
+        let drowse = Self { front, admin, health, dir, agents, door: door.to_owned(), more, child };
         drowse.ready().await;
         drowse
     }
@@ -132,7 +141,8 @@ impl Drowse {
 
     /// Replaces the `defaults:` section of its configuration.
     pub(crate) fn edit_defaults(&self, defaults: &str) {
-        let text = config(self.front, self.admin, self.health, &self.agents, defaults) + &self.more;
+        let listens = [self.front, self.admin, self.health];
+        let text = config(listens, &self.door, &self.agents, defaults) + &self.more;
         std::fs::write(self.config_path(), text).unwrap();
     }
 
@@ -225,12 +235,12 @@ fn spawn(mut command: Command, dir: &Path) -> Child {
         .unwrap()
 }
 
-fn config(front: SocketAddr, admin: SocketAddr, health: SocketAddr, agents: &str, defaults: &str) -> String {
+fn config([front, admin, health]: [SocketAddr; 3], door: &str, agents: &str, defaults: &str) -> String {
     let defaults: Vec<_> = defaults.lines().map(|line| format!("  {}\n", line.trim())).collect();
     let defaults = defaults.concat();
     format!(
         "backend:\n  process:\n    state_dir: state\n    agents:\n{agents}\
-         front_door: {{listen: \"{front}\"}}\nadmin: {{listen: \"{admin}\"}}\nhealth: {{listen: \"{health}\"}}\n\
+         front_door: {{{door}listen: \"{front}\"}}\nadmin: {{listen: \"{admin}\"}}\nhealth: {{listen: \"{health}\"}}\n\
          defaults:\n{defaults}"
     )
 }
