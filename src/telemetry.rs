@@ -84,10 +84,11 @@ where
     Ok((tracing_subscriber::registry().with(filter).with(lines), LogControl { filter: handle }))
 }
 
-/// Whether a line is to be seen, if the filter has nothing against it. The library for NATS tells of every attempt to connect; what
-/// of that matters is said by us, once.
+/// Whether a line is to be seen, if the filter has nothing against it. The library for NATS tells of every attempt to connect, and
+/// the one for HTTP/2 of every mistake of a caller; what of that matters is said by us, once.
 fn is_ours(line: &Metadata<'_>) -> bool {
-    *line.level() >= Level::DEBUG || !line.target().starts_with("async_nats")
+    *line.level() >= Level::DEBUG
+        || !["async_nats", "h2::"].iter().any(|name| line.target().starts_with(name))
 }
 
 /// Whether a text is a filter.

@@ -13,6 +13,7 @@ mod people;
 mod pitfalls;
 mod pools;
 mod preconditions;
+mod protocols;
 mod reuse;
 mod sdk;
 mod sleep_and_wake;
