@@ -14,8 +14,9 @@ use super::runtime::Call;
 use crate::units::{HumanDuration, Written as _};
 
 /// Every path but those of the runtime API, as the answer to an unknown one lists them.
-pub(super) const PATHS: [&str; 16] = [
+pub(super) const PATHS: [&str; 18] = [
     "/",
+    "/busy?for=10s",
     "/bytes/<n>",
     "/checksum",
     "/close",
@@ -23,6 +24,7 @@ pub(super) const PATHS: [&str; 16] = [
     "/echo",
     "/echo/body",
     "/healthz",
+    "/ping",
     "/relay?to=http://127.0.0.1:9101/",
     "/readyz",
     "/requests",
@@ -42,6 +44,7 @@ const MAX_BYTES: u64 = 1 << 30;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Route<'a> {
     State,
+    Busy(Duration),
     Bytes(u64),
     Checksum,
     Close,
@@ -49,6 +52,7 @@ pub(super) enum Route<'a> {
     Echo,
     EchoBody,
     Health,
+    Ping,
     Relay(Uri),
     Ready,
     Requests,
@@ -75,12 +79,14 @@ impl<'a> Route<'a> {
         let query = Query(target.query().unwrap_or_default());
         match target.path() {
             "/" => Ok(Self::State),
+            "/busy" => query.duration("for", 10).map(Self::Busy),
             "/checksum" => Ok(Self::Checksum),
             "/close" => Ok(Self::Close),
             "/crash" => Ok(Self::Crash),
             "/echo" => Ok(Self::Echo),
             "/echo/body" => Ok(Self::EchoBody),
             "/healthz" => Ok(Self::Health),
+            "/ping" => Ok(Self::Ping),
             "/relay" => query.target().map(Self::Relay),
             "/readyz" => Ok(Self::Ready),
             "/requests" => Ok(Self::Requests),

@@ -5,6 +5,7 @@
 mod family;
 mod labels;
 mod messages;
+mod pings;
 pub mod reference;
 
 use std::time::Duration;
@@ -13,10 +14,12 @@ use prometheus::process_collector::ProcessCollector;
 use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder};
 
 use crate::lifecycle::{FailureClass, PhaseName, Refusal};
+use crate::policy::ping::{PingAnswer, Said};
 use family::{By, Families};
 pub use labels::{AuthOutcome, Bound, MessageFate, RequestOutcome};
 use labels::{Done, HoldOutcome, Label, Start};
 pub use messages::MessageMetrics;
+use pings::{Overruled, PingOutcome};
 
 /// From the answer of a warm agent on the same node to a long job.
 const REQUEST_SECONDS: [f64; 18] = [
@@ -52,6 +55,8 @@ pub struct Metrics {
     resume_probe_seconds: Histogram,
     resume_failures: By<FailureClass, IntCounter>,
     suspends: IntCounterVec,
+    pings: By<PingOutcome, IntCounter>,
+    pings_overruled: By<Overruled, IntCounter>,
     agents: By<PhaseName, IntGauge>,
     bounds_hit: By<Bound, IntCounter>,
     messages: MessageMetrics,
@@ -138,6 +143,16 @@ impl Metrics {
                 "Suspensions that were written, and those that were begun and given up, by outcome.",
                 "outcome",
                 &SUSPEND_OUTCOMES,
+            ),
+            pings: to.counter_by(
+                "drowse_pings_total",
+                "Idle agents that were asked whether they are at work (rule key ping), by what came of it.",
+                "outcome",
+            ),
+            pings_overruled: to.counter_by(
+                "drowse_pings_overruled_total",
+                "Suspensions of agents that said they were busy, or whose ping failed, when busy_cap was over.",
+                "said",
             ),
             agents: to.gauge_by("drowse_agents", "Agents known, by phase.", "phase"),
             bounds_hit: to.counter_by("drowse_bounds_hit_total", "How often a limit was hit.", "bound"),
@@ -228,6 +243,16 @@ impl Metrics {
     /// A suspension was written (`Ok`) or given up (`Err` with why: `veto`, `demand`, `conflict`, `refused`, `no_answer`).
     pub fn suspend_finished(&self, result: Result<(), &'static str>) {
         self.suspends.with_label_values(&[result.err().unwrap_or("suspended")]).inc();
+    }
+
+    /// An agent was asked whether it is at work.
+    pub fn ping_answered(&self, answer: &PingAnswer) {
+        self.pings.get(PingOutcome::of(answer)).inc();
+    }
+
+    /// An agent was suspended that had said this until `busy_cap` was over.
+    pub fn ping_overruled(&self, said: &Said) {
+        self.pings_overruled.get(Overruled::of(said)).inc();
     }
 
     /// An agent went from one phase to another (`None`: it is new, or gone).

@@ -3,6 +3,7 @@
 pub mod connect;
 pub mod connection;
 mod pace;
+pub mod ping;
 pub mod pool;
 pub mod probe;
 pub mod ready;

@@ -6,6 +6,7 @@ mod hold;
 mod hostile;
 mod http;
 mod leases;
+mod pings;
 mod router;
 mod tunnels;
 mod world;
