@@ -87,7 +87,7 @@ fn state(agent: &Agent, method: &Method) -> Response<Body> {
     json_answer(StatusCode::OK, &answer)
 }
 
-/// By the HTTP contract of Amazon Bedrock AgentCore Runtime (see [`crate::policy::ping`]).
+/// By the HTTP contract of Amazon Bedrock `AgentCore` Runtime (see [`crate::policy::ping`]).
 fn ping(agent: &Agent) -> Response<Body> {
     let (busy, since) = agent.work();
     let status = if busy { "HealthyBusy" } else { "Healthy" };

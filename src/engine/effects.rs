@@ -221,10 +221,13 @@ impl Engine {
                 tracing::warn!(agent, %fault, "idle, but its ping fails; it stays up until that is mended or busy_cap is over");
             }
             Transition::PingOverruled(said) => {
-                self.metrics.ping_overruled(said);
+                self.metrics.pings().overruled(said);
                 match said {
                     Said::Busy => {
-                        tracing::warn!(agent, "suspended although it says HealthyBusy: it has said so for busy_cap");
+                        tracing::warn!(
+                            agent,
+                            "suspended although it says HealthyBusy: it has said so for busy_cap"
+                        );
                     }
                     Said::Nothing(fault) => {
                         tracing::warn!(agent, %fault, "suspended although its ping fails: it has failed for busy_cap");

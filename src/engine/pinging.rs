@@ -9,7 +9,7 @@ use crate::agent::Life;
 use crate::lifecycle::{CallId, Event};
 use crate::metrics::Bound;
 use crate::policy::ping::{PingAnswer, PingFault, PingFaultKind};
-use crate::units::{Port, PingTarget};
+use crate::units::{PingTarget, Port};
 use crate::upstream::ping::{PingError, ping};
 use crate::upstream::{Connection, Upstream, connect};
 
@@ -36,7 +36,7 @@ impl Engine {
                 answer = engine.ask_in_turn(&slot, &upstream, &target) => answer,
             };
             tracing::debug!(agent = %slot.key(), %target, ?answer, "the agent was asked whether it is at work");
-            engine.metrics.ping_answered(&answer);
+            engine.metrics.pings().answered(&answer);
             engine.handle(&slot, Event::Pinged { id, answer });
         });
     }

@@ -153,7 +153,9 @@ impl State<'_> {
             Phase::Unknown => "nothing is known about it yet".to_owned(),
             Phase::Running { .. } => self.why_up(),
             Phase::Draining(_) => "idle; its suspension is being settled".to_owned(),
-            Phase::Suspending => format!("{}{}; its pod is still ending", self.who_suspended(), self.overruled()),
+            Phase::Suspending => {
+                format!("{}{}; its pod is still ending", self.who_suspended(), self.overruled())
+            }
             Phase::Suspended => match self.machine.last_failure() {
                 Some((failure, _)) => format!("{}; before that, {}", self.who_suspended(), failed(failure)),
                 None => format!("{}{}", self.who_suspended(), self.overruled()),
@@ -185,7 +187,9 @@ impl State<'_> {
         let cap = human(self.policy.busy_cap);
         match self.machine.overruled() {
             None => String::new(),
-            Some(Said::Busy) => format!("; it still said HealthyBusy, which counts for {cap} at most (busy_cap)"),
+            Some(Said::Busy) => {
+                format!("; it still said HealthyBusy, which counts for {cap} at most (busy_cap)")
+            }
             Some(Said::Nothing(fault)) => {
                 format!("; its ping had failed for as long as that may last ({cap}, busy_cap): {fault}")
             }

@@ -14,12 +14,11 @@ use prometheus::process_collector::ProcessCollector;
 use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder};
 
 use crate::lifecycle::{FailureClass, PhaseName, Refusal};
-use crate::policy::ping::{PingAnswer, Said};
 use family::{By, Families};
 pub use labels::{AuthOutcome, Bound, MessageFate, RequestOutcome};
 use labels::{Done, HoldOutcome, Label, Start};
 pub use messages::MessageMetrics;
-use pings::{Overruled, PingOutcome};
+pub use pings::PingMetrics;
 
 /// From the answer of a warm agent on the same node to a long job.
 const REQUEST_SECONDS: [f64; 18] = [
@@ -55,8 +54,7 @@ pub struct Metrics {
     resume_probe_seconds: Histogram,
     resume_failures: By<FailureClass, IntCounter>,
     suspends: IntCounterVec,
-    pings: By<PingOutcome, IntCounter>,
-    pings_overruled: By<Overruled, IntCounter>,
+    pings: PingMetrics,
     agents: By<PhaseName, IntGauge>,
     bounds_hit: By<Bound, IntCounter>,
     messages: MessageMetrics,
@@ -144,16 +142,7 @@ impl Metrics {
                 "outcome",
                 &SUSPEND_OUTCOMES,
             ),
-            pings: to.counter_by(
-                "drowse_pings_total",
-                "Idle agents that were asked whether they are at work (rule key ping), by what came of it.",
-                "outcome",
-            ),
-            pings_overruled: to.counter_by(
-                "drowse_pings_overruled_total",
-                "Suspensions of agents that said they were busy, or whose ping failed, when busy_cap was over.",
-                "said",
-            ),
+            pings: PingMetrics::register(&to),
             agents: to.gauge_by("drowse_agents", "Agents known, by phase.", "phase"),
             bounds_hit: to.counter_by("drowse_bounds_hit_total", "How often a limit was hit.", "bound"),
             connections: to.gauge("drowse_connections", "Connections of callers that are open now."),
@@ -245,14 +234,9 @@ impl Metrics {
         self.suspends.with_label_values(&[result.err().unwrap_or("suspended")]).inc();
     }
 
-    /// An agent was asked whether it is at work.
-    pub fn ping_answered(&self, answer: &PingAnswer) {
-        self.pings.get(PingOutcome::of(answer)).inc();
-    }
-
-    /// An agent was suspended that had said this until `busy_cap` was over.
-    pub fn ping_overruled(&self, said: &Said) {
-        self.pings_overruled.get(Overruled::of(said)).inc();
+    /// The metrics of agents that are asked whether they are at work.
+    pub const fn pings(&self) -> &PingMetrics {
+        &self.pings
     }
 
     /// An agent went from one phase to another (`None`: it is new, or gone).

@@ -1,7 +1,43 @@
-//! The labels of what came of asking agents whether they are at work.
+//! The metrics of agents that are asked whether they are at work.
 
+use prometheus::IntCounter;
+
+use super::family::{By, Families};
 use super::labels::Label;
 use crate::policy::ping::{PingAnswer, PingFaultKind, Said};
+
+/// What is counted of asking agents. All methods are wait-free.
+pub struct PingMetrics {
+    pings: By<PingOutcome, IntCounter>,
+    overruled: By<Overruled, IntCounter>,
+}
+
+impl PingMetrics {
+    pub(super) fn register(to: &Families<'_>) -> Self {
+        Self {
+            pings: to.counter_by(
+                "drowse_pings_total",
+                "Idle agents that were asked whether they are at work (rule key ping), by what came of it.",
+                "outcome",
+            ),
+            overruled: to.counter_by(
+                "drowse_pings_overruled_total",
+                "Suspensions of agents that said they were busy, or whose ping failed, when busy_cap was over.",
+                "said",
+            ),
+        }
+    }
+
+    /// An agent was asked.
+    pub fn answered(&self, answer: &PingAnswer) {
+        self.pings.get(PingOutcome::of(answer)).inc();
+    }
+
+    /// An agent was suspended that had said this until `busy_cap` was over.
+    pub fn overruled(&self, said: &Said) {
+        self.overruled.get(Overruled::of(said)).inc();
+    }
+}
 
 /// What came of asking an agent whether it is at work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Pure: what an agent says of itself when it is asked (rule key `ping`), and for how long that counts.
 //!
-//! The question and the answers are those of the HTTP contract of Amazon Bedrock AgentCore Runtime, so that an agent written
+//! The question and the answers are those of the HTTP contract of Amazon Bedrock `AgentCore` Runtime, so that an agent written
 //! for it needs no change. <https://docs.aws.amazon.com/bedrock-agentcore/latest/devguide/runtime-http-protocol-contract.html>
 
 use std::fmt;
@@ -97,7 +97,9 @@ impl PingAnswer {
         let failed = |kind, detail: String| Self::Failed(PingFault::new(kind, detail));
         match status {
             200 => {}
-            404 => return failed(PingFaultKind::NoSuchPath, "it answers 404, as if it had no such path".into()),
+            404 => {
+                return failed(PingFaultKind::NoSuchPath, "it answers 404, as if it had no such path".into());
+            }
             300..400 => {
                 return failed(PingFaultKind::Status, format!("it answers {status}; that is not followed"));
             }
@@ -236,14 +238,16 @@ mod tests {
             assert_eq!(word.until(IDLE, CAP), at(until), "{word:?}");
             assert_eq!(word.is_capped(CAP, word.at), capped, "{word:?}");
         }
-        assert_eq!(word(broken(), 100, 100).until(Duration::from_secs(1), CAP), at(100) + Duration::from_secs(1));
+        assert_eq!(
+            word(broken(), 100, 100).until(Duration::from_secs(1), CAP),
+            at(100) + Duration::from_secs(1)
+        );
     }
 
     #[test]
     fn a_spell_ends_with_other_activity_and_when_nobody_has_asked_for_long() {
         let word = word(Said::Busy, 100, 130);
-        for (active, now, goes_on) in
-            [(90, 145, true), (100, 146, true), (101, 145, false), (90, 147, false)]
+        for (active, now, goes_on) in [(90, 145, true), (100, 146, true), (101, 145, false), (90, 147, false)]
         {
             assert_eq!(word.goes_on(IDLE, CAP, at(active), at(now)), goes_on, "{active} {now}");
         }

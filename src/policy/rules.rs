@@ -10,7 +10,9 @@ use super::messages::{Messages, Preset, QueueName, Ready, Redeliver, SubjectTemp
 use super::{HandsOff, OpenConnections, Policy};
 use crate::agent::AgentKey;
 use crate::backend::{Profile, Texts};
-use crate::units::{Count, HumanDuration, InFlight, PathPatterns, Ping, Port, Timeout, Windows, Written, nearest};
+use crate::units::{
+    Count, HumanDuration, InFlight, PathPatterns, Ping, Port, Timeout, Windows, Written, nearest,
+};
 
 /// The prefix of our annotations, for messages; a [`Profile`] has it cut off.
 const ANNOTATION_PREFIX: &str = "drowse.dev/";

@@ -84,9 +84,11 @@ mod tests {
 
     #[test]
     fn a_path_a_port_with_a_path_and_off_are_read_and_printed_as_they_are_written() {
-        for (text, port, path) in
-            [("/ping", None, "/ping"), (":9000/ping", Port::new(9000), "/ping"), ("/a/b?c=d", None, "/a/b?c=d")]
-        {
+        for (text, port, path) in [
+            ("/ping", None, "/ping"),
+            (":9000/ping", Port::new(9000), "/ping"),
+            ("/a/b?c=d", None, "/a/b?c=d"),
+        ] {
             let ping = Ping::read(text).unwrap();
             assert_eq!(ping.to_string(), text);
             assert_eq!(ping, Ping::At(PingTarget { port, path: path.into() }));

@@ -117,7 +117,8 @@ async fn a_port_where_nobody_is_and_one_that_is_not_the_agents_own_are_broken_pi
     // It would say Healthy.
     answered(&drowse.get("other", "/").await);
     answered(&drowse.get("echo", "/").await);
-    eventually("echo is told of", async || drowse.reason().await.contains("no other port than its own")).await;
+    eventually("echo is told of", async || drowse.reason().await.contains("no other port than its own"))
+        .await;
     assert_eq!(drowse.phase("echo").await, "Running");
     drowse.wait_for_phase("other", "Suspended").await;
     // The rule is corrected.

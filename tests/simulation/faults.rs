@@ -101,6 +101,6 @@ pub enum Sabotage {
     NoObs,
     /// A turn to start is never given back.
     LostTurn,
-    /// Whoever asks the agent takes its HealthyBusy for Healthy.
+    /// Whoever asks the agent takes its `HealthyBusy` for `Healthy`.
     DeafToPing,
 }

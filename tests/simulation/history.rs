@@ -7,11 +7,11 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use drowse::agent::{Generation, Life, Revision};
+use drowse::lifecycle::phase::DrainStep;
 use drowse::lifecycle::{
     AgentSeen, Arrival, CallId, Context, Effect, Entry, Event, Mode, Phase, Refusal, SuspendedBy, Transition,
     WaiterId, WriteError,
 };
-use drowse::lifecycle::phase::DrainStep;
 use drowse::policy::keep_awake::open_at;
 use drowse::policy::ping::PingAnswer;
 use drowse::time::Moment;
@@ -428,7 +428,8 @@ impl History {
         if drains && open_at(&policy.keep_awake, calendar).is_some() {
             self.violated(format!("{replica} drains in a keep-awake window"));
         }
-        let leads = |phase: &Phase| matches!(phase, Phase::Draining(drain) if drain.step != DrainStep::Fenced);
+        let leads =
+            |phase: &Phase| matches!(phase, Phase::Draining(drain) if drain.step != DrainStep::Fenced);
         if drains && leads(self.replicas[replica].machine.phase()) {
             self.expect_not_busy(replica, healthy);
         }

@@ -4,8 +4,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use drowse::agent::{AgentUid, Generation, Life, PodUid, Revision};
-use drowse::time::Moment;
 use drowse::lifecycle::{AgentSeen, Failure, FailureClass, Mode, PodSeen, PodState, SuspendedBy, WriteError};
+use drowse::time::Moment;
 
 /// The truth. Every change gets a new revision.
 pub struct World {
@@ -31,7 +31,10 @@ pub struct Pod {
 #[derive(Clone, Copy, Debug)]
 pub enum Temper {
     Idle,
-    Works { from: Moment, until: Moment },
+    Works {
+        from: Moment,
+        until: Moment,
+    },
     /// Says that it is busy, and will never say anything else.
     Wedged,
     Broken,

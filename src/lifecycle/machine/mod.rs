@@ -89,7 +89,8 @@ pub struct Machine<W> {
     /// Where the life that is served, or probed, is; and whether it is asked in its own way.
     probed: Option<(IpAddr, bool)>,
     up_since: Option<Moment>,
-    last_demand: Option<Moment>,
+    /// When an operator or a schedule last wanted it up; [`Moment::START`] is never.
+    last_demand: Moment,
     /// When the signals are weighed next, or in phase Failed, when it is looked at again.
     check_at: Moment,
     /// A suspension was refused for good: not again before this.
@@ -137,7 +138,7 @@ impl<W> Machine<W> {
             known_since: now,
             probed: None,
             up_since: None,
-            last_demand: None,
+            last_demand: Moment::START,
             check_at: now,
             no_suspend_before: Moment::START,
             would_suspend_told: false,
@@ -403,7 +404,8 @@ impl<W> Machine<W> {
         if let Some(up) = self.up_since {
             signals.push(signal(Source::MinRunning, Says::BusyUntil(up + policy.min_running)));
         }
-        if let Some(start) = self.up_since.max(self.last_demand) {
+        let start = self.up_since.unwrap_or(Moment::START).max(self.last_demand);
+        if start > Moment::START {
             signals.push(signal(Source::Start, Says::LastActive(start)));
         }
         signals

@@ -59,7 +59,13 @@ impl History {
     }
 
     /// It arrives; the answer may be late, come twice, or never.
-    pub(super) fn asked_whether_at_work(&mut self, replica: usize, incarnation: u32, id: CallId, life: &Life) {
+    pub(super) fn asked_whether_at_work(
+        &mut self,
+        replica: usize,
+        incarnation: u32,
+        id: CallId,
+        life: &Life,
+    ) {
         let said = self.says(life);
         let Some(said) = said else { return };
         let lost = self.percent(10);

@@ -67,8 +67,9 @@ impl Bench {
     /// A bench at this place. Wherever somebody must want the agent for it to be there, an operator does.
     pub(super) fn at(station: Station) -> Self {
         use Station::{
-            Asked, AskingPeers, AskingToClear, AwaitingPod, Clearing, FailedForGood, FailedForNow, Fenced, Paced,
-            Probing, Retrying, Running, Settling, Suspended, Suspending, Unknown, Writing, WritingResume,
+            Asked, AskingPeers, AskingToClear, AwaitingPod, Clearing, FailedForGood, FailedForNow, Fenced,
+            Paced, Probing, Retrying, Running, Settling, Suspended, Suspending, Unknown, Writing,
+            WritingResume,
         };
         let before = match station {
             Unknown => return Self::new(),
