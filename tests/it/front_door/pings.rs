@@ -88,6 +88,11 @@ async fn an_answer_after_the_end_of_the_life_is_not_heard() {
     let mut next = question(&mut toy).await;
     next.caller.send(BUSY).await;
     until(|| world.view().reason.contains("says HealthyBusy")).await;
+    let metrics = world.metrics.render();
+    for unheard in ["healthy", "timed_out", "unreachable"] {
+        let count = format!("drowse_pings_total{{outcome=\"{unheard}\"}} 0\n");
+        assert!(metrics.contains(&count), "{unheard}");
+    }
     assert_eq!((world.view().phase, world.backend.resumes()), (PhaseName::Running, 0));
 }
 
