@@ -30,7 +30,7 @@ pub(super) async fn answer(agent: &Agent, request: Request<Incoming>) -> Result<
     let (mut head, mut body) = request.into_parts();
     let uri = head.uri.clone();
     let route = Route::of(&uri);
-    if !matches!(route, Ok(Route::Health | Route::Ready)) {
+    if !matches!(route, Ok(Route::Health | Route::Ping | Route::Ready)) {
         agent.count_request();
     }
     if !route.as_ref().is_ok_and(Route::takes_body) {
@@ -39,6 +39,10 @@ pub(super) async fn answer(agent: &Agent, request: Request<Incoming>) -> Result<
     }
     Ok(match route {
         Ok(Route::State) => state(agent, &head.method),
+        Ok(Route::Busy(length)) => {
+            agent.work_for(length);
+            ping(agent)
+        }
         Ok(Route::Bytes(length)) => of_length(length, bodies::streamed(bodies::pattern(length))),
         Ok(Route::Close) => return Err(Unanswered::Asked),
         Ok(Route::Crash) => agent.crash().await,
@@ -46,6 +50,7 @@ pub(super) async fn answer(agent: &Agent, request: Request<Incoming>) -> Result<
         Ok(Route::EchoBody) => echo_body(&head.headers, body),
         Ok(Route::GrpcHealth) => grpc::check(),
         Ok(Route::Health) => text("ok\n"),
+        Ok(Route::Ping) => ping(agent),
         Ok(Route::Relay(to)) => relay::relay(&to).await.unwrap_or_else(|error| {
             json_answer(StatusCode::BAD_GATEWAY, &json!({"error": error.to_string()}))
         }),
@@ -81,6 +86,13 @@ fn state(agent: &Agent, method: &Method) -> Response<Body> {
         "message": format!("Hello, this is {}: visit {}, start {}.", who.agent, state.visits, state.starts),
     });
     json_answer(StatusCode::OK, &answer)
+}
+
+/// By the HTTP contract of Amazon Bedrock `AgentCore` Runtime (see [`crate::policy::ping`]).
+fn ping(agent: &Agent) -> Response<Body> {
+    let (busy, since) = agent.work();
+    let status = if busy { "HealthyBusy" } else { "Healthy" };
+    json_answer(StatusCode::OK, &json!({"status": status, "time_of_last_update": since.as_second()}))
 }
 
 fn ready(agent: &Agent) -> Response<Body> {

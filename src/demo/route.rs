@@ -15,8 +15,9 @@ use super::runtime::Call;
 use crate::units::{HumanDuration, Written as _};
 
 /// Every path but those of the runtime API, as the answer to an unknown one lists them.
-pub(super) const PATHS: [&str; 17] = [
+pub(super) const PATHS: [&str; 19] = [
     "/",
+    "/busy?for=10s",
     "/bytes/<n>",
     "/checksum",
     "/close",
@@ -25,6 +26,7 @@ pub(super) const PATHS: [&str; 17] = [
     "/echo/body",
     "/grpc.health.v1.Health/Check",
     "/healthz",
+    "/ping",
     "/relay?to=http://127.0.0.1:9101/",
     "/readyz",
     "/requests",
@@ -44,6 +46,7 @@ const MAX_BYTES: u64 = 1 << 30;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Route<'a> {
     State,
+    Busy(Duration),
     Bytes(u64),
     Checksum,
     Close,
@@ -52,6 +55,7 @@ pub(super) enum Route<'a> {
     EchoBody,
     GrpcHealth,
     Health,
+    Ping,
     Relay(Uri),
     Ready,
     Requests,
@@ -78,6 +82,7 @@ impl<'a> Route<'a> {
         let query = Query(target.query().unwrap_or_default());
         match target.path() {
             "/" => Ok(Self::State),
+            "/busy" => query.duration("for", 10).map(Self::Busy),
             "/checksum" => Ok(Self::Checksum),
             "/close" => Ok(Self::Close),
             "/crash" => Ok(Self::Crash),
@@ -85,6 +90,7 @@ impl<'a> Route<'a> {
             "/echo/body" => Ok(Self::EchoBody),
             grpc::CHECK => Ok(Self::GrpcHealth),
             "/healthz" => Ok(Self::Health),
+            "/ping" => Ok(Self::Ping),
             "/relay" => query.target().map(Self::Relay),
             "/readyz" => Ok(Self::Ready),
             "/requests" => Ok(Self::Requests),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore};
@@ -35,6 +36,8 @@ pub(super) struct Agent {
     pub(super) state: Mutex<StateFile>,
     clock: Clock,
     ready: Moment,
+    /// It says that it is at work from the one until the other.
+    work: Mutex<(Moment, Moment)>,
     requests: AtomicU64,
     crash: Notify,
 }
@@ -54,6 +57,7 @@ impl Agent {
             state: Mutex::new(state),
             clock,
             ready: clock.now() + ready_after,
+            work: Mutex::new((clock.now(), clock.now())),
             requests: AtomicU64::new(0),
             crash: Notify::new(),
         })
@@ -62,6 +66,19 @@ impl Agent {
     /// Whether it says that it is.
     pub(super) fn is_ready(&self) -> bool {
         self.clock.now() >= self.ready
+    }
+
+    /// From now on it says for so long that it is at work. Zero ends that.
+    pub(super) fn work_for(&self, length: Duration) {
+        let now = self.clock.now();
+        *self.work.lock() = (now, now + length);
+    }
+
+    /// Whether it says that it is at work, and since when it says what it says.
+    pub(super) fn work(&self) -> (bool, Timestamp) {
+        let (from, until) = *self.work.lock();
+        let busy = self.clock.now() < until;
+        (busy, self.clock.wall(if busy { from } else { until }))
     }
 
     /// Adds a request to the count.

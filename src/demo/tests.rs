@@ -295,6 +295,20 @@ async fn requests_are_counted_but_not_health_checks() {
 }
 
 #[tokio::test]
+async fn it_says_for_as_long_as_it_is_told_that_it_is_at_work() {
+    let dir = TempDir::new().unwrap();
+    let agent = Running::start(&dir).await;
+    assert_eq!(agent.json("/ping").await["status"], "Healthy");
+    let busy = agent.json("/busy?for=1h").await;
+    assert_eq!(busy["status"], "HealthyBusy");
+    assert!(busy["time_of_last_update"].as_i64().is_some_and(|seconds| seconds > 1_700_000_000), "{busy}");
+    assert_eq!(agent.json("/ping").await, busy);
+    assert_eq!(agent.json("/busy?for=0s").await["status"], "Healthy");
+    assert_eq!(agent.json("/ping").await["status"], "Healthy");
+    assert_eq!(agent.json("/requests").await, json!({"requests": 3}), "a ping is none");
+}
+
+#[tokio::test]
 async fn wrong_requests_are_told_what_to_write() {
     let dir = TempDir::new().unwrap();
     let agent = Running::start(&dir).await;

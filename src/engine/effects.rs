@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::lifecycle::{Context, Effect, Event, Machine, Refusal, Transition, WaiterId};
 use crate::metrics::Bound;
+use crate::policy::ping::Said;
 use crate::time::Clock;
 
 use super::hold::{Caller, Waited};
@@ -172,6 +173,7 @@ impl Engine {
                     door.listen(key, revision);
                 }
             }
+            Effect::Ping { id, life, target } => self.ping(slot, id, &life, target),
             // One replica: there is nobody to ask, and nobody asks.
             Effect::AskPeers(_) | Effect::Acknowledge(_) | Effect::Veto(_) => {}
             // Done under the machine's lock.
@@ -214,6 +216,23 @@ impl Engine {
             }
             Transition::WouldSuspend => {
                 tracing::info!(agent, "would be suspended now, were it not for dry_run");
+            }
+            Transition::PingFailed(fault) => {
+                tracing::warn!(agent, %fault, "idle, but its ping fails; it stays up until that is mended or busy_cap is over");
+            }
+            Transition::PingOverruled(said) => {
+                self.metrics.pings().overruled(said);
+                match said {
+                    Said::Busy => {
+                        tracing::warn!(
+                            agent,
+                            "suspended although it says HealthyBusy: it has said so for busy_cap"
+                        );
+                    }
+                    Said::Nothing(fault) => {
+                        tracing::warn!(agent, %fault, "suspended although its ping fails: it has failed for busy_cap");
+                    }
+                }
             }
             Transition::Obstructed(why) => tracing::warn!(agent, why = %why, "idle, but not suspended"),
         }

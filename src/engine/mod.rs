@@ -13,6 +13,7 @@ mod hold;
 mod leases;
 mod open_connection;
 mod permit;
+mod pinging;
 mod policies;
 mod probing;
 mod slot;
@@ -28,7 +29,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -97,6 +98,8 @@ pub struct Engine {
     leases: LeaseDesk,
     /// Suspensions that are being written.
     suspending: AtomicUsize,
+    /// Turns to ask an agent whether it is at work.
+    pings: Semaphore,
     /// Everything that exists was reported once: from then on Drowse serves, whatever becomes of the watch.
     was_synced: AtomicBool,
     /// Since when the watch is broken, and how long it is trusted all the same.
@@ -132,6 +135,7 @@ impl Engine {
             message_door: OnceLock::new(),
             leases: LeaseDesk::default(),
             suspending: AtomicUsize::new(0),
+            pings: Semaphore::new(pinging::MAX_PINGS),
             was_synced: AtomicBool::new(false),
             trust: Trust::new(limits.trust_stale_for),
             ending: AtomicBool::new(false),

@@ -10,6 +10,7 @@ use crate::lifecycle::{Failure, Machine, Phase, PhaseName, SuspendedBy};
 use crate::policy::Policy;
 use crate::policy::idle::{Says, Signal, Source, Verdict, verdict};
 use crate::policy::keep_awake::{Open, open_at};
+use crate::policy::ping::{Said, Word};
 use crate::time::{Clock, Moment};
 
 use super::hold::Caller;
@@ -35,7 +36,14 @@ impl Engine {
         let (policy, now, calendar) = (slot.policy(), self.clock.now(), Clock::calendar());
         let machine = slot.machine.lock();
         let signals = machine.signals(&policy, now, calendar);
-        let window = open_at(&policy.keep_awake, calendar);
+        let shown = Shown {
+            policy: &policy,
+            now,
+            clock: self.clock,
+            window: open_at(&policy.keep_awake, calendar),
+            word: machine.word(&policy),
+        };
+        let signals = signals.iter().map(|signal| shown.signal(signal)).collect();
         let failure = machine.last_failure().map(|(failure, attempts)| FailureView {
             class: failure.class.as_str().to_owned(),
             detail: failure.detail.to_string(),
@@ -50,10 +58,7 @@ impl Engine {
         let upstream = slot.upstream.load_full();
         Some(AgentDetail {
             agent: self.view(&slot),
-            signals: signals
-                .iter()
-                .map(|signal| signal_view(signal, &policy, now, self.clock, window))
-                .collect(),
+            signals,
             leases: self.leases_of(key),
             subjects: policy.messages.subjects(key).iter().map(ToString::to_string).collect(),
             subscribed: activity.is_subscribed(),
@@ -148,10 +153,12 @@ impl State<'_> {
             Phase::Unknown => "nothing is known about it yet".to_owned(),
             Phase::Running { .. } => self.why_up(),
             Phase::Draining(_) => "idle; its suspension is being settled".to_owned(),
-            Phase::Suspending => format!("{}; its pod is still ending", self.who_suspended()),
+            Phase::Suspending => {
+                format!("{}{}; its pod is still ending", self.who_suspended(), self.overruled())
+            }
             Phase::Suspended => match self.machine.last_failure() {
                 Some((failure, _)) => format!("{}; before that, {}", self.who_suspended(), failed(failure)),
-                None => self.who_suspended().to_owned(),
+                None => format!("{}{}", self.who_suspended(), self.overruled()),
             },
             Phase::Resuming(_) => format!("starting: {}", self.machine.waiting_for()),
             Phase::Failed { failure, retry_at } if *retry_at > self.now => {
@@ -172,6 +179,20 @@ impl State<'_> {
             }
             Some(SuspendedBy::Person) => "suspended by a person; calls do not resume it",
             _ => "suspended by Drowse; the next call resumes it",
+        }
+    }
+
+    /// What it had said when it was suspended all the same.
+    fn overruled(&self) -> String {
+        let cap = human(self.policy.busy_cap);
+        match self.machine.overruled() {
+            None => String::new(),
+            Some(Said::Busy) => {
+                format!("; it still said HealthyBusy, which counts for {cap} at most (busy_cap)")
+            }
+            Some(Said::Nothing(fault)) => {
+                format!("; its ping had failed for as long as that may last ({cap}, busy_cap): {fault}")
+            }
         }
     }
 
@@ -215,6 +236,11 @@ impl State<'_> {
                         format!("a message to it is not answered yet; it is waited for {left} more at most")
                     }
                     Source::Lease => format!("a busy lease keeps it up, or did lately; idle in {left}"),
+                    Source::Ping => {
+                        let word = self.machine.word(self.policy);
+                        let word = word.map(|word| own_word(word, self.policy, self.now)).unwrap_or_default();
+                        format!("idle, but kept up by its ping; asked again in {left}: it {word}")
+                    }
                     Source::KeepAwake => {
                         let window = self.window().map(|open| open.window.to_string()).unwrap_or_default();
                         format!("in a keep-awake window ({window}); may be suspended in {left}")
@@ -223,6 +249,7 @@ impl State<'_> {
                     Source::Start => format!("came up or was wanted lately; idle in {left}"),
                 }
             }
+            Verdict::Idle if self.machine.is_asked() => "idle; being asked whether it is at work".to_owned(),
             Verdict::Idle => "idle".to_owned(),
         };
         why + dry_run
@@ -237,36 +264,64 @@ fn failed(failure: &Failure) -> String {
     format!("{}: {}", failure.class.as_str(), failure.detail)
 }
 
-fn signal_view(
-    signal: &Signal,
-    policy: &Policy,
+/// What it takes to show signals.
+struct Shown<'a> {
+    policy: &'a Policy,
     now: Moment,
     clock: Clock,
-    window: Option<Open<'_>>,
-) -> SignalView {
-    let until = signal.keeps_up_until(policy.idle_timeout);
-    let active = until.is_none_or(|until| until > now);
-    let says = match (signal.source, signal.says) {
-        (Source::Connections, Says::Busy) => "connections are open".to_owned(),
-        (Source::Connections, Says::LastActive(at)) => format!("last data {} ago", human(now.since(at))),
-        (_, Says::Busy) => "busy, open how long".to_owned(),
-        (Source::KeepAwake, _) => window.map(|open| open.window.to_string()).unwrap_or_default(),
-        (Source::MinRunning, _) => format!("stays up {} after a start", human(policy.min_running)),
-        (Source::Messages, Says::LastActive(at)) => format!("last message {} ago", human(now.since(at))),
-        (Source::Lease, Says::LastActive(at)) if at > now => format!("leased for {}", human(at.since(now))),
-        (Source::Lease, Says::LastActive(at)) => format!("the last lease ended {} ago", human(now.since(at))),
-        (Source::Unanswered, _) => "has a request that it has not answered".to_owned(),
-        (Source::Requests, Says::LastActive(at)) => format!("last request {} ago", human(now.since(at))),
-        (_, Says::LastActive(at)) => format!("{} ago", human(now.since(at))),
-        (_, Says::BusyUntil(_)) => "busy until then".to_owned(),
-    };
-    let until = match (signal.source, window) {
-        _ if !active => None,
-        // As it stands in the calendar, also if that was set since the start.
-        (Source::KeepAwake, Some(open)) => Some(open.until),
-        _ => until.map(|until| clock.wall(until)),
-    };
-    SignalView { source: signal.source.as_str().to_owned(), says, until, active }
+    window: Option<Open<'a>>,
+    word: Option<&'a Word>,
+}
+
+impl Shown<'_> {
+    fn signal(&self, signal: &Signal) -> SignalView {
+        let until = signal.keeps_up_until(self.policy.idle_timeout);
+        let active = until.is_none_or(|until| until > self.now);
+        let until = match (signal.source, self.window) {
+            _ if !active => None,
+            // As it stands in the calendar, also if that was set since the start.
+            (Source::KeepAwake, Some(open)) => Some(open.until),
+            _ => until.map(|until| self.clock.wall(until)),
+        };
+        SignalView { source: signal.source.as_str().to_owned(), says: self.says(signal), until, active }
+    }
+
+    fn says(&self, signal: &Signal) -> String {
+        let ago = |at| human(self.now.since(at));
+        match (signal.source, signal.says) {
+            (Source::Connections, Says::Busy) => "connections are open".to_owned(),
+            (Source::Connections, Says::LastActive(at)) => format!("last data {} ago", ago(at)),
+            (_, Says::Busy) => "busy, open how long".to_owned(),
+            (Source::Ping, _) => {
+                self.word.map(|word| own_word(word, self.policy, self.now)).unwrap_or_default()
+            }
+            (Source::KeepAwake, _) => self.window.map(|open| open.window.to_string()).unwrap_or_default(),
+            (Source::MinRunning, _) => format!("stays up {} after a start", human(self.policy.min_running)),
+            (Source::Messages, Says::LastActive(at)) => format!("last message {} ago", ago(at)),
+            (Source::Lease, Says::LastActive(at)) if at > self.now => {
+                format!("leased for {}", human(at.since(self.now)))
+            }
+            (Source::Lease, Says::LastActive(at)) => format!("the last lease ended {} ago", ago(at)),
+            (Source::Unanswered, _) => "has a request that it has not answered".to_owned(),
+            (Source::Requests, Says::LastActive(at)) => format!("last request {} ago", ago(at)),
+            (_, Says::LastActive(at)) => format!("{} ago", ago(at)),
+            (_, Says::BusyUntil(_)) => "busy until then".to_owned(),
+        }
+    }
+}
+
+/// What an agent says of itself, since when, and how long that may go on.
+fn own_word(word: &Word, policy: &Policy, now: Moment) -> String {
+    let (spell, ago) = (human(now.since(word.since)), human(now.since(word.at)));
+    let left = human((word.since + policy.busy_cap).since(now));
+    match &word.said {
+        Said::Busy => format!("says HealthyBusy for {spell}, last {ago} ago; {left} more at most (busy_cap)"),
+        Said::Nothing(fault) => {
+            format!(
+                "cannot be asked for {spell}, last tried {ago} ago; {left} more at most (busy_cap): {fault}"
+            )
+        }
+    }
 }
 
 fn policy_key_view(origin: &crate::policy::rules::KeyOrigin) -> PolicyKeyView {

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::agent::{AgentUid, Generation, Life, Revision};
+use crate::policy::ping::{PingFault, Said};
+use crate::units::PingTarget;
 
 use super::event::{CallId, Class};
 use super::observation::{Failure, Mode, Readiness, SuspendedBy};
@@ -76,6 +78,15 @@ pub enum Effect<W> {
     },
     /// The gate is closed: listen for a moment whether messages still come to the agent, or from it.
     Listen(Revision),
+    /// Ask this life whether it is at work.
+    Ping {
+        /// Comes back with the answer.
+        id: CallId,
+        /// The life.
+        life: Life,
+        /// Where to ask it.
+        target: PingTarget,
+    },
     /// Leader: ask every other replica to close its gate at this revision.
     AskPeers(Revision),
     /// Tell the leader: nothing in flight here, and closed.
@@ -126,6 +137,11 @@ pub enum Transition {
     WouldSuspend,
     /// It would have been suspended, were it not for something about the agent itself that makes this unsafe.
     Obstructed(Arc<str>),
+    /// It is idle, but was asked whether it is at work, and gave no answer that can be used. Told once for each kind of
+    /// failure in a row.
+    PingFailed(PingFault),
+    /// Of a suspension: the agent said that it is busy, or gave no answer that can be used, for as long as it may.
+    PingOverruled(Said),
 }
 
 /// Why a suspension was given up.

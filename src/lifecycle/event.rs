@@ -1,6 +1,7 @@
 //! What can happen to an agent.
 
 use crate::agent::{AgentUid, Life, PodUid, Revision};
+use crate::policy::ping::PingAnswer;
 use crate::time::Moment;
 
 use super::observation::{AgentSeen, PodSeen, SuspendedBy, WriteError};
@@ -54,6 +55,13 @@ pub enum Event<W> {
     Quiet(Revision),
     /// Something did, or it could not be found out.
     NotQuiet(Revision),
+    /// The agent was asked whether it is at work.
+    Pinged {
+        /// Which question.
+        id: CallId,
+        /// What came of it.
+        answer: PingAnswer,
+    },
     /// Data has come on an open connection while the gate was closed.
     DataMoved,
     /// Every other replica has said "nothing in flight, gate closed" for this revision (guard ACK).
@@ -66,7 +74,7 @@ pub enum Event<W> {
     Ending,
 }
 
-/// Names one call to the backend, so that a late answer is not taken for that of a newer call.
+/// Names one call to the backend, or one question to the agent, so that a late answer is not taken for that of a newer call.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct CallId(pub u64);
 

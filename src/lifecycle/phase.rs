@@ -52,6 +52,8 @@ pub struct Drain {
     pub by: SuspendedBy,
     /// An operator ordered it: `dry_run` and `suspend: off` are about what Drowse does by itself.
     pub ordered: bool,
+    /// The agent has said for as long as it may that it is busy, or has not answered for that long.
+    pub overrules: bool,
     /// Why it is given up, should the agent turn out to be running.
     pub abandon: Abandoned,
 }

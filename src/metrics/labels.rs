@@ -143,6 +143,8 @@ pub enum Bound {
     Starts,
     /// A caller's token had to wait for its turn to be reviewed.
     TokenReviews,
+    /// An agent had to wait for its turn to be asked whether it is at work.
+    Pings,
 }
 
 impl Label for Bound {
@@ -154,6 +156,7 @@ impl Label for Bound {
         Self::Head,
         Self::Starts,
         Self::TokenReviews,
+        Self::Pings,
     ];
 
     fn index(self) -> usize {
@@ -169,6 +172,7 @@ impl Label for Bound {
             Self::Head => "head",
             Self::Starts => "starts",
             Self::TokenReviews => "token_reviews",
+            Self::Pings => "pings",
         }
     }
 }
@@ -326,6 +330,7 @@ mod tests {
 
     use super::*;
     use crate::lifecycle::Failure;
+    use crate::metrics::pings::{Overruled, PingOutcome};
 
     fn every_value_stands_at_its_own_place<L: Label + Debug>() {
         for (place, value) in L::ALL.iter().enumerate() {
@@ -341,6 +346,8 @@ mod tests {
         every_value_stands_at_its_own_place::<AuthOutcome>();
         every_value_stands_at_its_own_place::<Bound>();
         every_value_stands_at_its_own_place::<Start>();
+        every_value_stands_at_its_own_place::<PingOutcome>();
+        every_value_stands_at_its_own_place::<Overruled>();
         every_value_stands_at_its_own_place::<HoldOutcome>();
         every_value_stands_at_its_own_place::<Done>();
         every_value_stands_at_its_own_place::<PhaseName>();

@@ -5,6 +5,7 @@
 mod family;
 mod labels;
 mod messages;
+mod pings;
 pub mod reference;
 
 use std::time::Duration;
@@ -17,6 +18,7 @@ use family::{By, Families};
 pub use labels::{AuthOutcome, Bound, MessageFate, RequestOutcome};
 use labels::{Done, HoldOutcome, Label, Start};
 pub use messages::MessageMetrics;
+pub use pings::PingMetrics;
 
 /// From the answer of a warm agent on the same node to a long job.
 const REQUEST_SECONDS: [f64; 18] = [
@@ -52,6 +54,7 @@ pub struct Metrics {
     resume_probe_seconds: Histogram,
     resume_failures: By<FailureClass, IntCounter>,
     suspends: IntCounterVec,
+    pings: PingMetrics,
     agents: By<PhaseName, IntGauge>,
     bounds_hit: By<Bound, IntCounter>,
     messages: MessageMetrics,
@@ -141,6 +144,7 @@ impl Metrics {
                 "outcome",
                 &SUSPEND_OUTCOMES,
             ),
+            pings: PingMetrics::register(&to),
             agents: to.gauge_by("drowse_agents", "Agents known, by phase.", "phase"),
             bounds_hit: to.counter_by("drowse_bounds_hit_total", "How often a limit was hit.", "bound"),
             connections: to.gauge("drowse_connections", "Connections of callers that are open now."),
@@ -235,6 +239,11 @@ impl Metrics {
     /// A suspension was written (`Ok`) or given up (`Err` with why: `veto`, `demand`, `conflict`, `refused`, `no_answer`).
     pub fn suspend_finished(&self, result: Result<(), &'static str>) {
         self.suspends.with_label_values(&[result.err().unwrap_or("suspended")]).inc();
+    }
+
+    /// The metrics of agents that are asked whether they are at work.
+    pub const fn pings(&self) -> &PingMetrics {
+        &self.pings
     }
 
     /// An agent went from one phase to another (`None`: it is new, or gone).

@@ -17,6 +17,8 @@ pub enum Source {
     Unanswered,
     /// Somebody has a busy lease for it, or had one lately.
     Lease,
+    /// The agent was asked and says that it is at work, or gave no answer that can be used.
+    Ping,
     /// A keep-awake window is open.
     KeepAwake,
     /// It came up only lately (`min_running`).
@@ -34,6 +36,7 @@ impl Source {
             Self::Connections => "connections",
             Self::Unanswered => "unanswered",
             Self::Lease => "lease",
+            Self::Ping => "ping",
             Self::KeepAwake => "keep_awake",
             Self::MinRunning => "min_running",
             Self::Start => "start",

@@ -6,6 +6,7 @@ pub mod keep_awake;
 pub mod lease;
 pub mod messages;
 mod open_connections;
+pub mod ping;
 mod protocol;
 pub mod rules;
 
@@ -13,7 +14,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::units::Windows;
+use crate::units::{Ping, Windows};
 
 pub use open_connections::OpenConnections;
 pub use protocol::Protocol;
@@ -52,10 +53,12 @@ pub struct Policy {
     pub dry_run: bool,
     /// When it counts as up after a start.
     pub ready: messages::Ready,
-    /// How long one busy signal keeps it up at most: a busy lease, a message that it has not answered.
+    /// How long one busy signal keeps it up at most: a busy lease, a message that it has not answered, its own word.
     pub busy_cap: Duration,
     /// While one of these is open, it is not suspended for being idle.
     pub keep_awake: Windows,
+    /// Where it is asked whether it is at work, before it is suspended.
+    pub ping: Ping,
     /// The messages that wake it.
     pub messages: Arc<messages::Messages>,
     /// False while the global switch `suspend: off` is thrown.
@@ -117,6 +120,7 @@ impl Default for Policy {
             ready: messages::Ready::Port,
             busy_cap: Duration::from_hours(8),
             keep_awake: Windows::default(),
+            ping: Ping::Off,
             messages: Arc::default(),
             suspend: true,
             obstacle: None,

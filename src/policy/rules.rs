@@ -10,7 +10,9 @@ use super::messages::{Messages, Preset, QueueName, Ready, Redeliver, SubjectTemp
 use super::{HandsOff, OpenConnections, Policy, Protocol};
 use crate::agent::AgentKey;
 use crate::backend::{Profile, Texts};
-use crate::units::{Count, HumanDuration, InFlight, PathPatterns, Port, Timeout, Windows, Written, nearest};
+use crate::units::{
+    Count, HumanDuration, InFlight, PathPatterns, Ping, Port, Timeout, Windows, Written, nearest,
+};
 
 /// The prefix of our annotations, for messages; a [`Profile`] has it cut off.
 const ANNOTATION_PREFIX: &str = "drowse.dev/";
@@ -39,6 +41,7 @@ pub struct Keys {
     pub ready: Option<Ready>,
     pub busy_cap: Option<Timeout>,
     pub keep_awake: Option<Windows>,
+    pub ping: Option<Ping>,
     pub messages: Option<Preset>,
     pub subject: Option<SubjectTemplate>,
     pub queue: Option<QueueName>,
@@ -48,7 +51,7 @@ pub struct Keys {
 
 impl Keys {
     /// The names of the keys, as in the file, in the order in which they are shown.
-    pub const NAMES: [&str; 22] = [
+    pub const NAMES: [&str; 23] = [
         "route",
         "manage",
         "idle_timeout",
@@ -66,6 +69,7 @@ impl Keys {
         "ready",
         "busy_cap",
         "keep_awake",
+        "ping",
         "messages",
         "subject",
         "queue",
@@ -93,6 +97,7 @@ impl Keys {
             ready: Some(policy.ready),
             busy_cap: Timeout::new(policy.busy_cap),
             keep_awake: Some(policy.keep_awake.clone()),
+            ping: Some(policy.ping.clone()),
             messages: Some(policy.messages.preset),
             subject: policy.messages.subject.clone(),
             queue: policy.messages.queue.clone(),
@@ -245,6 +250,7 @@ impl<'a> Picker<'a> {
         self.pick("ready", |keys| &keys.ready, |value| policy.ready = value);
         self.pick("busy_cap", |keys| &keys.busy_cap, |value| policy.busy_cap = value.get());
         self.pick("keep_awake", |keys| &keys.keep_awake, |value| policy.keep_awake = value);
+        self.pick("ping", |keys| &keys.ping, |value| policy.ping = value);
         policy.messages = self.messages().into();
         policy
     }

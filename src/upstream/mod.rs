@@ -5,6 +5,7 @@ pub mod connection;
 mod h2c;
 mod http1;
 mod pace;
+pub mod ping;
 pub mod pool;
 pub mod probe;
 pub mod ready;

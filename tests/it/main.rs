@@ -13,6 +13,7 @@ mod keep_awake;
 mod leases;
 mod nats;
 mod open_files;
+mod ping;
 mod process;
 mod reload;
 mod sdk;

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use drowse::policy::Policy;
-use drowse::units::{Windows, Written};
+use drowse::units::{Ping, Windows, Written};
 use fastrand::Rng;
 
 /// The character of one history.
@@ -32,6 +32,8 @@ pub struct Plan {
     pub must_not_wake: u32,
     /// Messages pass by the gate, so somebody listens for them before a suspension.
     pub listens: bool,
+    /// The agent is asked whether it is at work.
+    pub pings: bool,
 }
 
 impl Plan {
@@ -64,9 +66,14 @@ impl Plan {
             impatient: rate(rng, 50),
             must_not_wake: rate(rng, 20),
             listens: rng.u32(0..4) == 0,
+            pings: rng.u32(0..3) == 0,
         };
         if rng.bool() {
             plan.policy.keep_awake = window(rng.u32(1..=30));
+        }
+        if plan.pings {
+            plan.policy.ping = Ping::read("/ping").expect("a path");
+            plan.policy.busy_cap = Duration::from_millis(rng.u64(500..30_000));
         }
         plan
     }
@@ -94,4 +101,6 @@ pub enum Sabotage {
     NoObs,
     /// A turn to start is never given back.
     LostTurn,
+    /// Whoever asks the agent takes its `HealthyBusy` for `Healthy`.
+    DeafToPing,
 }

@@ -1,15 +1,19 @@
 //! One history: a queue of things that happen, in virtual time, all drawn from one seed.
 
+pub mod pings;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use drowse::agent::{Generation, Life, Revision};
+use drowse::lifecycle::phase::DrainStep;
 use drowse::lifecycle::{
     AgentSeen, Arrival, CallId, Context, Effect, Entry, Event, Mode, Phase, Refusal, SuspendedBy, Transition,
     WaiterId, WriteError,
 };
 use drowse::policy::keep_awake::open_at;
+use drowse::policy::ping::PingAnswer;
 use drowse::time::Moment;
 use fastrand::Rng;
 use jiff::Timestamp;
@@ -17,6 +21,7 @@ use jiff::Timestamp;
 use crate::faults::{Plan, Sabotage};
 use crate::replica::{CALL_TIMEOUT, CallerId, Replica, key};
 use crate::world::{Acted, Pod, Read, World};
+use pings::Told;
 
 /// Something that happens.
 enum Happening {
@@ -30,6 +35,8 @@ enum Happening {
     Apply(usize, u32, CallId, Call),
     Answer(usize, u32, CallId, Result<AgentSeen, WriteError>),
     Probe(usize, u32, u64, Life),
+    Ping(usize, u32, CallId, Life),
+    Said(usize, u32, CallId, PingAnswer),
     Ask {
         from: usize,
         to: usize,
@@ -246,6 +253,10 @@ impl History {
             Happening::Probe(replica, incarnation, number, life) => {
                 self.probe(replica, incarnation, number, life);
             }
+            Happening::Ping(replica, incarnation, id, life) => {
+                self.asked_whether_at_work(replica, incarnation, id, &life);
+            }
+            Happening::Said(replica, incarnation, id, said) => self.said(replica, incarnation, id, said),
             Happening::Ask { from, to, revision } => self.asked(from, to, revision),
             Happening::Reply { from, to, revision, yes } => self.replied(from, to, revision, yes),
             Happening::ControllerReads => {
@@ -406,6 +417,7 @@ impl History {
             crowded: false,
         };
         let shown = self.trace.is_some().then(|| format!("{event:?}"));
+        let healthy = pings::is_healthy(&event);
         let mut effects = Vec::new();
         self.replicas[replica].machine.handle(event, ctx, &mut effects);
         if let Some(event) = shown {
@@ -415,6 +427,11 @@ impl History {
         let drains = was_up && matches!(self.replicas[replica].machine.phase(), Phase::Draining(_));
         if drains && open_at(&policy.keep_awake, calendar).is_some() {
             self.violated(format!("{replica} drains in a keep-awake window"));
+        }
+        let leads =
+            |phase: &Phase| matches!(phase, Phase::Draining(drain) if drain.step != DrainStep::Fenced);
+        if drains && leads(self.replicas[replica].machine.phase()) {
+            self.expect_not_busy(replica, healthy);
         }
         for effect in effects {
             self.run_effect(replica, effect);
@@ -463,7 +480,11 @@ impl History {
                 self.after(delay, Happening::Probe(replica, incarnation, number, life));
             }
             Effect::StopProbe => self.replicas[replica].probe += 1,
-            Effect::Retire => self.replicas[replica].life = None,
+            Effect::Retire => {
+                self.replicas[replica].life = None;
+                self.replicas[replica].told = Told::default();
+            }
+            Effect::Ping { id, life, .. } => self.ping(replica, id, life),
             Effect::Release { waiter, .. } => self.released(replica, waiter),
             Effect::Refuse { waiter, refusal } => self.refused(replica, waiter, &refusal),
             // The answer may be late, come twice, or never.
@@ -726,6 +747,10 @@ impl History {
             }
             Acted::Created(number) => {
                 self.note(|_| format!("the controller creates pod {number}"));
+                let temper = self.temper();
+                if let Some(pod) = self.world.current(number) {
+                    pod.temper = temper;
+                }
                 self.start_pod(number);
                 self.pod_changed();
             }

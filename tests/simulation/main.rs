@@ -91,3 +91,8 @@ fn a_peer_that_acknowledges_and_goes_on_routing_is_noticed() {
 fn a_status_that_is_believed_too_early_is_noticed() {
     expect_noticed(Sabotage::NoObs, "which Drowse has suspended");
 }
+
+#[test]
+fn a_word_of_the_agent_that_is_not_heard_is_noticed() {
+    expect_noticed(Sabotage::DeafToPing, "says it is at work");
+}

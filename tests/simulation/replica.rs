@@ -9,6 +9,8 @@ use drowse::lifecycle::pacing::{Pacer, PacingLimits};
 use drowse::lifecycle::{CallId, Gate, Machine};
 use drowse::time::Moment;
 
+use crate::history::pings::Told;
+
 /// Names a caller.
 pub type CallerId = usize;
 
@@ -28,6 +30,8 @@ pub struct Replica {
     pub asked: Option<(Revision, Vec<bool>)>,
     /// Its resumes on the way, and the generation of the suspended life that each ends.
     pub resumes_under_way: BTreeMap<CallId, Generation>,
+    /// What the agent has said to it, for the oracle.
+    pub told: Told,
     /// What is in flight in truth, for the oracle.
     pub in_flight: u32,
 }
@@ -51,6 +55,7 @@ impl Replica {
             arrivals: 0,
             asked: None,
             resumes_under_way: BTreeMap::new(),
+            told: Told::default(),
             in_flight: 0,
         }
     }

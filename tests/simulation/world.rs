@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use drowse::agent::{AgentUid, Generation, Life, PodUid, Revision};
 use drowse::lifecycle::{AgentSeen, Failure, FailureClass, Mode, PodSeen, PodState, SuspendedBy, WriteError};
+use drowse::time::Moment;
 
 /// The truth. Every change gets a new revision.
 pub struct World {
@@ -23,6 +24,21 @@ pub struct Pod {
     /// It is ending because Drowse found the agent idle: no request may be on it.
     pub ended_by_idle: bool,
     pub listening: bool,
+    pub temper: Temper,
+}
+
+/// How a pod answers when it is asked whether it is at work.
+#[derive(Clone, Copy, Debug)]
+pub enum Temper {
+    Idle,
+    Works {
+        from: Moment,
+        until: Moment,
+    },
+    /// Says that it is busy, and will never say anything else.
+    Wedged,
+    Broken,
+    Mute,
 }
 
 /// What the controller has read, and will act on later.
@@ -130,6 +146,7 @@ impl World {
                     terminating: false,
                     ended_by_idle: false,
                     listening: false,
+                    temper: Temper::Idle,
                 });
                 Acted::Created(self.pods_made)
             }

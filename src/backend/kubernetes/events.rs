@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use super::sandbox::Sandbox;
 use crate::agent::{AgentKey, AgentUid};
 use crate::lifecycle::{Abandoned, SuspendedBy, Transition};
+use crate::policy::ping::Said;
 
 /// Events that may wait to be written. In a storm the rest is dropped: the log and the metrics have all of them.
 const MAX_WAITING: usize = 256;
@@ -82,6 +83,21 @@ pub(super) fn note(transition: &Transition) -> Option<Note> {
             "the API server refused the write; see the log of Drowse".to_owned(),
         ),
         Transition::Obstructed(why) => note(true, "NotSuspended", "Suspend", why.to_string()),
+        Transition::PingFailed(fault) => {
+            note(true, "PingFailed", "Ping", format!("idle, but stays up until busy_cap is over: {fault}"))
+        }
+        Transition::PingOverruled(Said::Busy) => note(
+            true,
+            "BusyCapReached",
+            "Suspend",
+            "suspended although it says HealthyBusy: it has said so for busy_cap".to_owned(),
+        ),
+        Transition::PingOverruled(Said::Nothing(fault)) => note(
+            true,
+            "BusyCapReached",
+            "Suspend",
+            format!("suspended although its ping fails: it has failed for busy_cap: {fault}"),
+        ),
         Transition::Resumed(_)
         | Transition::SuspendAbandoned(_)
         | Transition::WouldSuspend

@@ -12,7 +12,7 @@ use crate::policy::glob::Glob;
 use crate::policy::messages::{Preset, QueueName, Ready, Redeliver, SubjectTemplate};
 use crate::policy::rules::Keys;
 use crate::policy::{OpenConnections, Protocol};
-use crate::units::{Count, HumanDuration, InFlight, PathPatterns, Port, Timeout, Windows};
+use crate::units::{Count, HumanDuration, InFlight, PathPatterns, Ping, Port, Timeout, Windows};
 
 macro_rules! with_rule_keys {
     ($(#[$meta:meta])* struct $name:ident { $($(#[$own_meta:meta])* $own:ident: $own_type:ty,)* }) => {
@@ -72,7 +72,8 @@ macro_rules! with_rule_keys {
             /// to its subjects, for one that listens on no port. That needs the section `nats`.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub(crate) ready: Option<Ready>,
-            /// How long one busy signal keeps the agent up at most: a busy lease, or a message that it has not answered yet.
+            /// How long one busy signal keeps the agent up at most: a busy lease, a message that it has not answered yet, or
+            /// its own word (`ping`).
             #[serde(skip_serializing_if = "Option::is_none")]
             pub(crate) busy_cap: Option<Timeout>,
             /// Windows in which the agent is not suspended for being idle; they do not wake it. Each is five fields of cron
@@ -80,6 +81,12 @@ macro_rules! with_rule_keys {
             /// At most 16, each for at most 31d. An annotation separates them by semicolons.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub(crate) keep_awake: Option<Windows>,
+            /// Where an idle agent is asked by `GET` whether it is at work, before it is suspended: a path, with a port before
+            /// it if it is not the agent's own (`:9000/ping`), or `off`. It answers `{"status": "Healthy"}`, and may be
+            /// suspended; or `{"status": "HealthyBusy"}`, and is asked again after another `idle_timeout`. One whose answer
+            /// cannot be used stays up, too. Both end at `busy_cap`.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub(crate) ping: Option<Ping>,
             /// Which messages of NATS wake the agent, by the convention that it follows: `off`, `subject`, `micro` (a service
             /// of the micro framework) or `synadia` (the Synadia Agent Protocol). Needs the section `nats`.
             #[serde(skip_serializing_if = "Option::is_none")]
@@ -121,6 +128,7 @@ macro_rules! with_rule_keys {
                     ready: raw.ready,
                     busy_cap: raw.busy_cap,
                     keep_awake: raw.keep_awake,
+                    ping: raw.ping,
                     messages: raw.messages,
                     subject: raw.subject,
                     queue: raw.queue,
@@ -154,6 +162,7 @@ impl From<Keys> for Defaults {
             ready: keys.ready,
             busy_cap: keys.busy_cap,
             keep_awake: keys.keep_awake,
+            ping: keys.ping,
             messages: keys.messages,
             subject: keys.subject,
             queue: keys.queue,

@@ -13,6 +13,8 @@ fn parameters_are_read_and_have_defaults() {
         ("/slow", Route::Slow { length: secs(10), every: secs(1) }),
         ("/slow?for=3m&every=10ms", Route::Slow { length: secs(180), every: MIN_EVERY }),
         ("/slow?x&every=2s&for=0s&for=9s", Route::Slow { length: secs(0), every: secs(2) }),
+        ("/busy", Route::Busy(secs(10))),
+        ("/busy?for=0s", Route::Busy(secs(0))),
         ("/sse", Route::Events { every: secs(1), count: 5 }),
         ("/sse?count=100000", Route::Events { every: secs(1), count: 100_000 }),
         ("/bytes/1073741824", Route::Bytes(MAX_BYTES)),
@@ -28,6 +30,7 @@ fn parameters_are_read_and_have_defaults() {
 #[test]
 fn what_is_out_of_bounds_is_answered_with_what_to_write() {
     let wrong = [
+        ("/busy?for=2h", r#"for: "2h" is too long; write at most 1h"#),
         ("/slow?for=61m", r#"for: "61m" is too long; write at most 1h"#),
         ("/slow?for=3", r#"for: "3" has no unit; write 3s, or 3m for minutes"#),
         ("/slow?every=9ms", "every: this is too short; write at least 10ms"),

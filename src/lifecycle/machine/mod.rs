@@ -1,9 +1,10 @@
 //! The machine: one agent's state, and what each event does to it.
 //!
 //! This file has the state and the dispatch; `world` reacts to what is observed, `suspend` and `resume` are the
-//! two ways, `callers` is the queue in front of the gate. The gate is open in phase Running and in no other.
+//! two ways, `ping` asks before the way down, `callers` is the queue in front of the gate. The gate is open in phase Running and in no other.
 
 mod callers;
+mod ping;
 mod resume;
 mod suspend;
 #[cfg(test)]
@@ -31,6 +32,7 @@ use super::observation::{AgentSeen, Failure, Mode, PodSeen, WriteError};
 use super::phase::{DrainStep, Phase, PhaseName, ResumeStep};
 use super::refusal::Refusal;
 use super::waitlist::Waitlist;
+use ping::Pings;
 
 /// How often an agent that is idle but may not be suspended is looked at again.
 const RECHECK: Duration = Duration::from_secs(30);
@@ -87,12 +89,14 @@ pub struct Machine<W> {
     /// Where the life that is served, or probed, is; and whether it is asked in its own way.
     probed: Option<(IpAddr, bool)>,
     up_since: Option<Moment>,
-    last_demand: Option<Moment>,
+    /// When an operator or a schedule last wanted it up; [`Moment::START`] is never.
+    last_demand: Moment,
     /// When the signals are weighed next, or in phase Failed, when it is looked at again.
     check_at: Moment,
     /// A suspension was refused for good: not again before this.
     no_suspend_before: Moment,
     would_suspend_told: bool,
+    pings: Option<Box<Pings>>,
     gone: bool,
 }
 
@@ -134,10 +138,11 @@ impl<W> Machine<W> {
             known_since: now,
             probed: None,
             up_since: None,
-            last_demand: None,
+            last_demand: Moment::START,
             check_at: now,
             no_suspend_before: Moment::START,
             would_suspend_told: false,
+            pings: None,
             gone: false,
         }
     }
@@ -176,6 +181,7 @@ impl<W> Machine<W> {
             Event::Quiet(revision) => self.quiet(revision, ctx, fx),
             Event::NotQuiet(revision) => self.not_quiet(revision, ctx, fx),
             Event::DataMoved => self.drain_unwanted(ctx, fx),
+            Event::Pinged { id, answer } => self.pinged(id, answer, ctx, fx),
             Event::PeersAcknowledged(revision) => self.peers_acknowledged(revision, ctx, fx),
             Event::PeersVetoed(revision) => self.peers_vetoed(revision, ctx, fx),
             Event::Tick => self.tick(ctx, fx),
@@ -263,6 +269,9 @@ impl<W> Machine<W> {
         }
         if serves(from) && !serves(to) {
             fx.push(Effect::Retire);
+        }
+        if serves(from) != serves(to) {
+            self.forget_pings(to);
         }
         if from == PhaseName::Running && to != PhaseName::Failed {
             self.note_good_run(ctx);
@@ -362,7 +371,7 @@ impl<W> Machine<W> {
     /// What every source of activity says. The one place that lists them. The two times are the same.
     pub fn signals(&self, policy: &Policy, now: Moment, calendar: Timestamp) -> Vec<Signal> {
         let signal = |source, says| Signal { source, says };
-        let mut signals = Vec::with_capacity(7);
+        let mut signals = Vec::with_capacity(8);
         if self.gate.in_flight() > 0 || !self.waiters.is_empty() {
             signals.push(signal(Source::Requests, Says::Busy));
         } else if self.gate.last_activity() > Moment::START {
@@ -385,6 +394,9 @@ impl<W> Machine<W> {
                 signals.push(signal(Source::Connections, says));
             }
         }
+        if let Some((source, says)) = self.ping_signal(policy) {
+            signals.push(signal(source, says));
+        }
         if let Some(open) = open_at(&policy.keep_awake, calendar) {
             let left = open.until.duration_since(calendar).unsigned_abs();
             signals.push(signal(Source::KeepAwake, Says::BusyUntil(now + left)));
@@ -392,7 +404,8 @@ impl<W> Machine<W> {
         if let Some(up) = self.up_since {
             signals.push(signal(Source::MinRunning, Says::BusyUntil(up + policy.min_running)));
         }
-        if let Some(start) = self.up_since.max(self.last_demand) {
+        let start = self.up_since.unwrap_or(Moment::START).max(self.last_demand);
+        if start > Moment::START {
             signals.push(signal(Source::Start, Says::LastActive(start)));
         }
         signals

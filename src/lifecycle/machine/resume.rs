@@ -30,7 +30,7 @@ impl<W> Machine<W> {
         if self.gone || !ctx.policy.manage {
             return;
         }
-        self.last_demand = Some(ctx.now);
+        self.last_demand = ctx.now;
         match &self.phase {
             Phase::Running { .. } => {}
             Phase::Draining(_) => {
@@ -376,7 +376,8 @@ impl<W> Machine<W> {
     /// It was not started by us, so it may be in use by another way than ours, on which we cannot reach it: until its
     /// idle timeout is over, it is not idle for that.
     fn may_be_at_work(&self, ctx: Context<'_>) -> bool {
-        let last = [self.up_since, self.last_demand, Some(self.gate.last_activity())].into_iter().flatten();
+        let last =
+            [self.up_since, Some(self.last_demand), Some(self.gate.last_activity())].into_iter().flatten();
         let last = last.fold(self.known_since, Moment::max);
         !self.failed_start && ctx.now < last + ctx.policy.idle_timeout
     }

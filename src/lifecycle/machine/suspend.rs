@@ -51,28 +51,38 @@ impl<W> Machine<W> {
                 self.check_at = ctx.now + idle_timeout;
             }
             Verdict::Idle if self.no_suspend_before > ctx.now => self.check_at = self.no_suspend_before,
-            Verdict::Idle if ctx.policy.dry_run && ctx.policy.manage => {
-                self.check_at = ctx.now + RECHECK;
-                if !std::mem::replace(&mut self.would_suspend_told, true) {
-                    fx.push(Effect::Record(Transition::WouldSuspend));
-                }
+            Verdict::Idle if self.asks_first(ctx) && ctx.crowded => self.check_at = ctx.now + RECHECK_CROWDED,
+            Verdict::Idle if self.asks_first(ctx) => self.ask(ctx, fx),
+            Verdict::Idle => self.suspend_idle(ctx, fx),
+        }
+    }
+
+    /// Everything says idle, and so does the agent if it is to be asked.
+    pub(super) fn suspend_idle(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
+        let policy = ctx.policy;
+        if policy.manage && (policy.dry_run || policy.obstacle.is_some()) {
+            // Not more often than it would be asked if it were busy.
+            let pause = if policy.ping.target().is_some() { policy.idle_timeout } else { RECHECK };
+            self.check_at = ctx.now + pause.max(RECHECK);
+            if !std::mem::replace(&mut self.would_suspend_told, true) {
+                let obstacle = policy.obstacle.clone().filter(|_| !policy.dry_run);
+                let told = obstacle.map_or(Transition::WouldSuspend, Transition::Obstructed);
+                fx.push(Effect::Record(told));
             }
-            Verdict::Idle if ctx.policy.manage && ctx.policy.obstacle.is_some() => {
-                self.check_at = ctx.now + RECHECK;
-                if !std::mem::replace(&mut self.would_suspend_told, true) {
-                    let obstacle = ctx.policy.obstacle.clone().unwrap_or_default();
-                    fx.push(Effect::Record(Transition::Obstructed(obstacle)));
-                }
+        } else if may_suspend(ctx) && ctx.crowded {
+            self.check_at = ctx.now + RECHECK_CROWDED;
+        } else if may_suspend(ctx) {
+            let overrules = self.overrules(ctx);
+            if !self.close_if_still_idle(ctx) {
+                self.check_at = ctx.now + policy.idle_timeout;
+                return;
             }
-            Verdict::Idle if may_suspend(ctx) && ctx.crowded => self.check_at = ctx.now + RECHECK_CROWDED,
-            Verdict::Idle if may_suspend(ctx) => {
-                if self.close_if_still_idle(ctx) {
-                    self.begin_drain(SuspendedBy::Idle, false, ctx, fx);
-                } else {
-                    self.check_at = ctx.now + idle_timeout;
-                }
+            self.begin_drain(SuspendedBy::Idle, false, ctx, fx);
+            if let Phase::Draining(drain) = &mut self.phase {
+                drain.overrules = overrules;
             }
-            Verdict::Idle => self.check_at = ctx.now + RECHECK,
+        } else {
+            self.check_at = ctx.now + RECHECK;
         }
     }
 
@@ -160,6 +170,7 @@ impl<W> Machine<W> {
             deadline,
             by,
             ordered: false,
+            overrules: false,
             abandon: Abandoned::Conflict,
         }
     }
@@ -327,6 +338,7 @@ impl<W> Machine<W> {
     pub(super) fn drain_decided(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
         let Phase::Draining(drain) = &self.phase else { return };
         let (by, abandon, leads) = (drain.by, drain.abandon, drain.step != DrainStep::Fenced);
+        let overrules = drain.overrules;
         match self.mode() {
             // Draining → Suspending.
             Some(Mode::Suspended) => {
@@ -334,6 +346,9 @@ impl<W> Machine<W> {
                     fx.push(Effect::Record(Transition::Suspended(by)));
                 }
                 self.settle(ctx, fx);
+                if let (true, Some(said)) = (overrules, self.overruled()) {
+                    fx.push(Effect::Record(Transition::PingOverruled(said.clone())));
+                }
             }
             // Draining → Running.
             _ => self.reopen(abandon, ctx, fx),
@@ -428,7 +443,7 @@ impl<W> Machine<W> {
 }
 
 /// Whether Drowse may suspend this agent by itself.
-fn may_suspend(ctx: Context<'_>) -> bool {
+pub(super) fn may_suspend(ctx: Context<'_>) -> bool {
     may_write(ctx) && ctx.policy.suspend && ctx.policy.obstacle.is_none()
 }
 

@@ -7,6 +7,7 @@ mod hostile;
 mod http;
 mod http2;
 mod leases;
+mod pings;
 mod router;
 mod tunnels;
 mod world;

@@ -58,6 +58,8 @@ pub(super) struct Bench {
     pub(super) pod: Option<PodSeen>,
     pub(super) revision: u64,
     pub(super) calls: Vec<Pending>,
+    /// Questions whether it is at work, answered or not.
+    pub(super) pings: Vec<CallId>,
     pub(super) records: Vec<Transition>,
     pub(super) arrived: Vec<u32>,
     pub(super) oracle: Oracle,
@@ -117,6 +119,7 @@ impl Bench {
             pod: None,
             revision: 1,
             calls: Vec::new(),
+            pings: Vec::new(),
             records: Vec::new(),
             arrived: Vec::new(),
             oracle: Oracle::default(),
@@ -155,6 +158,10 @@ impl Bench {
                 Effect::Resume { id, uid, generation, from } => (id, uid, Call::Resume(generation, from)),
                 // Whatever has the name.
                 Effect::Read { id } => (id, self.object.uid.clone(), Call::Read),
+                Effect::Ping { id, .. } => {
+                    self.pings.push(id);
+                    continue;
+                }
                 Effect::Record(transition) => {
                     self.records.push(transition);
                     continue;

@@ -12,6 +12,9 @@ use crate::lifecycle::{
     AgentSeen, CallId, Entry, Event, Failure, FailureClass, Mode, PodSeen, PodState, SuspendedBy, WriteError,
 };
 
+use crate::policy::ping::{PingAnswer, PingFault, PingFaultKind};
+use crate::units::{Ping, Written};
+
 use super::bench::{ADDRESS, Bench, refused, up};
 use super::station::Station;
 
@@ -45,6 +48,8 @@ pub(super) enum Step {
     Asked(bool),
     Acked(bool),
     Vetoed(bool),
+    /// One of the questions so far is answered, be it not the first time.
+    Pinged(prop::sample::Index, PingAnswer),
     Pass(u64),
     ToDeadline,
     Leads(bool),
@@ -92,6 +97,17 @@ fn answer() -> impl Strategy<Value = Answer> {
     ]
 }
 
+fn ping_answer() -> impl Strategy<Value = PingAnswer> {
+    let fault = |kind| PingAnswer::Failed(PingFault::new(kind, "by chance"));
+    prop_oneof![
+        3 => Just(PingAnswer::Healthy),
+        3 => Just(PingAnswer::Busy),
+        1 => Just(fault(PingFaultKind::TimedOut)),
+        1 => Just(fault(PingFaultKind::Invalid)),
+        1 => Just(PingAnswer::NotAsked),
+    ]
+}
+
 fn of_the_world() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => (mode(), by()).prop_map(|(mode, by)| Step::Object(mode, by)),
@@ -120,7 +136,7 @@ fn of_people() -> impl Strategy<Value = Step> {
         1 => Just(Step::Demand),
         1 => by().prop_map(Step::SuspendNow),
         1 => (0..4_u32).prop_map(Step::Limit),
-        1 => (0..6_u8).prop_map(Step::Policy),
+        1 => (0..8_u8).prop_map(Step::Policy),
     ]
 }
 
@@ -132,6 +148,7 @@ fn of_drowse() -> impl Strategy<Value = Step> {
         2 => mostly().prop_map(Step::Asked),
         3 => mostly().prop_map(Step::Acked),
         1 => mostly().prop_map(Step::Vetoed),
+        3 => (any::<prop::sample::Index>(), ping_answer()).prop_map(|(which, how)| Step::Pinged(which, how)),
         3 => (1..100_000_u64).prop_map(Step::Pass),
         6 => Just(Step::ToDeadline),
         1 => mostly().prop_map(Step::Leads),
@@ -310,6 +327,10 @@ impl Bench {
             }
             Step::Acked(right) => drop(self.feed(Event::PeersAcknowledged(revision(self, right)))),
             Step::Vetoed(right) => drop(self.feed(Event::PeersVetoed(revision(self, right)))),
+            Step::Pinged(which, ref answer) if !self.pings.is_empty() => {
+                let (id, answer) = (*which.get(&self.pings), answer.clone());
+                self.feed(Event::Pinged { id, answer });
+            }
             Step::Pass(ms) => drop(self.after(Duration::from_millis(ms))),
             Step::ToDeadline if self.machine.next_deadline().is_some() => {
                 self.at_deadline();
@@ -324,6 +345,9 @@ impl Bench {
                 self.policy.resume_user_suspended = which == 3;
                 self.policy.min_running = Duration::from_secs(u64::from(which == 4) * 30);
                 self.policy.manage = which != 5 && self.ever_managed;
+                self.policy.busy_cap = Duration::from_mins(1 + 9 * u64::from(which == 7));
+                self.policy.ping =
+                    if which >= 6 { Ping::read(&format!("/{}", which % 2)).unwrap() } else { Ping::Off };
             }
             _ => {}
         }

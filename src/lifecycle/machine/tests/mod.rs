@@ -12,6 +12,7 @@ mod idle;
 mod observe;
 mod oracle;
 mod people;
+mod ping;
 mod properties;
 mod resume;
 mod show;

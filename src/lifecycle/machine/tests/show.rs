@@ -36,6 +36,7 @@ pub(super) fn shown(effect: &Effect<u32>) -> Option<String> {
         Effect::Release { waiter, .. } => format!("release {waiter}"),
         Effect::Refuse { waiter, refusal } => format!("refuse {waiter} {}", refusal.as_str()),
         Effect::Listen(_) => "listen".into(),
+        Effect::Ping { life, .. } => format!("ping {}", life.pod.0),
         Effect::AskPeers(_) => "ask peers".into(),
         Effect::Acknowledge(_) => "acknowledge".into(),
         Effect::Veto(_) => "veto".into(),

@@ -2,6 +2,7 @@
 
 use crate::lifecycle::phase::{DrainStep, Phase, ResumeStep};
 use crate::lifecycle::{Event, FailureClass, Mode, PodState};
+use crate::units::{Ping, Written};
 
 use super::bench::{Bench, IDLE, LONG, up};
 
@@ -10,6 +11,7 @@ use super::bench::{Bench, IDLE, LONG, up};
 pub(super) enum Station {
     Unknown,
     Running,
+    Asked,
     AskingPeers,
     Writing,
     Fenced,
@@ -28,9 +30,10 @@ pub(super) enum Station {
 }
 
 impl Station {
-    pub(super) const ALL: [Self; 17] = [
+    pub(super) const ALL: [Self; 18] = [
         Self::Unknown,
         Self::Running,
+        Self::Asked,
         Self::AskingPeers,
         Self::Writing,
         Self::Fenced,
@@ -64,13 +67,14 @@ impl Bench {
     /// A bench at this place. Wherever somebody must want the agent for it to be there, an operator does.
     pub(super) fn at(station: Station) -> Self {
         use Station::{
-            AskingPeers, AskingToClear, AwaitingPod, Clearing, FailedForGood, FailedForNow, Fenced, Paced,
-            Probing, Retrying, Running, Settling, Suspended, Suspending, Unknown, Writing, WritingResume,
+            Asked, AskingPeers, AskingToClear, AwaitingPod, Clearing, FailedForGood, FailedForNow, Fenced,
+            Paced, Probing, Retrying, Running, Settling, Suspended, Suspending, Unknown, Writing,
+            WritingResume,
         };
         let before = match station {
             Unknown => return Self::new(),
             Running | Suspended => Unknown,
-            AskingPeers | Fenced | Writing | FailedForNow | FailedForGood => Running,
+            Asked | AskingPeers | Fenced | Writing | FailedForNow | FailedForGood => Running,
             Suspending | Settling => Writing,
             Paced => Suspended,
             WritingResume => Paced,
@@ -90,6 +94,10 @@ impl Bench {
                 self.runs();
                 self.pod_up("p1");
                 self.answers("p1").is("Running p1", "");
+            }
+            Station::Asked => {
+                self.policy.ping = Ping::read("/ping").unwrap();
+                self.after(IDLE).is("Running p1", "ping p1");
             }
             Station::AskingPeers => {
                 self.alone = false;
