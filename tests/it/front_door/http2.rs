@@ -345,7 +345,7 @@ async fn a_caller_who_takes_nothing_of_its_answer_is_cut_off() {
     };
     let (response, mut agent) = tokio::join!(caller.send(get("/")), playing);
     let _unread = response.unwrap();
-    let block = [b"10000\r\n", &[b'x'; 0x10000][..], b"\r\n"].concat();
+    let block = [b"10000\r\n", &vec![b'x'; 0x10000][..], b"\r\n"].concat();
     let writing = async { while agent.caller.stream.write_all(&block).await.is_ok() {} };
     tokio::time::timeout(PATIENCE, writing).await.expect("it waits for the caller for ever");
     until(|| world.in_flight() == 0).await;
