@@ -143,6 +143,8 @@ pub enum Bound {
     Starts,
     /// A caller's token had to wait for its turn to be reviewed.
     TokenReviews,
+    /// `busy_cap` of a request in flight on which no byte moved: it was broken off.
+    Silence,
 }
 
 impl Label for Bound {
@@ -154,6 +156,7 @@ impl Label for Bound {
         Self::Head,
         Self::Starts,
         Self::TokenReviews,
+        Self::Silence,
     ];
 
     fn index(self) -> usize {
@@ -169,8 +172,18 @@ impl Label for Bound {
             Self::Head => "head",
             Self::Starts => "starts",
             Self::TokenReviews => "token_reviews",
+            Self::Silence => "silence",
         }
     }
+}
+
+/// What an open connection carries that is no request in flight. Each kind has a gauge of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenKind {
+    /// No HTTP any more: it was upgraded.
+    Tunnel,
+    /// Server-sent events, as the answer to a GET.
+    EventStream,
 }
 
 /// Whether the agent had to be started for a request.

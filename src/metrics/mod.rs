@@ -14,7 +14,7 @@ use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, Registry, TextE
 
 use crate::lifecycle::{FailureClass, PhaseName, Refusal};
 use family::{By, Families};
-pub use labels::{AuthOutcome, Bound, MessageFate, RequestOutcome};
+pub use labels::{AuthOutcome, Bound, MessageFate, OpenKind, RequestOutcome};
 use labels::{Done, HoldOutcome, Label, Start};
 pub use messages::MessageMetrics;
 
@@ -58,6 +58,7 @@ pub struct Metrics {
     connections: IntGauge,
     connections_accepted: IntCounter,
     tunnels: IntGauge,
+    event_streams: IntGauge,
     config_reloads: By<Done, IntCounter>,
     config_last_reload_successful: IntGauge,
 }
@@ -147,6 +148,10 @@ impl Metrics {
             tunnels: to.gauge(
                 "drowse_tunnels",
                 "Connections of callers that were upgraded, to WebSocket for example, and are open now.",
+            ),
+            event_streams: to.gauge(
+                "drowse_event_streams",
+                "Answers to callers that are streams of server-sent events, and are open now.",
             ),
             config_reloads: to.counter_by(
                 "drowse_config_reloads_total",
@@ -267,14 +272,21 @@ impl Metrics {
         self.connections.dec();
     }
 
-    /// A connection was upgraded: it carries no HTTP any more.
-    pub fn tunnel_opened(&self) {
-        self.tunnels.inc();
+    /// A connection stays open without a request: it was upgraded, or carries a stream of events.
+    pub fn kept_open(&self, kind: OpenKind) {
+        self.open_connections(kind).inc();
     }
 
     /// Such a connection ended.
-    pub fn tunnel_closed(&self) {
-        self.tunnels.dec();
+    pub fn kept_open_no_more(&self, kind: OpenKind) {
+        self.open_connections(kind).dec();
+    }
+
+    const fn open_connections(&self, kind: OpenKind) -> &IntGauge {
+        match kind {
+            OpenKind::Tunnel => &self.tunnels,
+            OpenKind::EventStream => &self.event_streams,
+        }
     }
 
     /// CPU, memory and file descriptors of this process, as `drowse_process_…`.

@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use crate::time::{Clock, Moment};
 
 use super::settings::Settings;
+use super::silence::Silence;
 
 /// The marks of one connection. All are made by the one task that serves it.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub(super) struct Activity {
     idle_since: AtomicU64,
     head_since: Mark,
     stalled_since: Mark,
+    /// Of the request that is being served.
+    pub(super) silence: Arc<Silence>,
 }
 
 /// A moment, or none.
@@ -39,6 +42,8 @@ pub(super) enum Overdue {
     Idle,
     /// Not taking what we write.
     Stalled,
+    /// Waiting for an agent, with no byte in either direction: its request has to end.
+    Silent,
 }
 
 impl Activity {
@@ -49,6 +54,7 @@ impl Activity {
             idle_since: AtomicU64::new(clock.now().as_micros()),
             head_since: Mark::none(),
             stalled_since: Mark::none(),
+            silence: Arc::new(Silence::new()),
         }
     }
 
@@ -60,18 +66,19 @@ impl Activity {
 
     /// It was served, or its caller has left.
     pub(super) fn end(&self, now: Moment) {
+        self.silence.end();
         self.idle_since.store(now.as_micros(), Ordering::Relaxed);
         self.busy.store(false, Ordering::Relaxed);
     }
 
     /// When it will have taken too long over what it does now. A request that is being served may take as long
-    /// as it wants.
+    /// as it wants, unless it is silent.
     pub(super) fn due(&self, settings: &Settings) -> Option<(Moment, Overdue)> {
         if let Some(since) = self.stalled_since.get() {
             return Some((since + settings.idle_connection_timeout, Overdue::Stalled));
         }
         if self.busy.load(Ordering::Relaxed) {
-            return None;
+            return self.silence.due().map(|at| (at, Overdue::Silent));
         }
         if let Some(since) = self.head_since.get() {
             return Some((since + settings.head_timeout, Overdue::Head));
@@ -82,13 +89,23 @@ impl Activity {
 
     /// Bytes have come.
     fn read(&self) {
+        self.moved();
         if !self.busy.load(Ordering::Relaxed) && self.head_since.get().is_none() {
             self.head_since.set(self.clock.now());
         }
     }
 
+    fn moved(&self) {
+        if self.silence.is_watched() {
+            self.silence.broken(self.clock.now());
+        }
+    }
+
     /// A write was taken, or has to wait.
     fn written(&self, waits: bool) {
+        if !waits {
+            self.moved();
+        }
         match (waits, self.stalled_since.get()) {
             (true, None) => self.stalled_since.set(self.clock.now()),
             (false, Some(_)) => {

@@ -82,11 +82,17 @@ pub(super) async fn serve(stream: TcpStream, remote: SocketAddr, door: Arc<Door>
                     seen = None;
                 }
             }
-            if let Poll::Ready(result) = Pin::new(&mut connection).poll(cx) {
-                return Poll::Ready(End::Http(result));
+            loop {
+                if let Poll::Ready(result) = Pin::new(&mut connection).poll(cx) {
+                    return Poll::Ready(End::Http(result));
+                }
+                let due = activity.due(&door.settings.load());
+                match timer.poll(sleep.as_mut(), due, cx) {
+                    // The request ends by itself, with an answer if it has none.
+                    Poll::Ready(Overdue::Silent) => activity.silence.expire(),
+                    other => return other.map(End::Overdue),
+                }
             }
-            let due = activity.due(&door.settings.load());
-            timer.poll(sleep.as_mut(), due, cx).map(End::Overdue)
         })
         .await
     };
@@ -175,7 +181,7 @@ async fn close(mut stream: TcpStream, end: End, door: &Door) {
                 linger(stream).await;
             }
         }
-        End::Overdue(Overdue::Idle | Overdue::Stalled) | End::Cut => {}
+        End::Overdue(Overdue::Idle | Overdue::Stalled | Overdue::Silent) | End::Cut => {}
     }
 }
 

@@ -90,6 +90,7 @@ async fn answer(in_flight: &mut InFlight, request: Request<Incoming>) -> Result<
     in_flight.record = Some(Record { outcome: RequestOutcome::Abandoned, cold: false });
     let wants = WantsOfHttp {
         expects: expects_continue(&parts, &incoming),
+        streams: parts.method == Method::GET,
         upgrade: upgrade::asked(&parts, !incoming.is_end_stream()).map_err(|bad| fail(Fault::Bad(bad)))?,
     };
     let expects = wants.expects;
@@ -190,6 +191,8 @@ fn is_health_check(parts: &request::Parts) -> bool {
 struct WantsOfHttp {
     /// To be asked for its body.
     expects: bool,
+    /// To get what it asks for, which may have no end.
+    streams: bool,
     /// To leave HTTP behind.
     upgrade: Option<Protocol>,
 }
@@ -222,6 +225,9 @@ fn call(
         rewrites_host: route.style.is_of_the_router(),
         expects: wants.expects,
         upgrade: wants.upgrade,
+        streams: wants.streams,
+        silence: Arc::clone(&in_flight.caller().activity.silence),
+        busy_cap: policy.busy_cap,
     })
 }
 

@@ -32,6 +32,10 @@ pub struct Plan {
     pub must_not_wake: u32,
     /// Messages pass by the gate, so somebody listens for them before a suspension.
     pub listens: bool,
+    /// Connections that stay open without a request.
+    pub connections: usize,
+    /// Mean time between data on one of them.
+    pub between_data: Duration,
 }
 
 impl Plan {
@@ -64,9 +68,15 @@ impl Plan {
             impatient: rate(rng, 50),
             must_not_wake: rate(rng, 20),
             listens: rng.u32(0..4) == 0,
+            connections: 0,
+            between_data: Duration::ZERO,
         };
         if rng.bool() {
             plan.policy.keep_awake = window(rng.u32(1..=30));
+        }
+        if rng.bool() {
+            plan.connections = rng.usize(1..10);
+            plan.between_data = Duration::from_millis(rng.u64(20..6_000));
         }
         plan
     }
@@ -94,4 +104,8 @@ pub enum Sabotage {
     NoObs,
     /// A turn to start is never given back.
     LostTurn,
+    /// Data on an open connection is passed on and not noted.
+    UnnotedData,
+    /// Data on an open connection does not wait for the gate.
+    PassedData,
 }

@@ -10,6 +10,7 @@
     reason = "a test program"
 )]
 
+mod connections;
 mod faults;
 mod history;
 mod replica;
@@ -90,4 +91,14 @@ fn a_peer_that_acknowledges_and_goes_on_routing_is_noticed() {
 #[test]
 fn a_status_that_is_believed_too_early_is_noticed() {
     expect_noticed(Sabotage::NoObs, "which Drowse has suspended");
+}
+
+#[test]
+fn data_that_is_not_noted_is_noticed() {
+    expect_noticed(Sabotage::UnnotedData, "within the idle timeout of data");
+}
+
+#[test]
+fn data_that_is_passed_to_an_agent_that_falls_asleep_is_noticed() {
+    expect_noticed(Sabotage::PassedData, "data went past a gate");
 }

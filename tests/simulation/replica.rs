@@ -30,6 +30,8 @@ pub struct Replica {
     pub resumes_under_way: BTreeMap<CallId, Generation>,
     /// What is in flight in truth, for the oracle.
     pub in_flight: u32,
+    /// When it last closed its gate for a suspension, for the oracle.
+    pub closed_at: Moment,
 }
 
 pub fn key() -> AgentKey {
@@ -52,6 +54,7 @@ impl Replica {
             asked: None,
             resumes_under_way: BTreeMap::new(),
             in_flight: 0,
+            closed_at: Moment::START,
         }
     }
 }

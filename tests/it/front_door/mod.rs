@@ -7,5 +7,7 @@ mod hostile;
 mod http;
 mod leases;
 mod router;
+mod silence;
+mod streams;
 mod tunnels;
 mod world;
