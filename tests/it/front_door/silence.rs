@@ -5,7 +5,7 @@ use std::time::Duration;
 use drowse::lifecycle::PhaseName;
 use drowse::policy::Policy;
 use drowse::time::Clock;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::world::{Caller, Played, Start, Toy, World, until};
 
@@ -76,7 +76,7 @@ async fn a_caller_of_the_router_is_told_in_its_form() {
     caller.send(&request.replace("PORT", &toy.port.to_string())).await;
     let _agent = toy.accept().await;
     assert!(caller.head().await.starts_with("http/1.1 504 "));
-    assert!(caller.read_until("}\n").await.starts_with("{\"detail\":"));
+    assert!(caller.read_until("}").await.starts_with("{\"detail\":"));
 }
 
 #[tokio::test]
@@ -174,7 +174,9 @@ async fn a_health_check_every_100_ms_that_must_not_wake_neither_keeps_up_nor_wak
                 served += 1;
             }
             Some("503") => {
-                caller.read_until("}\n").await;
+                caller.read_until("}").await;
+                // The end of its line.
+                caller.stream.read_u8().await.unwrap();
                 refused += 1;
             }
             _ => panic!("{head}"),

@@ -62,7 +62,7 @@ fn event_streams(world: &World) -> String {
 }
 
 fn chunk(text: &str) -> String {
-    format!("{:x}\r\n{text}\r\n", text.len())
+    format!("{:X}\r\n{text}\r\n", text.len())
 }
 
 impl Played {
