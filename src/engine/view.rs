@@ -139,9 +139,9 @@ impl State<'_> {
     /// Whether connections to it are open that count whatever moves on them.
     fn is_kept_open(&self) -> bool {
         let signals = self.machine.signals(self.policy, self.now, self.calendar);
-        signals.iter().any(|signal| {
-            signal.source == Source::Connections && matches!(signal.says, Says::BusyUntil(_))
-        })
+        signals
+            .iter()
+            .any(|signal| signal.source == Source::Connections && matches!(signal.says, Says::BusyUntil(_)))
     }
 
     fn window(&self) -> Option<Open<'_>> {

@@ -149,10 +149,8 @@ impl Metrics {
                 "drowse_tunnels",
                 "Connections of callers that were upgraded, to WebSocket for example, and are open now.",
             ),
-            event_streams: to.gauge(
-                "drowse_event_streams",
-                "Answers to callers that are streams of server-sent events, and are open now.",
-            ),
+            event_streams: to
+                .gauge("drowse_event_streams", "Streams of server-sent events that are open now."),
             config_reloads: to.counter_by(
                 "drowse_config_reloads_total",
                 "Changes of the configuration file that were seen, by whether they were applied.",

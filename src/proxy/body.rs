@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::engine::{Outcome, Permit};
+use crate::engine::Permit;
 use crate::metrics::{Bound, RequestOutcome};
 use crate::time::Moment;
 use crate::upstream::{Connection, Upstream};
@@ -86,10 +86,10 @@ pub(super) struct AgentBody {
 
 /// What an answer is to its agent until its last byte.
 pub(super) enum Held {
-    /// A request in flight. The outcome is what its end means, whether by the last byte or by a caller who leaves.
-    Request(Permit, Outcome),
+    /// A request in flight. The permit knows what its end means, whether by the last byte or by a caller who leaves.
+    Request(Permit),
     /// An open connection.
-    Stream { stream: Box<EventStream>, cold: bool },
+    Stream(Box<EventStream>),
 }
 
 /// Why an answer is not whole.
@@ -120,9 +120,6 @@ impl Drop for AgentBody {
         {
             held.upstream().pool.put(self.port, connection);
         }
-        if let Held::Request(permit, outcome) = held {
-            permit.finish(outcome);
-        }
     }
 }
 
@@ -130,8 +127,8 @@ impl AgentBody {
     /// Whether the agent had to be started for it.
     pub(super) fn was_cold(&self) -> bool {
         match &self.held {
-            Some(Held::Request(permit, _)) => permit.waited().is_some_and(|waited| waited.cold),
-            Some(Held::Stream { cold, .. }) => *cold,
+            Some(Held::Request(permit)) => permit.waited().is_some_and(|waited| waited.cold),
+            Some(Held::Stream(stream)) => stream.was_cold(),
             None => false,
         }
     }
@@ -142,7 +139,7 @@ impl AgentBody {
         }
         let Some(connection) = &mut self.connection else { return Poll::Ready(None) };
         let mut stream = match &mut self.held {
-            Some(Held::Stream { stream, .. }) => Some(stream),
+            Some(Held::Stream(stream)) => Some(stream),
             _ => None,
         };
         if let Some(stream) = &mut stream
@@ -187,7 +184,7 @@ impl AgentBody {
 
     /// The request was in flight for as long as `busy_cap` allows without a byte.
     fn give_up(&mut self, caller: &Caller, cx: &Context<'_>) {
-        let Some(Held::Request(permit, _)) = &self.held else { return };
+        let Some(Held::Request(permit)) = &self.held else { return };
         caller.door.metrics.bound_hit(Bound::Silence);
         let agent = permit.agent();
         tracing::warn!(%agent, "an answer got no further for as long as busy_cap allows; breaking it off");
@@ -200,8 +197,8 @@ impl AgentBody {
 impl Held {
     fn upstream(&self) -> &Upstream {
         match self {
-            Self::Request(permit, _) => permit.upstream(),
-            Self::Stream { stream, .. } => stream.connection().upstream(),
+            Self::Request(permit) => permit.upstream(),
+            Self::Stream(stream) => stream.connection().upstream(),
         }
     }
 }

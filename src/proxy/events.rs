@@ -29,7 +29,11 @@ impl Events {
     /// Goes through what comes next. Whether any of it is data: part of a field, or the empty line that ends an
     /// event. Comments, other empty lines and the byte order mark are not.
     pub(super) fn pass(&mut self, bytes: &[u8]) -> bool {
-        bytes.iter().fold(false, |data, byte| self.step(*byte) || data)
+        let mut data = false;
+        for byte in bytes {
+            data |= self.step(*byte);
+        }
+        data
     }
 
     /// Whether no event is under way, so that an end here cuts none in two.
@@ -89,8 +93,17 @@ mod tests {
     #[test]
     fn comments_and_empty_lines_are_no_data_however_lines_end() {
         for text in [
-            "", "\n", "\r\n\r\n", "\r\r", ":\n", ": still there\r\n\r\n", ":a\r:b\n", ":data: x\n\n", ": half a com",
-            "\u{feff}:\n\n", "\u{feff}",
+            "",
+            "\n",
+            "\r\n\r\n",
+            "\r\r",
+            ":\n",
+            ": still there\r\n\r\n",
+            ":a\r:b\n",
+            ":data: x\n\n",
+            ": half a com",
+            "\u{feff}:\n\n",
+            "\u{feff}",
         ] {
             assert_eq!(of(text), (false, true), "{text:?}");
         }
@@ -98,11 +111,21 @@ mod tests {
 
     #[test]
     fn fields_are_data_and_an_event_is_under_way_until_its_empty_line() {
-        for text in ["data: x\n\n", "data\r\r", "id: 1\r\n\r\n", ":c\ndata: x\n:c\n\n", "\u{feff}data: x\n\n:\n"] {
+        for text in
+            ["data: x\n\n", "data\r\r", "id: 1\r\n\r\n", ":c\ndata: x\n:c\n\n", "\u{feff}data: x\n\n:\n"]
+        {
             assert_eq!(of(text), (true, true), "{text:?}");
         }
-        for text in ["d", "data: x", "data: x\n", "data: x\r\n", "data: x\r", "data: x\n:\n", " :no comment\n", "\n\nd"]
-        {
+        for text in [
+            "d",
+            "data: x",
+            "data: x\n",
+            "data: x\r\n",
+            "data: x\r",
+            "data: x\n:\n",
+            " :no comment\n",
+            "\n\nd",
+        ] {
             assert_eq!(of(text), (true, false), "{text:?}");
         }
     }
@@ -148,7 +171,10 @@ mod tests {
         #[test]
         fn it_makes_no_difference_how_a_stream_is_cut_up(text in "\u{feff}?[:dx\r\n]{0,30}", cut in 1..8_usize) {
             let mut events = Events::default();
-            let data = text.as_bytes().chunks(cut).fold(false, |data, chunk| events.pass(chunk) || data);
+            let mut data = false;
+            for chunk in text.as_bytes().chunks(cut) {
+                data |= events.pass(chunk);
+            }
             prop_assert_eq!((data, events.is_between()), by_lines(&text));
         }
     }

@@ -287,7 +287,7 @@ fn answer(
     call: &Call,
     mut response: Response<Incoming>,
     connection: Connection,
-    permit: Permit,
+    mut permit: Permit,
     streams: bool,
 ) -> Result<Answer, Fault> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -303,9 +303,9 @@ fn answer(
     timing::tell(response.headers_mut(), permit.waited());
     let counts = !response.status().is_server_error() && call.hold.wakes;
     let outcome = if counts { Outcome::Answered } else { Outcome::NoActivity };
-    Ok(Answer::Http(
-        response.map(|incoming| AgentBody::new(incoming, connection, call.port, Held::Request(permit, outcome))),
-    ))
+    permit.expect(outcome);
+    let held = Held::Request(permit);
+    Ok(Answer::Http(response.map(|incoming| AgentBody::new(incoming, connection, call.port, held))))
 }
 
 /// From here on it is no request in flight but an open connection.
@@ -322,7 +322,6 @@ fn streaming(
     *response.version_mut() = Version::HTTP_11;
     headers::for_caller(&mut response);
     timing::tell(response.headers_mut(), waited);
-    let cold = waited.is_some_and(|waited| waited.cold);
-    let held = Held::Stream { stream: Box::new(stream), cold };
+    let held = Held::Stream(Box::new(stream));
     response.map(|incoming| AgentBody::new(incoming, connection, call.port, held))
 }

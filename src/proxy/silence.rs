@@ -55,7 +55,8 @@ impl Silence {
     pub(super) fn due(&self) -> Option<Moment> {
         let since = self.since.load(Ordering::Relaxed);
         let watched = since != NOBODY && !self.is_over();
-        watched.then(|| Moment::from_micros(since) + Duration::from_micros(self.cap_us.load(Ordering::Relaxed)))
+        watched
+            .then(|| Moment::from_micros(since) + Duration::from_micros(self.cap_us.load(Ordering::Relaxed)))
     }
 
     /// It has: whoever polls the request next ends it.

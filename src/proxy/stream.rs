@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use crate::engine::{OpenConnection, Outcome, Permit};
 use crate::metrics::OpenKind;
@@ -24,6 +24,8 @@ pub(super) struct EventStream {
     events: Option<Events>,
     /// The agent says by itself where the stream ends, and not only by closing its connection.
     says_its_end: bool,
+    /// The agent had to be started for it.
+    cold: bool,
     going: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
@@ -44,7 +46,7 @@ pub(super) fn streams<B>(response: &Response<B>) -> bool {
 }
 
 fn is_event_stream(headers: &HeaderMap) -> bool {
-    let media = headers.get(CONTENT_TYPE).map(|value| value.as_bytes()).unwrap_or_default();
+    let media = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
     let media = media.split(|byte| *byte == b';').next().unwrap_or_default();
     media.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
 }
@@ -57,6 +59,7 @@ impl EventStream {
     /// Ends the request and keeps its connection open. `headers` are the agent's own; `wakes` says whether it is a
     /// reason to be up.
     pub(super) fn open(headers: &HeaderMap, wakes: bool, permit: Permit, door: &Arc<Door>) -> Self {
+        let cold = permit.waited().is_some_and(|waited| waited.cold);
         let outcome = if wakes { Outcome::Answered } else { Outcome::NoActivity };
         let open = Arc::new(permit.keep_open(OpenKind::EventStream, outcome));
         let (life, door) = (Arc::clone(&open), Arc::clone(door));
@@ -70,6 +73,7 @@ impl EventStream {
             open,
             events: (!is_compressed(headers)).then(Events::default),
             says_its_end: headers.contains_key(TRANSFER_ENCODING),
+            cold,
             going,
         }
     }
@@ -100,6 +104,11 @@ impl EventStream {
         if self.open.is_going() { self.end_here() } else { End::Broken }
     }
 
+    /// Whether the agent had to be started for it.
+    pub(super) const fn was_cold(&self) -> bool {
+        self.cold
+    }
+
     /// Where its connection belongs.
     pub(super) fn connection(&self) -> &OpenConnection {
         &self.open
@@ -128,8 +137,12 @@ mod tests {
 
     #[test]
     fn a_stream_is_an_answer_200_of_events_without_a_length() {
-        for media in ["text/event-stream", "Text/Event-Stream", "text/event-stream; charset=utf-8", "text/event-stream ;x"]
-        {
+        for media in [
+            "text/event-stream",
+            "Text/Event-Stream",
+            "text/event-stream; charset=utf-8",
+            "text/event-stream ;x",
+        ] {
             assert!(streams(&answer(200, &[("content-type", media)])), "{media}");
         }
         let events = ("content-type", "text/event-stream");

@@ -13,7 +13,8 @@ struct Reader(TcpStream);
 impl Reader {
     async fn open(drowse: &Drowse, query: &str) -> Self {
         let mut stream = TcpStream::connect(drowse.front).await.unwrap();
-        let request = format!("GET /sse?{query} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", host("echo"));
+        let request =
+            format!("GET /sse?{query} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", host("echo"));
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut reader = Self(stream);
         let head = reader.until("\r\n\r\n").await;

@@ -142,7 +142,9 @@ impl History {
 
     /// An agent that lived was just suspended for being idle.
     pub fn expect_no_data_passed(&mut self) {
-        let Some(pod) = self.world.pod.as_ref().filter(|pod| pod.listening && !pod.terminating) else { return };
+        let Some(pod) = self.world.pod.as_ref().filter(|pod| pod.listening && !pod.terminating) else {
+            return;
+        };
         let pod = pod.uid();
         let passed = self.connections.iter().position(|connection| {
             let replica = &self.replicas[connection.replica];
@@ -152,7 +154,9 @@ impl History {
                 && connection.passed.is_some_and(|at| closed.is_none_or(|closed| at > closed))
         });
         if let Some(number) = passed {
-            self.violated(format!("data went past a gate that was closed for a suspension, on connection {number}"));
+            self.violated(format!(
+                "data went past a gate that was closed for a suspension, on connection {number}"
+            ));
         }
     }
 }

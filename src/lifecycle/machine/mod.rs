@@ -425,7 +425,9 @@ fn of_connections(activity: &Activity, policy: &Policy) -> Option<Says> {
         OpenConnections::Traffic => activity.data(),
         // One that is forgotten counts for `busy_cap`, and then no more.
         OpenConnections::Keep if activity.connections() > 0 => {
-            return Some(Says::BusyUntil(activity.connection_event() + policy.busy_cap.max(policy.idle_timeout)));
+            return Some(Says::BusyUntil(
+                activity.connection_event() + policy.busy_cap.max(policy.idle_timeout),
+            ));
         }
         OpenConnections::Keep => activity.data().max(activity.connection_ended()),
     };

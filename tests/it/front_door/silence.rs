@@ -69,7 +69,8 @@ async fn a_request_that_gets_no_answer_is_given_up_at_the_busy_cap_and_its_agent
 
 #[tokio::test]
 async fn a_caller_of_the_router_is_told_in_its_form() {
-    let request = "POST /work HTTP/1.1\nHost: x\nX-Sandbox-ID: echo\nX-Sandbox-Port: PORT\nContent-Length: 0\n\n";
+    let request =
+        "POST /work HTTP/1.1\nHost: x\nX-Sandbox-ID: echo\nX-Sandbox-Port: PORT\nContent-Length: 0\n\n";
     let mut toy = Toy::new().await;
     let world = World::start(toy.port, Start { policy: policy(CAP), ..Start::default() }).await;
     let mut caller = world.caller().await;
@@ -159,8 +160,7 @@ async fn the_next_request_of_a_connection_has_a_cap_of_its_own() {
 #[tokio::test]
 async fn a_health_check_every_100_ms_that_must_not_wake_neither_keeps_up_nor_wakes() {
     let port = Toy::answering("HTTP/1.1 200 OK\nContent-Length: 2\n\nok").await;
-    let policy =
-        Policy { must_not_wake: vec!["/healthz".to_owned()], idle_timeout: IDLE * 3, ..policy(CAP) };
+    let policy = Policy { must_not_wake: vec!["/healthz".to_owned()], idle_timeout: IDLE * 3, ..policy(CAP) };
     let world = World::start(port, Start { policy, ..Start::default() }).await;
     world.until_running().await;
     let mut caller = world.caller().await;

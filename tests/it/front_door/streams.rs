@@ -93,7 +93,9 @@ impl Caller {
         let mut read = Vec::new();
         while !read.ends_with(END.as_bytes()) {
             let byte = tokio::time::timeout(PATIENCE, self.stream.read_u8()).await.expect("silence");
-            read.push(byte.unwrap_or_else(|_| panic!("broke off after {:?}", String::from_utf8_lossy(&read))));
+            read.push(
+                byte.unwrap_or_else(|_| panic!("broke off after {:?}", String::from_utf8_lossy(&read))),
+            );
         }
         String::from_utf8(read).unwrap()
     }
@@ -342,8 +344,7 @@ async fn what_is_no_stream_stays_in_flight_until_its_last_byte() {
 #[tokio::test]
 async fn events_that_are_ignored_or_must_not_wake_keep_nobody_up() {
     let ignored = policy(OpenConnections::Ignore);
-    let quiet =
-        Policy { must_not_wake: vec!["/events".to_owned()], ..policy(OpenConnections::Keep) };
+    let quiet = Policy { must_not_wake: vec!["/events".to_owned()], ..policy(OpenConnections::Keep) };
     for policy in [ignored, quiet] {
         let mut toy = Toy::new().await;
         let world = World::start(toy.port, Start { policy, ..Start::default() }).await;
