@@ -49,13 +49,31 @@ pub(super) fn slow(length: Duration, every: Duration) -> impl Stream<Item = Byte
     first.chain(lines.take_until(end)).chain(stream::iter([Bytes::from_static(b"done\n")]))
 }
 
+/// What a stream of server-sent events is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum EventKind {
+    Events,
+    /// Comments, as an agent sends them only to keep the connection open.
+    Comments,
+    /// Events of which the second half comes as late as the next event.
+    Halves,
+}
+
 /// Server-sent events: the first at once, then one each `every`, `count` in all.
-pub(super) fn events(every: Duration, count: u32) -> impl Stream<Item = Bytes> + Send + 'static {
-    let first = stream::iter([0]);
-    let events = first
-        .chain(ticks(every))
-        .map(|n| Bytes::from(format!("id: {n}\nevent: tick\ndata: {{\"n\":{n}}}\n\n")));
-    events.take(count as usize)
+pub(super) fn events(
+    every: Duration,
+    count: u32,
+    kind: EventKind,
+) -> impl Stream<Item = Bytes> + Send + 'static {
+    let parts = stream::iter([0]).chain(ticks(every)).map(move |n| {
+        Bytes::from(match kind {
+            EventKind::Events => format!("id: {n}\nevent: tick\ndata: {{\"n\":{n}}}\n\n"),
+            EventKind::Comments => ": still here\n\n".to_owned(),
+            EventKind::Halves if n % 2 == 0 => format!("id: {n}\ndata: first half\n"),
+            EventKind::Halves => "data: second half\n\n".to_owned(),
+        })
+    });
+    parts.take(count as usize)
 }
 
 /// 1, 2, 3, … each after a pause. Pauses while nobody reads, so that lines do not pile up.
@@ -116,10 +134,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn as_many_events_come_as_were_asked_for() {
-        let events = text(events(Duration::from_secs(1), 3)).await;
+        let of = |kind, count| text(events(Duration::from_secs(1), count, kind));
+        let events = of(EventKind::Events, 3).await;
         assert_eq!(events.len(), 3);
         assert_eq!(events[2], "id: 2\nevent: tick\ndata: {\"n\":2}\n\n");
-        assert!(text(self::events(Duration::from_secs(1), 0)).await.is_empty());
+        assert!(of(EventKind::Events, 0).await.is_empty());
+        assert_eq!(of(EventKind::Comments, 2).await, [": still here\n\n"; 2]);
+        let halves = ["id: 0\ndata: first half\n", "data: second half\n\n", "id: 2\ndata: first half\n"];
+        assert_eq!(of(EventKind::Halves, 3).await, halves);
     }
 
     #[tokio::test]

@@ -59,7 +59,9 @@ pub(super) async fn answer(agent: &Agent, request: Request<Incoming>) -> Result<
         Ok(Route::Slow { length, every }) => {
             with_type("text/plain", bodies::streamed(bodies::slow(length, every)))
         }
-        Ok(Route::Events { every, count }) => events(bodies::streamed(bodies::events(every, count))),
+        Ok(Route::Events { every, count, kind }) => {
+            events(bodies::streamed(bodies::events(every, count, kind)))
+        }
         Ok(Route::Status(code)) => status(code),
         Ok(Route::Checksum) => sum(checksum(&mut body).await?),
         Ok(Route::WebSocket) => websocket::answer(&mut head),

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use http::{StatusCode, Uri};
 
+use super::bodies::EventKind;
 use super::grpc;
 use super::runtime::Call;
 use crate::units::{HumanDuration, Written as _};
@@ -31,7 +32,7 @@ pub(super) const PATHS: [&str; 19] = [
     "/readyz",
     "/requests",
     "/slow?for=10s&every=1s",
-    "/sse?every=1s&count=5",
+    "/sse?every=1s&count=5&kind=events",
     "/status/<code>",
     "/whoami",
     "/ws",
@@ -61,7 +62,7 @@ pub(super) enum Route<'a> {
     Requests,
     Runtime(Call<'a>),
     Slow { length: Duration, every: Duration },
-    Events { every: Duration, count: u32 },
+    Events { every: Duration, count: u32, kind: EventKind },
     Status(StatusCode),
     WebSocket,
     Whoami,
@@ -95,7 +96,7 @@ impl<'a> Route<'a> {
             "/readyz" => Ok(Self::Ready),
             "/requests" => Ok(Self::Requests),
             "/slow" => Ok(Self::Slow { length: query.duration("for", 10)?, every: query.every()? }),
-            "/sse" => Ok(Self::Events { every: query.every()?, count: query.count()? }),
+            "/sse" => query.events(),
             "/whoami" => Ok(Self::Whoami),
             "/ws" => Ok(Self::WebSocket),
             path => Call::of(path).map_or_else(|| Self::with_number(path), |call| Ok(Self::Runtime(call))),
@@ -152,6 +153,20 @@ impl Query<'_> {
             }
             every => Ok(every),
         }
+    }
+
+    fn events(&self) -> Result<Route<'static>, RouteError> {
+        let kind = match self.get("kind") {
+            None | Some("events") => EventKind::Events,
+            Some("comments") => EventKind::Comments,
+            Some("halves") => EventKind::Halves,
+            Some(other) => {
+                return Err(RouteError::Invalid(format!(
+                    "kind is {other:?}; write events, comments or halves"
+                )));
+            }
+        };
+        Ok(Route::Events { every: self.every()?, count: self.count()?, kind })
     }
 
     fn target(&self) -> Result<Uri, RouteError> {

@@ -1,9 +1,11 @@
-//! A connection to an agent that carries no HTTP any more. It holds no place at the gate: data that moves on it is
-//! noted, and whether that keeps the agent up is for the policy to say (`open_connections`).
+//! A connection to an agent that is no request in flight any more: one that was upgraded, or carries a stream of events. It
+//! holds no place at the gate: data that moves on it is noted, and whether that keeps the agent up is for the policy to
+//! say (`open_connections`).
 
 use std::sync::Arc;
 
 use crate::lifecycle::{Activity, Event};
+use crate::metrics::OpenKind;
 use crate::policy::OpenConnections;
 use crate::upstream::Upstream;
 
@@ -12,6 +14,7 @@ use super::{Engine, Outcome, Slot};
 
 /// An open connection to one life of an agent.
 pub struct OpenConnection {
+    kind: OpenKind,
     slot: Arc<Slot>,
     engine: Arc<Engine>,
     upstream: Arc<Upstream>,
@@ -22,16 +25,16 @@ pub struct OpenConnection {
 impl Permit {
     /// Ends the request, and keeps its connection open: counted first, so that there is no moment at which the agent
     /// has neither a request nor a connection.
-    pub fn keep_open(self, outcome: Outcome) -> OpenConnection {
+    pub fn keep_open(self, kind: OpenKind, outcome: Outcome) -> OpenConnection {
         let (slot, engine) = self.holder();
         let activity = (outcome == Outcome::Answered).then(|| slot.activity());
         if let Some(activity) = &activity {
-            activity.connection_opened();
+            activity.connection_opened(engine.clock().now());
         }
-        engine.metrics().tunnel_opened();
+        engine.metrics().kept_open(kind);
         let upstream = Arc::clone(self.upstream());
         self.finish(outcome);
-        OpenConnection { slot, engine, upstream, activity }
+        OpenConnection { kind, slot, engine, upstream, activity }
     }
 }
 
@@ -60,6 +63,11 @@ impl OpenConnection {
         }
     }
 
+    /// The life that it leads to.
+    pub const fn upstream(&self) -> &Arc<Upstream> {
+        &self.upstream
+    }
+
     /// Whether the agent is falling asleep, or this life of it is over.
     pub fn is_going(&self) -> bool {
         !self.slot.gate().is_open() || self.upstream.ended.is_cancelled()
@@ -77,7 +85,7 @@ impl OpenConnection {
 
 impl Drop for OpenConnection {
     fn drop(&mut self) {
-        self.engine.metrics().tunnel_closed();
+        self.engine.metrics().kept_open_no_more(self.kind);
         if let Some(activity) = &self.activity {
             activity.connection_closed(self.engine.clock().now());
         }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::agent::AgentKey;
 use crate::lifecycle::Event;
 use crate::upstream::Upstream;
 
@@ -41,6 +42,11 @@ impl Permit {
     /// Where to send the request.
     pub const fn upstream(&self) -> &Arc<Upstream> {
         &self.upstream
+    }
+
+    /// Whom it leads to.
+    pub fn agent(&self) -> &AgentKey {
+        self.place.slot.key()
     }
 
     /// How the wait was spent; `None` for a request that did not wait.

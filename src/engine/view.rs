@@ -141,6 +141,14 @@ impl State<'_> {
         verdict(&signals, self.policy.idle_timeout, self.now)
     }
 
+    /// Whether connections to it are open that count whatever moves on them.
+    fn is_kept_open(&self) -> bool {
+        let signals = self.machine.signals(self.policy, self.now, self.calendar);
+        signals
+            .iter()
+            .any(|signal| signal.source == Source::Connections && matches!(signal.says, Says::BusyUntil(_)))
+    }
+
     fn window(&self) -> Option<Open<'_>> {
         open_at(&self.policy.keep_awake, self.calendar)
     }
@@ -218,9 +226,6 @@ impl State<'_> {
         }
         let dry_run = if self.policy.dry_run { " (dry_run: it will not be suspended)" } else { "" };
         let why = match self.verdict() {
-            Verdict::Busy(Source::Connections) => {
-                "open connections keep it up (open_connections: keep)".to_owned()
-            }
             Verdict::Busy(_) => match (self.machine.gate().in_flight(), self.machine.held()) {
                 (1, 0) => "1 request in flight".to_owned(),
                 (n, 0) => format!("{n} requests in flight"),
@@ -231,6 +236,9 @@ impl State<'_> {
                 match source {
                     Source::Requests => format!("last request {} ago; idle in {left}", self.ago()),
                     Source::Messages => format!("last message lately; idle in {left}"),
+                    Source::Connections if self.is_kept_open() => format!(
+                        "open connections keep it up (open_connections: keep); without data, for {left} more (busy_cap)"
+                    ),
                     Source::Connections => format!("data moved on an open connection lately; idle in {left}"),
                     Source::Unanswered => {
                         format!("a message to it is not answered yet; it is waited for {left} more at most")
@@ -289,7 +297,7 @@ impl Shown<'_> {
     fn says(&self, signal: &Signal) -> String {
         let ago = |at| human(self.now.since(at));
         match (signal.source, signal.says) {
-            (Source::Connections, Says::Busy) => "connections are open".to_owned(),
+            (Source::Connections, Says::BusyUntil(_)) => "connections are open".to_owned(),
             (Source::Connections, Says::LastActive(at)) => format!("last data {} ago", ago(at)),
             (_, Says::Busy) => "busy, open how long".to_owned(),
             (Source::Ping, _) => {

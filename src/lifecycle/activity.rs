@@ -1,8 +1,7 @@
 //! What keeps an agent up besides its requests: messages, open connections, and whoever says that it is busy. Written without the agent's
 //! lock, and read under it.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
-
+use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 use crate::time::Moment;
 
 /// The last signs of one agent's activity, as moments; [`Moment::START`] is never.
@@ -14,6 +13,7 @@ pub struct Activity {
     subscribed: AtomicBool,
     waiting: AtomicU32,
     connections: AtomicU32,
+    connection_opened: AtomicU64,
     connection_ended: AtomicU64,
     data: AtomicU64,
 }
@@ -70,7 +70,8 @@ impl Activity {
     }
 
     /// A connection to it stays open without a request.
-    pub fn connection_opened(&self) {
+    pub fn connection_opened(&self, at: Moment) {
+        self.connection_opened.fetch_max(at.as_micros(), Ordering::AcqRel);
         self.connections.fetch_add(1, Ordering::AcqRel);
     }
 
@@ -88,6 +89,12 @@ impl Activity {
     /// When the last of them ended.
     pub fn connection_ended(&self) -> Moment {
         Moment::from_micros(self.connection_ended.load(Ordering::Acquire))
+    }
+
+    /// When anything last happened to one of them: it opened or ended, or data has come.
+    pub fn connection_event(&self) -> Moment {
+        let opened = Moment::from_micros(self.connection_opened.load(Ordering::Acquire));
+        opened.max(self.connection_ended()).max(self.data())
     }
 
     /// Data has come on an open connection. Whoever then finds the gate open may pass it on: the fence here and the

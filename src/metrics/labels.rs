@@ -145,6 +145,8 @@ pub enum Bound {
     TokenReviews,
     /// An agent had to wait for its turn to be asked whether it is at work.
     Pings,
+    /// `busy_cap` of a request in flight on which no byte moved: it was broken off.
+    Silence,
 }
 
 impl Label for Bound {
@@ -157,6 +159,7 @@ impl Label for Bound {
         Self::Starts,
         Self::TokenReviews,
         Self::Pings,
+        Self::Silence,
     ];
 
     fn index(self) -> usize {
@@ -173,8 +176,18 @@ impl Label for Bound {
             Self::Starts => "starts",
             Self::TokenReviews => "token_reviews",
             Self::Pings => "pings",
+            Self::Silence => "silence",
         }
     }
+}
+
+/// What an open connection carries that is no request in flight. Each kind has a gauge of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenKind {
+    /// No HTTP any more: it was upgraded.
+    Tunnel,
+    /// Server-sent events, as the answer to a GET.
+    EventStream,
 }
 
 /// Whether the agent had to be started for a request.

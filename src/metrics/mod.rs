@@ -15,7 +15,7 @@ use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, Registry, TextE
 
 use crate::lifecycle::{FailureClass, PhaseName, Refusal};
 use family::{By, Families};
-pub use labels::{AuthOutcome, Bound, MessageFate, RequestOutcome};
+pub use labels::{AuthOutcome, Bound, MessageFate, OpenKind, RequestOutcome};
 use labels::{Done, HoldOutcome, Label, Start};
 pub use messages::MessageMetrics;
 pub use pings::PingMetrics;
@@ -61,6 +61,7 @@ pub struct Metrics {
     connections: IntGauge,
     connections_accepted: IntCounter,
     tunnels: IntGauge,
+    event_streams: IntGauge,
     config_reloads: By<Done, IntCounter>,
     certificate_reloads: By<Done, IntCounter>,
     config_last_reload_successful: IntGauge,
@@ -154,6 +155,8 @@ impl Metrics {
                 "drowse_tunnels",
                 "Connections of callers that were upgraded, to WebSocket for example, and are open now.",
             ),
+            event_streams: to
+                .gauge("drowse_event_streams", "Streams of server-sent events that are open now."),
             certificate_reloads: to.counter_by(
                 "drowse_certificate_reloads_total",
                 "New certificates of front_door.tls that were taken, or could not be used, by outcome.",
@@ -288,14 +291,21 @@ impl Metrics {
         self.connections.dec();
     }
 
-    /// A connection was upgraded: it carries no HTTP any more.
-    pub fn tunnel_opened(&self) {
-        self.tunnels.inc();
+    /// A connection stays open without a request: it was upgraded, or carries a stream of events.
+    pub fn kept_open(&self, kind: OpenKind) {
+        self.open_connections(kind).inc();
     }
 
     /// Such a connection ended.
-    pub fn tunnel_closed(&self) {
-        self.tunnels.dec();
+    pub fn kept_open_no_more(&self, kind: OpenKind) {
+        self.open_connections(kind).dec();
+    }
+
+    const fn open_connections(&self, kind: OpenKind) -> &IntGauge {
+        match kind {
+            OpenKind::Tunnel => &self.tunnels,
+            OpenKind::EventStream => &self.event_streams,
+        }
     }
 
     /// CPU, memory and file descriptors of this process, as `drowse_process_…`.

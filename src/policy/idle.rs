@@ -11,7 +11,7 @@ pub enum Source {
     Requests,
     /// A message went to it, or came from it, lately.
     Messages,
-    /// Connections to it are open that carry no HTTP any more, or data moved on one lately.
+    /// Connections to it are open without a request (upgraded, or streams of events), or data moved on one lately.
     Connections,
     /// It has a request as a message, and has not answered it.
     Unanswered,

@@ -45,7 +45,7 @@ pub struct Policy {
     pub protocol: Protocol,
     /// Paths whose requests neither wake it nor keep it up. A trailing `*` matches any rest.
     pub must_not_wake: Vec<String>,
-    /// What an open connection that carries no HTTP any more means for it.
+    /// What an open connection without a request means for it: one that was upgraded, or a stream of events.
     pub open_connections: OpenConnections,
     /// Traffic also resumes it when a person suspended it.
     pub resume_user_suspended: bool,
@@ -53,7 +53,8 @@ pub struct Policy {
     pub dry_run: bool,
     /// When it counts as up after a start.
     pub ready: messages::Ready,
-    /// How long one busy signal keeps it up at most: a busy lease, a message that it has not answered, its own word.
+    /// How long one busy signal keeps it up at most: a busy lease, a message that it has not answered, its own word, a
+    /// connection that is kept without data, a request in flight on which no byte moves.
     pub busy_cap: Duration,
     /// While one of these is open, it is not suspended for being idle.
     pub keep_awake: Windows,

@@ -1,4 +1,5 @@
-//! Pure: what a connection that carries no HTTP any more (a WebSocket, for example) means for its agent.
+//! Pure: what a connection that is open without a request means for its agent: one that was upgraded (a WebSocket, for
+//! example), or a stream of server-sent events.
 
 use std::fmt;
 
@@ -12,7 +13,7 @@ pub enum OpenConnections {
     /// While data moves on it: the idle timeout runs from the last byte.
     #[default]
     Traffic,
-    /// For as long as it is open.
+    /// For as long as it is open, and without data for `busy_cap` at most.
     Keep,
     /// Not at all.
     Ignore,

@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::time::{Clock, Moment};
 
 use super::settings::Settings;
+use super::silence::Silence;
 use super::transport::Transport;
 
 /// The marks of one connection. With HTTP/1.1 all are made by the one task that serves it.
@@ -35,6 +36,8 @@ pub(super) struct Activity {
     taken: AtomicU64,
     /// Who looks at [`Self::due`], to be woken when one of several requests changes what it says.
     looking: AtomicWaker,
+    /// Of the request that is being served.
+    pub(super) silence: Arc<Silence>,
 }
 
 /// A moment, or none.
@@ -50,6 +53,8 @@ pub(super) enum Overdue {
     Idle,
     /// Not taking what we write.
     Stalled,
+    /// Waiting for an agent, with no byte in either direction: its request has to end.
+    Silent,
 }
 
 impl Activity {
@@ -64,6 +69,7 @@ impl Activity {
             unread: AtomicU32::new(0),
             taken: AtomicU64::new(0),
             looking: AtomicWaker::new(),
+            silence: Arc::new(Silence::new()),
         }
     }
 
@@ -86,6 +92,7 @@ impl Activity {
 
     /// It was served, or its caller has left.
     pub(super) fn end(&self, now: Moment) {
+        self.silence.end();
         self.idle_since.store(now.as_micros(), Ordering::Relaxed);
         self.busy.fetch_sub(1, Ordering::Release);
         if self.is_multiplexed() {
@@ -94,7 +101,7 @@ impl Activity {
     }
 
     /// When it will have taken too long over what it does now. A request that is being served may take as long
-    /// as it wants.
+    /// as it wants, unless it is silent.
     pub(super) fn due(&self, settings: &Settings) -> Option<(Moment, Overdue)> {
         if let Some(since) = self.stalled_since.get() {
             return Some((since + settings.idle_connection_timeout, Overdue::Stalled));
@@ -104,7 +111,8 @@ impl Activity {
             return Some((since + settings.idle_connection_timeout, Overdue::Stalled));
         }
         if self.busy.load(Ordering::Acquire) > 0 {
-            return None;
+            // Those of a connection with several see to that themselves.
+            return self.silence.due().map(|at| (at, Overdue::Silent));
         }
         if let Some(since) = self.head_since.get() {
             return Some((since + settings.head_timeout, Overdue::Head));
@@ -122,14 +130,24 @@ impl Activity {
 
     /// Bytes have come.
     fn read(&self) {
+        self.moved();
         if self.busy.load(Ordering::Relaxed) == 0 && !self.is_multiplexed() && self.head_since.get().is_none()
         {
             self.head_since.set(self.clock.now());
         }
     }
 
+    fn moved(&self) {
+        if self.silence.is_watched() {
+            self.silence.broken(self.clock.now());
+        }
+    }
+
     /// A write was taken, or has to wait.
     fn written(&self, waits: bool) {
+        if !waits {
+            self.moved();
+        }
         match (waits, self.stalled_since.get()) {
             (true, None) => self.stalled_since.set(self.clock.now()),
             (false, Some(_)) => {

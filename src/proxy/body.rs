@@ -8,13 +8,15 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::engine::{Outcome, Permit};
-use crate::metrics::RequestOutcome;
+use crate::engine::Permit;
+use crate::metrics::{Bound, RequestOutcome};
 use crate::time::Moment;
-use crate::upstream::Connection;
+use crate::upstream::{Connection, RequestBody, Upstream};
 
 use super::Caller;
 use super::activity::Unread;
+use super::silence::Silence;
+use super::stream::{End, EventStream};
 
 /// The body of an answer, whoever gives it. Its end is the end of the request.
 pub(super) struct AnswerBody {
@@ -32,6 +34,8 @@ pub(super) enum Content {
 /// A request from its head to the last byte of its answer; dropped early when its caller leaves.
 pub(super) struct InFlight {
     caller: Arc<Caller>,
+    /// Where its connection carries others as well.
+    own_silence: Option<Arc<Silence>>,
     /// When its head began to arrive.
     pub(super) arrived: Moment,
     /// What to record of it; `None` until it is routed to an agent.
@@ -48,7 +52,20 @@ pub(super) struct Record {
 impl InFlight {
     pub(super) fn begin(caller: Arc<Caller>) -> Self {
         let arrived = caller.activity.begin();
-        Self { caller, arrived, record: None }
+        Self { caller, own_silence: None, arrived, record: None }
+    }
+
+    /// How long it has been silent, once it is sent.
+    pub(super) fn silence(&self) -> &Arc<Silence> {
+        self.own_silence.as_ref().unwrap_or(&self.caller.activity.silence)
+    }
+
+    /// What it sends its agent.
+    pub(super) fn uploads(&mut self, body: &RequestBody) {
+        if self.caller.activity.is_multiplexed() {
+            let clock = self.caller.door.engine.clock();
+            self.own_silence = Some(Arc::new(Silence::of_one(clock, body.progress().cloned())));
+        }
     }
 
     pub(super) fn caller(&self) -> &Arc<Caller> {
@@ -85,69 +102,89 @@ pub(super) struct AgentBody {
     /// Everything was read, so the connection can be used again.
     complete: bool,
     /// The agent broke off. Told one poll late, because hyper throws away what it has not yet written when it is.
-    broken: Option<hyper::Error>,
+    broken: Option<BrokenOff>,
     connection: Option<Connection>,
     port: u16,
-    permit: Option<Permit>,
-    outcome: Outcome,
+    held: Option<Held>,
+}
+
+/// What an answer is to its agent until its last byte.
+pub(super) enum Held {
+    /// A request in flight. The permit knows what its end means, whether by the last byte or by a caller who leaves.
+    Request(Permit),
+    /// An open connection.
+    Stream(Box<EventStream>),
+}
+
+/// Why an answer is not whole.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BrokenOff {
+    #[error(transparent)]
+    ByAgent(hyper::Error),
+    #[error("the agent went to sleep, or Drowse ends, in the middle of an event")]
+    InAnEvent,
+    #[error("no byte moved for as long as busy_cap allows")]
+    Silent,
 }
 
 impl AgentBody {
-    /// `outcome` is what the end of the request means, whether by the last byte or by a caller who leaves.
-    pub(super) fn new(
-        incoming: Incoming,
-        connection: Connection,
-        port: u16,
-        permit: Permit,
-        outcome: Outcome,
-    ) -> Self {
+    pub(super) fn new(incoming: Incoming, connection: Connection, port: u16, held: Held) -> Self {
         let complete = incoming.is_end_stream();
-        Self {
-            incoming,
-            complete,
-            broken: None,
-            connection: Some(connection),
-            port,
-            permit: Some(permit),
-            outcome,
-        }
+        Self { incoming, complete, broken: None, connection: Some(connection), port, held: Some(held) }
     }
 }
 
 impl Drop for AgentBody {
     fn drop(&mut self) {
-        let Some(permit) = self.permit.take() else { return };
+        let Some(held) = self.held.take() else { return };
         // The pool takes only what is idle: a connection with an answer or a request body half done is dropped,
         // and with it closed, so that nothing of it can be taken for part of another request.
         if self.complete
             && let Some(connection) = self.connection.take()
         {
-            permit.upstream().pool.put(self.port, connection);
+            held.upstream().pool.put(self.port, connection);
         }
-        permit.finish(self.outcome);
     }
 }
 
 impl AgentBody {
     /// Whether the agent had to be started for it.
     pub(super) fn was_cold(&self) -> bool {
-        self.permit.as_ref().and_then(Permit::waited).is_some_and(|waited| waited.cold)
+        match &self.held {
+            Some(Held::Request(permit)) => permit.waited().is_some_and(|waited| waited.cold),
+            Some(Held::Stream(stream)) => stream.was_cold(),
+            None => false,
+        }
     }
 
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         if let Some(error) = self.broken.take() {
             return Poll::Ready(Some(Err(error)));
         }
         let Some(connection) = &mut self.connection else { return Poll::Ready(None) };
+        let mut stream = match &mut self.held {
+            Some(Held::Stream(stream)) => Some(stream),
+            _ => None,
+        };
+        if let Some(stream) = &mut stream
+            && let Poll::Ready(end) = stream.poll_going(cx)
+        {
+            return self.end_early(end, BrokenOff::InAnEvent, cx);
+        }
         match std::task::ready!(connection.poll_frame(&mut self.incoming, cx)) {
             Some(Ok(frame)) => {
                 self.complete = frame.is_trailers() || self.incoming.is_end_stream();
+                if let (Some(stream), Some(data)) = (stream, frame.data_ref()) {
+                    stream.look(data);
+                }
                 Poll::Ready(Some(Ok(frame)))
             }
             Some(Err(error)) => {
-                self.broken = Some(error);
-                cx.waker().wake_by_ref();
-                Poll::Pending
+                let end = stream.map_or(End::Broken, |stream| stream.broke_off());
+                self.end_early(end, BrokenOff::ByAgent(error), cx)
+            }
+            None if stream.is_some_and(|stream| stream.ended() == End::Broken) => {
+                self.end_early(End::Broken, BrokenOff::InAnEvent, cx)
             }
             None => {
                 self.complete = true;
@@ -155,24 +192,64 @@ impl AgentBody {
             }
         }
     }
+
+    /// An end that is not the agent's own. Its connection is closed at once.
+    fn end_early<T>(&mut self, end: End, why: BrokenOff, cx: &Context<'_>) -> Poll<Option<T>> {
+        self.connection = None;
+        match end {
+            End::Clean => Poll::Ready(None),
+            End::Broken => {
+                self.broken = Some(why);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+        }
+    }
+
+    /// The request was in flight for as long as `busy_cap` allows without a byte.
+    fn give_up(&mut self, in_flight: &InFlight, cx: &Context<'_>) {
+        let Some(Held::Request(permit)) = &self.held else { return };
+        in_flight.caller.door.metrics.bound_hit(Bound::Silence);
+        let agent = permit.agent();
+        tracing::warn!(%agent, "an answer got no further for as long as busy_cap allows; breaking it off");
+        in_flight.silence().end();
+        // Told at the next poll.
+        let _pending = self.end_early::<()>(End::Broken, BrokenOff::Silent, cx);
+    }
+}
+
+impl Held {
+    fn upstream(&self) -> &Upstream {
+        match self {
+            Self::Request(permit) => permit.upstream(),
+            Self::Stream(stream) => stream.connection().upstream(),
+        }
+    }
 }
 
 impl Body for AnswerBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BrokenOff;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         let Self { content, unread, in_flight } = &mut *self;
         let activity = &in_flight.caller.activity;
         unread.asked(activity);
         let polled = match content {
             Content::Ours(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
-            Content::Agent(body) => body.poll_frame(cx),
+            Content::Agent(body) => match body.poll_frame(cx) {
+                Poll::Pending if in_flight.silence().poll_over(cx) => {
+                    body.give_up(in_flight, cx);
+                    Poll::Pending
+                }
+                polled => polled,
+            },
         };
         if let Poll::Ready(Some(Ok(_))) = polled {
+            in_flight.silence().answered();
             unread.given(activity);
         }
         polled

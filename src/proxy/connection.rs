@@ -179,7 +179,7 @@ async fn http2(stream: Watched, caller: Arc<Caller>) {
     let mut connection =
         http2_builder(&door).serve_connection(TokioIo::new(stream), answers(Arc::clone(&caller)));
     match drive_http(&caller, &mut connection, http2::Connection::graceful_shutdown).await {
-        End::Http(Ok(())) | End::Cut | End::Overdue(Overdue::Stalled | Overdue::Head) => {}
+        End::Http(Ok(())) | End::Cut | End::Overdue(Overdue::Stalled | Overdue::Head | Overdue::Silent) => {}
         End::Http(Err(error)) => tracing::debug!(%error, "a caller's connection broke off"),
         End::Overdue(Overdue::Idle) => {
             // A request that is on its way meanwhile is told that it reached nobody (RFC 9113 §6.8).
@@ -240,11 +240,17 @@ async fn drive<T>(
             return Poll::Ready(Err(End::Cut));
         }
         activity.look(cx.waker());
-        if let Poll::Ready(result) = poll(cx, stage) {
-            return Poll::Ready(Ok(result));
+        loop {
+            if let Poll::Ready(result) = poll(cx, stage) {
+                return Poll::Ready(Ok(result));
+            }
+            let due = activity.due(&door.settings.load());
+            match timer.poll(sleep.as_mut(), due, cx) {
+                // The request ends by itself, with an answer if it has none.
+                Poll::Ready(Overdue::Silent) => activity.silence.expire(),
+                other => return other.map(|overdue| Err(End::Overdue(overdue))),
+            }
         }
-        let due = activity.due(&door.settings.load());
-        timer.poll(sleep.as_mut(), due, cx).map(|overdue| Err(End::Overdue(overdue)))
     })
     .await
 }
@@ -348,7 +354,7 @@ async fn close(mut stream: Transport, end: End, door: &Door) {
                 linger(stream).await;
             }
         }
-        End::Overdue(Overdue::Idle | Overdue::Stalled) | End::Cut => {}
+        End::Overdue(Overdue::Idle | Overdue::Stalled | Overdue::Silent) | End::Cut => {}
     }
 }
 

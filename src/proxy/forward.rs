@@ -3,6 +3,7 @@
 //! A request is sent again only when no byte of it was written (RFC 9110 §9.2.2): its connection was refused, or
 //! was closed before. If the agent's gate has moved meanwhile, it queues up again, within the same time.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use hyper::body::Incoming;
 
 use crate::agent::AgentUid;
 use crate::engine::{Hold, Outcome, Permit, Slot};
+use crate::metrics::Bound;
 use crate::policy;
 use crate::time::Moment;
 use crate::upstream::request_body::Progress;
@@ -20,8 +22,10 @@ use crate::upstream::{Connection, RequestBody, SendError, Upstream, connect};
 
 use super::Door;
 use super::activate::{admit, broken_body, read_ahead_while};
-use super::body::AgentBody;
+use super::body::{AgentBody, Held};
 use super::error::Fault;
+use super::silence::Silence;
+use super::stream::{self, EventStream};
 use super::switched::Switched;
 use super::upgrade::Protocol;
 use super::{headers, timing};
@@ -57,6 +61,12 @@ pub(super) struct Call {
     pub(super) expects: bool,
     /// What it wants to switch its connection to.
     pub(super) upgrade: Option<Protocol>,
+    /// Its answer may be a stream of events.
+    pub(super) streams: bool,
+    /// Where it is noted that it is in flight and nothing moves.
+    pub(super) silence: Arc<Silence>,
+    /// For how long it may be.
+    pub(super) busy_cap: Duration,
 }
 
 /// What an agent gives back.
@@ -74,7 +84,7 @@ enum Attempt {
 
 /// Gets the request in, sends it, and gives the head of the answer.
 pub(super) async fn forward(
-    door: &Door,
+    door: &Arc<Door>,
     call: &Call,
     mut request: Request<RequestBody>,
 ) -> Result<Answer, Fault> {
@@ -96,7 +106,7 @@ pub(super) async fn forward(
 }
 
 async fn attempt(
-    door: &Door,
+    door: &Arc<Door>,
     call: &Call,
     mut permit: Permit,
     mut request: Request<RequestBody>,
@@ -120,14 +130,21 @@ async fn attempt(
         // A caller that leaves from here on leaves an agent that may be at work.
         let left = if call.hold.wakes { Outcome::Answered } else { Outcome::NoActivity };
         permit.expect(left);
-        let sent = send(call, &mut connection, request, progress.as_ref()).await;
+        call.silence.begin(door.engine.clock().now(), call.busy_cap);
+        let sent = {
+            let sending = pin!(send(call, &mut connection, request, progress.as_ref()));
+            call.silence.bound(sending).await
+        };
+        let Some(sent) = sent else { return Err(silent(door, call)) };
         permit.expect(Outcome::NoActivity);
         match sent {
             Ok(response) => {
-                if progress.is_some_and(|progress| !progress.is_finished()) {
+                let uploads = progress.is_some_and(|progress| !progress.is_finished());
+                if uploads {
                     connection.drive_in_background();
                 }
-                return answer(call, response, connection, permit).map(Attempt::Answered);
+                let streams = call.streams && !uploads && stream::streams(&response);
+                return answer(door, call, response, connection, permit, streams).map(Attempt::Answered);
             }
             Err(SendError::Failed(error)) if error.is_user() => {
                 // It left in the middle of its body.
@@ -255,7 +272,7 @@ async fn send_expecting(
             wanted.open();
         }
     });
-    let mut sent = std::pin::pin!(connection.send(request));
+    let mut sent = pin!(connection.send(request));
     tokio::select! {
         biased;
         response = &mut sent => return response,
@@ -264,11 +281,21 @@ async fn send_expecting(
     sent.await
 }
 
+/// It was in flight for so long without a byte that it must not keep its agent up any more.
+fn silent(door: &Door, call: &Call) -> Fault {
+    let cap = call.busy_cap;
+    door.metrics.bound_hit(Bound::Silence);
+    tracing::warn!(agent = %call.slot.key(), ?cap, "a request got no byte of an answer within busy_cap; giving it up");
+    Fault::Silent { cap }
+}
+
 fn answer(
+    door: &Arc<Door>,
     call: &Call,
     mut response: Response<Incoming>,
     connection: Connection,
-    permit: Permit,
+    mut permit: Permit,
+    streams: bool,
 ) -> Result<Answer, Fault> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let protocol = call.upgrade.as_ref();
@@ -281,13 +308,34 @@ fn answer(
         let error = "it answered a WebSocket handshake without switching protocols".to_owned();
         return Err(Fault::Broken { error });
     }
+    if streams {
+        return Ok(Answer::Http(streaming(door, call, response, connection, permit)));
+    }
     // The version is the hop's, not the answer's.
     *response.version_mut() = Version::HTTP_11;
     headers::for_caller(&mut response);
     timing::tell(response.headers_mut(), permit.waited());
     let counts = !response.status().is_server_error() && call.hold.wakes;
     let outcome = if counts { Outcome::Answered } else { Outcome::NoActivity };
-    Ok(Answer::Http(
-        response.map(|incoming| AgentBody::new(incoming, connection, call.port, permit, outcome)),
-    ))
+    permit.expect(outcome);
+    let held = Held::Request(permit);
+    Ok(Answer::Http(response.map(|incoming| AgentBody::new(incoming, connection, call.port, held))))
+}
+
+/// From here on it is no request in flight but an open connection.
+fn streaming(
+    door: &Arc<Door>,
+    call: &Call,
+    mut response: Response<Incoming>,
+    connection: Connection,
+    permit: Permit,
+) -> Response<AgentBody> {
+    let waited = permit.waited();
+    let stream = EventStream::open(response.headers(), call.hold.wakes, permit, door);
+    call.silence.end();
+    *response.version_mut() = Version::HTTP_11;
+    headers::for_caller(&mut response);
+    timing::tell(response.headers_mut(), waited);
+    let held = Held::Stream(Box::new(stream));
+    response.map(|incoming| AgentBody::new(incoming, connection, call.port, held))
 }

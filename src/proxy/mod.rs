@@ -2,7 +2,7 @@
 //!
 //! `listener` accepts, `connection` serves one caller, `request` answers one request: `route` says where it goes,
 //! `auth` whether it may, `activate` gets it in, `forward` sends it. `upgrade` says which of them may leave HTTP behind, and
-//! `tunnel` is what then passes bytes. `lease` is what agents ask Drowse itself.
+//! `tunnel` is what then passes bytes. `stream` is for answers that are no request any more. `lease` is what agents ask Drowse itself.
 
 mod activate;
 mod activity;
@@ -10,6 +10,7 @@ pub mod auth;
 mod body;
 mod connection;
 pub mod error;
+mod events;
 mod forward;
 mod frames;
 mod grpc;
@@ -19,7 +20,9 @@ mod listener;
 mod request;
 pub mod route;
 mod settings;
+mod silence;
 mod stage;
+mod stream;
 mod switched;
 mod timing;
 mod tls;

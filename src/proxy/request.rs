@@ -108,12 +108,13 @@ async fn answer(
         expects: expects_continue(&parts, &incoming),
         is_grpc: grpc::is_call(parts.version, &parts.headers),
         timeout: grpc::timeout(&parts.headers),
+        streams: parts.method == Method::GET,
         upgrade: upgrade::asked(&parts, !incoming.is_end_stream()).map_err(|bad| fail(Fault::Bad(bad)))?,
     };
-    let expects = wants.expects;
+    let body = RequestBody::new(incoming, wants.expects);
+    in_flight.uploads(&body);
     let call = call(in_flight, slot, &policy, &route, wants).map_err(fail)?;
-    let request =
-        outgoing(&caller, parts, RequestBody::new(incoming, expects), &route, call.upgrade.as_ref());
+    let request = outgoing(&caller, parts, body, &route, call.upgrade.as_ref());
 
     match forward(&caller.door, &call, request).await {
         Ok(Answer::Switched(Switched { head, tunnel, cold })) => {
@@ -229,6 +230,8 @@ fn is_health_check(parts: &request::Parts) -> bool {
 struct WantsOfHttp {
     /// To be asked for its body.
     expects: bool,
+    /// To get what it asks for, which may have no end.
+    streams: bool,
     /// To leave HTTP behind.
     upgrade: Option<Protocol>,
     is_grpc: bool,
@@ -272,6 +275,9 @@ fn call(
         rewrites_host: route.style.is_of_the_router(),
         expects: wants.expects,
         upgrade: wants.upgrade,
+        streams: wants.streams,
+        silence: Arc::clone(in_flight.silence()),
+        busy_cap: policy.busy_cap,
     })
 }
 

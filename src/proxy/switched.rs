@@ -5,6 +5,7 @@ use http::{Response, StatusCode};
 use hyper::body::Incoming;
 
 use crate::engine::{Outcome, Permit};
+use crate::metrics::OpenKind;
 use crate::upstream::Connection;
 
 use super::error::Fault;
@@ -46,7 +47,8 @@ impl Switched {
         }
         timing::tell(response.headers_mut(), permit.waited());
         let cold = permit.waited().is_some_and(|waited| waited.cold);
-        let open = permit.keep_open(if wakes { Outcome::Answered } else { Outcome::NoActivity });
+        let outcome = if wakes { Outcome::Answered } else { Outcome::NoActivity };
+        let open = permit.keep_open(OpenKind::Tunnel, outcome);
         let tunnel = Box::new(Tunnel::new(stream, first, protocol.is_websocket(), open));
         Ok(Self { head: response.map(drop), tunnel, cold })
     }

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -37,6 +37,8 @@ pub struct Progress {
     open: AtomicBool,
     finished: AtomicBool,
     opened: AtomicWaker,
+    /// Frames.
+    taken: AtomicU64,
 }
 
 impl Progress {
@@ -49,6 +51,11 @@ impl Progress {
     /// Whether hyper has taken all of it.
     pub fn is_finished(&self) -> bool {
         self.finished.load(Ordering::Acquire)
+    }
+
+    /// How much of it has been passed on, in a measure that only grows.
+    pub fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
     }
 
     fn poll_open(&self, cx: &mut Context<'_>) -> bool {
@@ -82,6 +89,7 @@ impl RequestBody {
             open: AtomicBool::new(!expects),
             finished: AtomicBool::new(false),
             opened: AtomicWaker::new(),
+            taken: AtomicU64::new(0),
         });
         Self { incoming: Some(incoming), progress: Some(progress), ..Self::default() }
     }
@@ -164,10 +172,11 @@ impl Body for RequestBody {
             return Poll::Pending;
         }
         let frame = std::task::ready!(self.poll_next(cx));
-        if self.is_end_stream()
-            && let Some(progress) = &self.progress
-        {
-            progress.finished.store(true, Ordering::Release);
+        if let Some(progress) = &self.progress {
+            progress.taken.fetch_add(1, Ordering::Relaxed);
+            if self.is_end_stream() {
+                progress.finished.store(true, Ordering::Release);
+            }
         }
         Poll::Ready(frame)
     }

@@ -34,6 +34,10 @@ pub struct Plan {
     pub listens: bool,
     /// The agent is asked whether it is at work.
     pub pings: bool,
+    /// Connections that stay open without a request.
+    pub connections: usize,
+    /// Mean time between data on one of them.
+    pub between_data: Duration,
 }
 
 impl Plan {
@@ -67,6 +71,8 @@ impl Plan {
             must_not_wake: rate(rng, 20),
             listens: rng.u32(0..4) == 0,
             pings: rng.u32(0..3) == 0,
+            connections: 0,
+            between_data: Duration::ZERO,
         };
         if rng.bool() {
             plan.policy.keep_awake = window(rng.u32(1..=30));
@@ -74,6 +80,10 @@ impl Plan {
         if plan.pings {
             plan.policy.ping = Ping::read("/ping").expect("a path");
             plan.policy.busy_cap = Duration::from_millis(rng.u64(500..30_000));
+        }
+        if rng.bool() {
+            plan.connections = rng.usize(1..10);
+            plan.between_data = Duration::from_millis(rng.u64(20..6_000));
         }
         plan
     }
@@ -103,4 +113,8 @@ pub enum Sabotage {
     LostTurn,
     /// Whoever asks the agent takes its `HealthyBusy` for `Healthy`.
     DeafToPing,
+    /// Data on an open connection is passed on and not noted.
+    UnnotedData,
+    /// Data on an open connection does not wait for the gate.
+    PassedData,
 }

@@ -18,13 +18,14 @@ use drowse::time::Moment;
 use fastrand::Rng;
 use jiff::Timestamp;
 
+use crate::connections::Connection;
 use crate::faults::{Plan, Sabotage};
 use crate::replica::{CALL_TIMEOUT, CallerId, Replica, key};
 use crate::world::{Acted, Pod, Read, World};
 use pings::Told;
 
 /// Something that happens.
-enum Happening {
+pub enum Happening {
     Caller(CallerId),
     CallerLeaves(CallerId),
     RequestEnds(CallerId),
@@ -61,11 +62,15 @@ enum Happening {
     PersonResumes,
     LeaderChanges,
     StatusNoise,
+    /// Somebody wants a connection that stays open.
+    ConnectionAsked,
+    Data(usize),
+    ConnectionCloses(usize),
 }
 
 /// A call to the API.
 #[derive(Clone, Copy, Debug)]
-enum Call {
+pub enum Call {
     Suspend(Revision, SuspendedBy),
     Resume(Generation, Mode),
     Read,
@@ -93,20 +98,21 @@ enum Caller {
 
 /// A history under way.
 pub struct History {
-    rng: Rng,
-    now: Moment,
+    pub rng: Rng,
+    pub now: Moment,
     queue: BTreeMap<(Moment, u64), Happening>,
     happened: u64,
-    plan: Plan,
-    sabotage: Option<Sabotage>,
-    world: World,
-    replicas: Vec<Replica>,
+    pub plan: Plan,
+    pub sabotage: Option<Sabotage>,
+    pub world: World,
+    pub replicas: Vec<Replica>,
     leader: usize,
     callers: Vec<Caller>,
+    pub connections: Vec<Connection>,
     /// Suspensions on their way to the API, which may yet be applied.
     suspensions_under_way: u32,
     controller_busy: bool,
-    calm: bool,
+    pub calm: bool,
     violation: Option<String>,
     trace: Option<Vec<String>>,
     pub served: usize,
@@ -147,6 +153,7 @@ impl History {
             world: World::new(),
             replicas,
             leader: 0,
+            connections: Vec::new(),
             suspensions_under_way: 0,
             controller_busy: false,
             calm: false,
@@ -208,6 +215,7 @@ impl History {
             let at = Duration::from_micros(self.rng.u64(0..chaos));
             self.after(at, Happening::StatusNoise);
         }
+        self.schedule_connections(CHAOS);
     }
 
     fn run_until(&mut self, end: Moment) {
@@ -290,6 +298,9 @@ impl History {
                 self.note(|_| "a person resumes".into());
                 self.object_changed();
             }
+            Happening::ConnectionAsked => self.connection_asked(),
+            Happening::Data(connection) => self.data(connection),
+            Happening::ConnectionCloses(connection) => self.connection_closes(connection),
             Happening::LeaderChanges => self.leader = self.rng.usize(0..self.replicas.len()),
             Happening::StatusNoise => {
                 self.world.object.revision = self.world.next_revision();
@@ -400,7 +411,7 @@ impl History {
         self.replicas[replica].up && self.replicas[replica].incarnation == incarnation
     }
 
-    fn to(&mut self, replica: usize, incarnation: u32, event: Event<CallerId>) {
+    pub fn to(&mut self, replica: usize, incarnation: u32, event: Event<CallerId>) {
         if !self.is_current(replica, incarnation) || self.violation.is_some() {
             return;
         }
@@ -433,10 +444,14 @@ impl History {
         if drains && leads(self.replicas[replica].machine.phase()) {
             self.expect_not_busy(replica, healthy);
         }
+        if drains {
+            self.expect_no_data_lately(replica);
+        }
         for effect in effects {
             self.run_effect(replica, effect);
         }
         self.arm(replica);
+        self.pass_data(replica);
         let (counted, truth) = (self.replicas[replica].gate.in_flight(), self.replicas[replica].in_flight);
         if counted != truth && self.sabotage.is_none() {
             self.violated(format!(
@@ -483,6 +498,7 @@ impl History {
             Effect::Retire => {
                 self.replicas[replica].life = None;
                 self.replicas[replica].told = Told::default();
+                self.end_connections(replica);
             }
             Effect::Ping { id, life, .. } => self.ping(replica, id, life),
             Effect::Release { waiter, .. } => self.released(replica, waiter),
@@ -557,6 +573,7 @@ impl History {
 
     fn crash(&mut self, replica: usize) {
         self.note(|_| format!("replica {replica} crashes"));
+        self.end_connections(replica);
         let incarnation = self.replicas[replica].incarnation + 1;
         self.replicas[replica] = Replica::new(incarnation, self.now);
         self.replicas[replica].up = false;
@@ -710,6 +727,7 @@ impl History {
                 let result = self.world.suspend(revision, by);
                 if result.is_ok() && by == SuspendedBy::Idle {
                     self.expect_nothing_in_flight();
+                    self.expect_no_data_passed();
                 }
                 result
             }
@@ -881,19 +899,19 @@ impl History {
         }
     }
 
-    fn violated(&mut self, what: String) {
+    pub fn violated(&mut self, what: String) {
         self.violation.get_or_insert(what);
     }
 
     // Chance and time.
 
-    fn after(&mut self, delay: Duration, happening: Happening) {
+    pub fn after(&mut self, delay: Duration, happening: Happening) {
         self.happened += 1;
         self.queue.insert((self.now + delay, self.happened), happening);
     }
 
     /// Mostly short, sometimes long.
-    fn delay(&mut self, from_ms: u64, to_ms: u64) -> Duration {
+    pub fn delay(&mut self, from_ms: u64, to_ms: u64) -> Duration {
         let most = if self.rng.u32(0..4) > 0 { from_ms + (to_ms - from_ms) / 8 } else { to_ms };
         Duration::from_micros(self.rng.u64(from_ms * 1_000..=most * 1_000))
     }
@@ -903,7 +921,7 @@ impl History {
         !self.calm && chance > 0 && self.rng.u32(0..100) < chance
     }
 
-    fn note(&mut self, line: impl FnOnce(&Self) -> String) {
+    pub fn note(&mut self, line: impl FnOnce(&Self) -> String) {
         if self.trace.is_some() {
             let line = format!("{:?} {}", self.now, line(self));
             if let Some(trace) = &mut self.trace {

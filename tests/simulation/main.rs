@@ -10,6 +10,7 @@
     reason = "a test program"
 )]
 
+mod connections;
 mod faults;
 mod history;
 mod replica;
@@ -95,4 +96,14 @@ fn a_status_that_is_believed_too_early_is_noticed() {
 #[test]
 fn a_word_of_the_agent_that_is_not_heard_is_noticed() {
     expect_noticed(Sabotage::DeafToPing, "says it is at work");
+}
+
+#[test]
+fn data_that_is_not_noted_is_noticed() {
+    expect_noticed(Sabotage::UnnotedData, "within the idle timeout of data");
+}
+
+#[test]
+fn data_that_is_passed_to_an_agent_that_falls_asleep_is_noticed() {
+    expect_noticed(Sabotage::PassedData, "data went past a gate");
 }

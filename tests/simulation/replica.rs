@@ -34,6 +34,8 @@ pub struct Replica {
     pub told: Told,
     /// What is in flight in truth, for the oracle.
     pub in_flight: u32,
+    /// When it last closed its gate for a suspension, for the oracle.
+    pub closed_at: Moment,
 }
 
 pub fn key() -> AgentKey {
@@ -57,6 +59,7 @@ impl Replica {
             resumes_under_way: BTreeMap::new(),
             told: Told::default(),
             in_flight: 0,
+            closed_at: Moment::START,
         }
     }
 }

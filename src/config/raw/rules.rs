@@ -58,8 +58,9 @@ macro_rules! with_rule_keys {
             /// Paths whose requests neither wake the agent nor keep it up. A `*` at the end stands for any rest.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub(crate) must_not_wake: Option<PathPatterns>,
-            /// What an open WebSocket, or another connection that was upgraded, means for the agent: `traffic`, it keeps it up
-            /// while data moves (WebSocket pings are no data); `keep`, for as long as it is open; `ignore`, not at all.
+            /// What an open WebSocket, or another connection that was upgraded, or a stream of server-sent events means for
+            /// the agent: `traffic`, it keeps it up while data moves (WebSocket pings and comments in a stream are no data);
+            /// `keep`, for as long as it is open, and without data for `busy_cap` at most; `ignore`, not at all.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub(crate) open_connections: Option<OpenConnections>,
             /// Traffic also resumes the agent when a person suspended it.
@@ -72,8 +73,9 @@ macro_rules! with_rule_keys {
             /// to its subjects, for one that listens on no port. That needs the section `nats`.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub(crate) ready: Option<Ready>,
-            /// How long one busy signal keeps the agent up at most: a busy lease, a message that it has not answered yet, or
-            /// its own word (`ping`).
+            /// How long one busy signal keeps the agent up at most: a busy lease, a message that it has not answered yet, its own
+            /// word (`ping`), a connection without data (`open_connections: keep`), or a request in flight on which no byte moves,
+            /// which is then given up: its caller gets 504, or, if the answer has begun, the rest of it never comes.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub(crate) busy_cap: Option<Timeout>,
             /// Windows in which the agent is not suspended for being idle; they do not wake it. Each is five fields of cron

@@ -15,8 +15,12 @@ fn parameters_are_read_and_have_defaults() {
         ("/slow?x&every=2s&for=0s&for=9s", Route::Slow { length: secs(0), every: secs(2) }),
         ("/busy", Route::Busy(secs(10))),
         ("/busy?for=0s", Route::Busy(secs(0))),
-        ("/sse", Route::Events { every: secs(1), count: 5 }),
-        ("/sse?count=100000", Route::Events { every: secs(1), count: 100_000 }),
+        ("/sse", Route::Events { every: secs(1), count: 5, kind: EventKind::Events }),
+        (
+            "/sse?kind=comments&count=100000",
+            Route::Events { every: secs(1), count: 100_000, kind: EventKind::Comments },
+        ),
+        ("/sse?kind=halves", Route::Events { every: secs(1), count: 5, kind: EventKind::Halves }),
         ("/bytes/1073741824", Route::Bytes(MAX_BYTES)),
         ("/relay?to=http://b.x:81/y?z=1", Route::Relay(Uri::from_static("http://b.x:81/y?z=1"))),
         ("/status/404", Route::Status(StatusCode::NOT_FOUND)),
@@ -35,6 +39,7 @@ fn what_is_out_of_bounds_is_answered_with_what_to_write() {
         ("/slow?for=3", r#"for: "3" has no unit; write 3s, or 3m for minutes"#),
         ("/slow?every=9ms", "every: this is too short; write at least 10ms"),
         ("/sse?every=0s", "every: this is too short; write at least 10ms"),
+        ("/sse?kind=x", r#"kind is "x"; write events, comments or halves"#),
         ("/sse?count=100001", r#"count is "100001"; write a whole number from 0 to 100000"#),
         ("/bytes/-1", r#"the number of bytes is "-1"; write a whole number from 0 to 1073741824"#),
         (

@@ -416,9 +416,9 @@ impl<W> Machine<W> {
     }
 
     /// Whether it is up for as long as connections to it are open, and some are.
-    fn is_kept_by_connections(&self, policy: &Policy) -> bool {
-        let busy = |activity| of_connections(activity, policy) == Some(Says::Busy);
-        self.activity.as_deref().is_some_and(busy)
+    fn is_kept_by_connections(&self, ctx: Context<'_>) -> bool {
+        let says = self.activity.as_deref().and_then(|activity| of_connections(activity, ctx.policy));
+        matches!(says, Some(Says::BusyUntil(until)) if until > ctx.now)
     }
 
     fn uid(&self) -> Option<&AgentUid> {
@@ -436,7 +436,12 @@ fn of_connections(activity: &Activity, policy: &Policy) -> Option<Says> {
     let last = match policy.open_connections {
         OpenConnections::Ignore => Moment::START,
         OpenConnections::Traffic => activity.data(),
-        OpenConnections::Keep if activity.connections() > 0 => return Some(Says::Busy),
+        // One that is forgotten counts for `busy_cap`, and then no more.
+        OpenConnections::Keep if activity.connections() > 0 => {
+            return Some(Says::BusyUntil(
+                activity.connection_event() + policy.busy_cap.max(policy.idle_timeout),
+            ));
+        }
         OpenConnections::Keep => activity.data().max(activity.connection_ended()),
     };
     (last > Moment::START).then_some(Says::LastActive(last))

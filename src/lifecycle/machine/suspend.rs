@@ -42,6 +42,8 @@ impl<W> Machine<W> {
                 self.would_suspend_told = false;
                 self.check_at = match source {
                     Source::KeepAwake => until.min(ctx.now + RECHECK_CALENDAR),
+                    // They may end before, and the timeout runs from there.
+                    Source::Connections => until.min(ctx.now + idle_timeout),
                     _ => until,
                 };
             }
@@ -423,7 +425,7 @@ impl<W> Machine<W> {
             Phase::Failed { .. } => self.gate.in_flight() == 0,
             _ => false,
         };
-        if idle && may_write(ctx) && self.waiters.is_empty() && !self.is_kept_by_connections(ctx.policy) {
+        if idle && may_write(ctx) && self.waiters.is_empty() && !self.is_kept_by_connections(ctx) {
             self.demanded = false;
             self.begin_drain(by, true, ctx, fx);
         } else if let (true, Phase::Running { .. }) = (idle, &self.phase) {

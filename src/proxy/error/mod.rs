@@ -77,6 +77,11 @@ pub enum Fault {
         /// What was seen.
         error: String,
     },
+    /// The agent neither answered nor took a byte for as long as a request may keep it up.
+    Silent {
+        /// How long that is (`busy_cap`).
+        cap: Duration,
+    },
     /// The agent broke off before it answered.
     Broken {
         /// What was seen.
@@ -131,6 +136,7 @@ impl Fault {
             Self::Refused(refusal) => refusal.as_str(),
             Self::Unreachable { .. } => "unreachable",
             Self::Unconfirmed { .. } => "unconfirmed",
+            Self::Silent { .. } => "silent",
             Self::Broken { .. } => "broken",
         }
     }
@@ -221,6 +227,9 @@ impl Fault {
                     "It cannot be confirmed where the agent is",
                 )
             },
+            Self::Silent { .. } => {
+                shape(StatusCode::GATEWAY_TIMEOUT, "silent", "The agent did not answer in time")
+            }
             Self::Broken { .. } => {
                 shape(StatusCode::BAD_GATEWAY, "broken", "The agent broke off before it answered")
             }
@@ -283,6 +292,12 @@ impl Fault {
             Self::Unconfirmed { error } => format!(
                 "the API server has not been reachable for longer than trust_stale_for, and what is at the address of \
                  {name} may be another pod by now ({error}); see the log of Drowse"
+            ),
+            Self::Silent { cap } => format!(
+                "{name} has had the request for {} without a byte from it or for it (busy_cap); it may have been acted on, \
+                 so it was not repeated; an agent that works longer in silence sends something now and then, or answers \
+                 at once and takes a busy lease",
+                humantime::format_duration(*cap)
             ),
             Self::Broken { error } => format!(
                 "{name} closed the connection without an answer ({error}); the request may have been acted on, \

@@ -9,5 +9,7 @@ mod http2;
 mod leases;
 mod pings;
 mod router;
+mod silence;
+mod streams;
 mod tunnels;
 mod world;

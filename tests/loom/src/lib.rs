@@ -1,13 +1,14 @@
-//! Runs the gate under loom, which tries every interleaving of its atomic steps.
+//! Runs the gate under loom, which tries every interleaving of its atomic steps, alone and together with the data that
+//! moves on open connections.
 //!
-//! The gate is compiled from the same file as in Drowse; only its `sync` is loom's.
+//! Both are compiled from the same files as in Drowse; only their `sync` is loom's.
 
 #![cfg(test)]
-#![allow(dead_code, unreachable_pub, reason = "the gate is compiled here as it stands")]
+#![allow(dead_code, unreachable_pub, reason = "what is compiled here stands as it is")]
 
 mod sync {
     pub(crate) mod atomic {
-        pub(crate) use loom::sync::atomic::{AtomicU64, Ordering};
+        pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
     }
 }
 
@@ -16,6 +17,7 @@ mod time {
     pub(crate) struct Moment(u64);
 
     impl Moment {
+        pub(crate) const START: Self = Self(0);
         pub(crate) const fn from_micros(micros: u64) -> Self {
             Self(micros)
         }
@@ -25,9 +27,12 @@ mod time {
     }
 }
 
+#[path = "../../../src/lifecycle/activity.rs"]
+mod activity;
 #[path = "../../../src/lifecycle/gate.rs"]
 mod gate;
 
+use activity::Activity;
 use gate::{Entry, Gate};
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -151,5 +156,69 @@ fn no_more_are_in_flight_than_may_be() {
             caller.join().unwrap();
         }
         assert_eq!(gate.in_flight(), 0);
+    });
+}
+
+/// The gate and the activity of one agent.
+fn open_connection() -> (Arc<Gate>, Arc<Activity>) {
+    let activity = Activity::default();
+    activity.connection_opened(Moment::START);
+    (open_gate(), Arc::new(activity))
+}
+
+/// A tunnel into which data has come: it notes it, and then looks whether it may pass it on.
+fn tunnel(gate: &Arc<Gate>, activity: &Arc<Activity>) -> thread::JoinHandle<bool> {
+    let (gate, activity) = (Arc::clone(gate), Arc::clone(activity));
+    thread::spawn(move || {
+        activity.note_data(Moment::from_micros(7));
+        gate.is_open()
+    })
+}
+
+/// As the machine closes for a suspension: true if it then suspends.
+fn suspends(gate: &Gate, activity: &Activity) -> bool {
+    if !gate.close_if_idle() {
+        return false;
+    }
+    Activity::look_after_closing();
+    let idle = activity.data() == Moment::START;
+    if !idle {
+        gate.open(false);
+    }
+    idle
+}
+
+/// Needs the fences on both sides: without either, each may miss what the other has just done.
+#[test]
+fn data_is_seen_before_a_suspension_or_the_closed_gate_is_seen_before_the_data_is_passed_on() {
+    loom::model(|| {
+        let (gate, activity) = open_connection();
+        let passing = tunnel(&gate, &activity);
+        let suspended = suspends(&gate, &activity);
+        let passed = passing.join().unwrap();
+        assert!(!(passed && suspended), "data was passed to an agent that was then suspended");
+    });
+}
+
+/// The same where a request becomes an open connection meanwhile: at no moment there is neither.
+#[test]
+fn a_request_that_becomes_an_open_connection_is_seen_as_the_one_or_the_other() {
+    loom::model(|| {
+        let gate = open_gate();
+        let activity = Arc::new(Activity::default());
+        assert_eq!(gate.enter(NO_LIMIT), Entry::Admitted);
+        let answered = {
+            let (gate, activity) = (Arc::clone(&gate), Arc::clone(&activity));
+            thread::spawn(move || {
+                activity.connection_opened(Moment::from_micros(7));
+                let _ = gate.leave(None);
+            })
+        };
+        if gate.close_if_idle() {
+            Activity::look_after_closing();
+            assert_eq!(activity.connections(), 1, "neither a request nor a connection was there");
+            assert_eq!(activity.connection_event(), Moment::from_micros(7));
+        }
+        answered.join().unwrap();
     });
 }

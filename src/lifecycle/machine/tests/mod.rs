@@ -5,6 +5,7 @@ mod bench;
 mod callers;
 mod chance;
 mod cluster;
+mod connections;
 mod demand;
 mod failure;
 mod gone;

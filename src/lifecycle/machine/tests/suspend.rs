@@ -1,8 +1,7 @@
 //! The way down, and every way back up from Draining.
 
 use crate::agent::Revision;
-use crate::lifecycle::{Abandoned, Event, PhaseName, SuspendedBy, Transition, WriteError};
-use crate::policy::OpenConnections;
+use crate::lifecycle::{Abandoned, Event, SuspendedBy, Transition, WriteError};
 use crate::time::Moment;
 
 use super::bench::{IDLE, LONG, refused};
@@ -360,49 +359,6 @@ fn a_message_that_was_noted_just_before_the_word_quiet_counts() {
     let now = bench.now;
     bench.machine.activity().note_message(now);
     bench.quiet().is("Running p1", "");
-}
-
-#[test]
-fn data_on_an_open_connection_ends_a_drain_while_nothing_is_written_and_wakes_nobody() {
-    let mut bench = listening();
-    bench.feed(Event::DataMoved).is("Running p1", "");
-    assert_eq!(abandoned(&bench), [Abandoned::Demand]);
-    bench.feed(Event::DataMoved).is("Running p1", "");
-
-    let mut bench = Bench::at(Station::Running);
-    bench.after(IDLE).is("Draining Writing", "suspend");
-    bench.feed(Event::DataMoved).is("Draining Writing", "");
-    bench.done();
-    assert!(bench.machine.phase().name() != PhaseName::Resuming, "it is no demand");
-}
-
-#[test]
-fn data_on_an_open_connection_keeps_an_agent_up_unless_the_rule_ignores_it() {
-    let mut bench = Bench::at(Station::Running);
-    let activity = bench.machine.activity().clone();
-    activity.connection_opened();
-    bench.now = bench.now + IDLE;
-    activity.note_data(bench.now);
-    bench.tick().is("Running p1", "");
-    bench.policy.open_connections = OpenConnections::Ignore;
-    bench.tick().is("Draining Writing", "suspend");
-}
-
-#[test]
-fn an_open_connection_keeps_an_agent_up_only_where_the_rule_says_keep() {
-    let mut bench = Bench::at(Station::Running);
-    let activity = bench.machine.activity().clone();
-    activity.connection_opened();
-    bench.policy.open_connections = OpenConnections::Keep;
-    bench.after(LONG).is("Running p1", "");
-    bench.suspend_now().is("Running p1", "");
-    activity.connection_closed(bench.now);
-    bench.tick().is("Running p1", "");
-    bench.after(IDLE).is("Draining Writing", "suspend");
-
-    let mut bench = Bench::at(Station::Running);
-    bench.machine.activity().connection_opened();
-    bench.after(IDLE).is("Draining Writing", "suspend");
 }
 
 #[test]
