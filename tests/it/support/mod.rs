@@ -16,6 +16,13 @@ use tokio::process::{Child, Command};
 use ports::free_address;
 pub(crate) use ports::free_port;
 
+/// A program that is built from a pinned source, once.
+pub(crate) async fn program(name: &str) -> String {
+    let name = name.to_owned();
+    let built = tokio::task::spawn_blocking(move || drowse_cluster::program(&name).unwrap());
+    built.await.unwrap().to_str().unwrap().to_owned()
+}
+
 /// How long anything that must happen may take before a test gives up. Long, since machines are slow at times.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -29,6 +36,8 @@ pub(crate) struct Drowse {
     pub(crate) health: SocketAddr,
     pub(crate) dir: TempDir,
     agents: String,
+    /// More keys of its front door.
+    door: String,
     /// Other sections of its configuration.
     more: String,
     child: Child,
@@ -92,22 +101,27 @@ impl Drowse {
 
     /// The same by another command, which ends by executing the program with the arguments that it is given.
     pub(crate) async fn start_by(command: Command, agents: &[Agent], defaults: &str) -> Self {
-        Self::begin(command, agents, defaults, String::new()).await
+        Self::begin(command, agents, defaults, "", String::new()).await
     }
 
     /// The same with more sections in its configuration.
     pub(crate) async fn start_with(agents: &[Agent], defaults: &str, more: String) -> Self {
-        Self::begin(Command::new(PROGRAM), agents, defaults, more).await
+        Self::begin(Command::new(PROGRAM), agents, defaults, "", more).await
     }
 
-    async fn begin(command: Command, agents: &[Agent], defaults: &str, more: String) -> Self {
+    /// The same with more keys of its front door, as in `{key: value, …}`.
+    pub(crate) async fn start_door(agents: &[Agent], defaults: &str, door: &str) -> Self {
+        Self::begin(Command::new(PROGRAM), agents, defaults, &format!(", {door}"), String::new()).await
+    }
+
+    async fn begin(command: Command, agents: &[Agent], defaults: &str, door: &str, more: String) -> Self {
         let dir = TempDir::new().unwrap();
         let (front, admin, health) = (free_address(), free_address(), free_address());
         let agents: String = agents.iter().map(Agent::yaml).collect();
-        let config = config(front, admin, health, &agents, defaults) + &more;
+        let config = config((front, door), admin, health, &agents, defaults) + &more;
         std::fs::write(dir.path().join("drowse.yaml"), config).unwrap();
         let child = spawn(command, dir.path());
-        let drowse = Self { front, admin, health, dir, agents, more, child };
+        let drowse = Self { front, admin, health, dir, agents, door: door.to_owned(), more, child };
         drowse.ready().await;
         drowse
     }
@@ -133,7 +147,8 @@ impl Drowse {
 
     /// Replaces the `defaults:` section of its configuration.
     pub(crate) fn edit_defaults(&self, defaults: &str) {
-        let text = config(self.front, self.admin, self.health, &self.agents, defaults) + &self.more;
+        let front = (self.front, self.door.as_str());
+        let text = config(front, self.admin, self.health, &self.agents, defaults) + &self.more;
         std::fs::write(self.config_path(), text).unwrap();
     }
 
@@ -226,12 +241,18 @@ fn spawn(mut command: Command, dir: &Path) -> Child {
         .unwrap()
 }
 
-fn config(front: SocketAddr, admin: SocketAddr, health: SocketAddr, agents: &str, defaults: &str) -> String {
+fn config(
+    (front, door): (SocketAddr, &str),
+    admin: SocketAddr,
+    health: SocketAddr,
+    agents: &str,
+    defaults: &str,
+) -> String {
     let defaults: Vec<_> = defaults.lines().map(|line| format!("  {}\n", line.trim())).collect();
     let defaults = defaults.concat();
     format!(
         "backend:\n  process:\n    state_dir: state\n    agents:\n{agents}\
-         front_door: {{listen: \"{front}\"}}\nadmin: {{listen: \"{admin}\"}}\nhealth: {{listen: \"{health}\"}}\n\
+         front_door: {{listen: \"{front}\"{door}}}\nadmin: {{listen: \"{admin}\"}}\nhealth: {{listen: \"{health}\"}}\n\
          defaults:\n{defaults}"
     )
 }
