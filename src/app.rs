@@ -21,7 +21,7 @@ use crate::nats;
 use crate::nats::door::MessageDoorHandle;
 use crate::open_files;
 use crate::proxy::auth::{Authenticator, Remembering};
-use crate::proxy::{FrontDoor, LeaseHolders, Settings, Style};
+use crate::proxy::{CertificateFiles, FrontDoor, LeaseHolders, Settings, Style};
 use crate::telemetry::LogControl;
 use crate::time::Clock;
 
@@ -124,6 +124,13 @@ impl App {
     fn front_door(&self, config: &config::FrontDoor) -> anyhow::Result<FrontDoor> {
         let door =
             FrontDoor::bind(Arc::clone(&self.settings), Arc::clone(&self.engine), Arc::clone(&self.metrics))?;
+        let door = match &config.tls {
+            Some(tls) => {
+                let files = CertificateFiles { cert: tls.cert_file.clone(), key: tls.key_file.clone() };
+                door.secured(tls.listen, files)?
+            }
+            None => door,
+        };
         let backend = match (&self.runner, config.auth) {
             (Runner::Kubernetes(backend), _) => backend,
             (Runner::Process(_), Auth::None) => return Ok(door.leases_for(LeaseHolders::OnThisMachine)),
@@ -253,6 +260,7 @@ fn settings(config: &Config) -> Settings {
         idle_connection_timeout: door.idle_connection_timeout,
         max_head_bytes: door.max_head_bytes,
         max_connections: door.max_connections,
+        max_streams: door.max_streams,
         drain_timeout: door.drain_timeout,
         held_body_bytes: config.held_body_bytes as u64,
     }

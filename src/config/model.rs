@@ -111,6 +111,8 @@ pub enum Program {
 pub struct FrontDoor {
     /// Where it listens.
     pub listen: SocketAddr,
+    /// For callers that speak TLS.
+    pub tls: Option<FrontDoorTls>,
     /// The domain below which agents are found; lower case.
     pub domain: String,
     /// Whom it lets in.
@@ -131,8 +133,21 @@ pub struct FrontDoor {
     pub max_head_bytes: usize,
     /// Connections at once at most. Not zero.
     pub max_connections: usize,
+    /// Requests at once on one connection of HTTP/2 at most. Not zero.
+    pub max_streams: u32,
     /// For requests in flight at the end. May be zero.
     pub drain_timeout: Duration,
+}
+
+/// TLS with callers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FrontDoorTls {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// The certificate and its chain; absolute.
+    pub cert_file: PathBuf,
+    /// The private key; absolute.
+    pub key_file: PathBuf,
 }
 
 /// Whom the front door lets in.

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::decode::{Document, Step};
-use super::model::{Admin, Backend, Config, FindBy, FrontDoor, Health, Log};
+use super::model::{Admin, Backend, Config, FindBy, FrontDoor, FrontDoorTls, Health, Log};
 use super::raw;
 use crate::backend::kubernetes::Options;
 use crate::engine;
@@ -46,7 +46,7 @@ pub(super) fn resolve(file: raw::File, document: &Document<'_, '_>, path: PathBu
     Some(Config {
         path,
         backend: backend?,
-        front_door: front_door(file.front_door, on_cluster, document),
+        front_door: front_door(file.front_door, on_cluster, document, &folder),
         nats: file.nats.map(|raw| nats::resolve(raw, document, &folder)),
         health: Health { listen: file.health.listen.0 },
         admin: admin(file.admin, document, &folder),
@@ -165,7 +165,12 @@ fn check_no_messages(file: &raw::File, document: &Document<'_, '_>) {
     }
 }
 
-fn front_door(raw: raw::FrontDoor, on_cluster: bool, document: &Document<'_, '_>) -> FrontDoor {
+fn front_door(
+    raw: raw::FrontDoor,
+    on_cluster: bool,
+    document: &Document<'_, '_>,
+    folder: &Path,
+) -> FrontDoor {
     let report = |key, message: String| document.report(&[Key("front_door"), Key(key)], message);
     for (index, way) in raw.find_by.iter().enumerate() {
         if raw.find_by[..index].contains(way) {
@@ -188,6 +193,7 @@ fn front_door(raw: raw::FrontDoor, on_cluster: bool, document: &Document<'_, '_>
     }
     FrontDoor {
         listen: raw.listen.0,
+        tls: raw.tls.map(|raw| tls(raw, document, folder)),
         domain: raw.domain.0,
         auth: auth::check_auth(on_cluster, raw.auth, raw.token_review.is_some(), document),
         token_review: auth::check_token_review(raw.token_review.unwrap_or_default(), document),
@@ -198,7 +204,22 @@ fn front_door(raw: raw::FrontDoor, on_cluster: bool, document: &Document<'_, '_>
         idle_connection_timeout: raw.idle_connection_timeout.get(),
         max_head_bytes: to_usize(raw.max_head.get()),
         max_connections: to_usize(raw.max_connections.get().into()),
+        max_streams: raw.max_streams.get(),
         drain_timeout: raw.drain_timeout.get(),
+    }
+}
+
+fn tls(raw: raw::FrontDoorTls, document: &Document<'_, '_>, folder: &Path) -> FrontDoorTls {
+    for (key, file) in [("cert_file", &raw.cert_file), ("key_file", &raw.key_file)] {
+        if file.is_empty() {
+            let place = [Key("front_door"), Key("tls"), Key(key)];
+            document.report(&place, "the path is empty; write the path of a file");
+        }
+    }
+    FrontDoorTls {
+        listen: raw.listen.0,
+        cert_file: folder.join(raw.cert_file),
+        key_file: folder.join(raw.key_file),
     }
 }
 
@@ -220,18 +241,23 @@ fn admin(raw: raw::Admin, document: &Document<'_, '_>, folder: &Path) -> Admin {
 
 /// No two listeners, and no agent, on one port.
 fn check_listens(file: &raw::File, document: &Document<'_, '_>) {
+    let door = &file.front_door;
+    let tls = door.tls.as_ref().map(|tls| (&["front_door", "tls"][..], tls.listen.0));
     let ours = [
-        ("front_door", file.front_door.listen.0),
-        ("health", file.health.listen.0),
-        ("admin", file.admin.listen.0),
+        (&["front_door"][..], door.listen.0),
+        (&["health"], file.health.listen.0),
+        (&["admin"], file.admin.listen.0),
     ];
+    let place = |section: &[&'static str]| -> Vec<_> {
+        section.iter().copied().map(Key).chain([Key("listen")]).collect()
+    };
     // A mistyped address must not be blamed for what its default would collide with.
-    let read = |(section, _): &(&str, SocketAddr)| !document.is_spoiled(&[Key(section), Key("listen")]);
-    let ours: Vec<_> = ours.into_iter().filter(read).collect();
+    let read = |(section, _): &(&[&'static str], SocketAddr)| !document.is_spoiled(&place(section));
+    let ours: Vec<_> = ours.into_iter().chain(tls).filter(read).collect();
     for (index, (section, address)) in ours.iter().enumerate() {
         if let Some((other, _)) = ours[..index].iter().find(|(_, other)| collide(*address, *other)) {
-            let message = format!("{address} is taken by {other}.listen; write another port");
-            document.report(&[Key(section), Key("listen")], message);
+            let message = format!("{address} is taken by {}.listen; write another port", other.join("."));
+            document.report(&place(section), message);
         }
     }
     let agents = file.backend.process.iter().flat_map(|process| &process.agents);
@@ -239,8 +265,8 @@ fn check_listens(file: &raw::File, document: &Document<'_, '_>) {
     for (index, agent) in agents.enumerate() {
         let port = agent.port.get();
         let address = SocketAddr::from(([127, 0, 0, 1], port));
-        let by_us =
-            ours.iter().find(|(_, ours)| collide(address, *ours)).map(|(name, _)| format!("{name}.listen"));
+        let by_us = ours.iter().find(|(_, ours)| collide(address, *ours));
+        let by_us = by_us.map(|(section, _)| format!("{}.listen", section.join(".")));
         if let Some(user) = by_us.or_else(|| users.get(&port).cloned()) {
             let message = format!("port {port} is taken by {user}; write another port");
             document

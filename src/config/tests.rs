@@ -166,7 +166,7 @@ rules:
             "9:11 front_door.listen: \":8080\" is no address to listen on; write 0.0.0.0:8080 for every interface, or 127.0.0.1:8080",
             "10:3 front_door.find_by: path needs a prefix; write path_prefix: /agents below front_door",
             "10:19 front_door.find_by[1]: this way stands here a second time; write it once",
-            "11:3 front_door: the key \"idel_timeout\" is not known; write one of listen, domain, auth, token_review, find_by, path_prefix, cluster_domain, head_timeout, idle_connection_timeout, max_head, max_connections, drain_timeout",
+            "11:3 front_door: the key \"idel_timeout\" is not known; write one of listen, tls, domain, auth, token_review, find_by, path_prefix, cluster_domain, head_timeout, idle_connection_timeout, max_head, max_connections, max_streams, drain_timeout",
             "13:11 admin.listen: 0.0.0.0:8081 is taken by health.listen; write another port",
             "13:11 admin.listen: 0.0.0.0:8081 can be reached from other machines; write token_file: <file with a token> below admin, or listen on 127.0.0.1:8081",
             "14:10 suspend: \"perhaps\" is neither on nor off; write on or off",

@@ -10,11 +10,11 @@ use serde_json::{Value, json};
 
 use super::answers::{json_answer, of_length, text, with_type};
 use super::bodies::{self, Body, Checksum};
-use super::relay;
 use super::route::{PATHS, Route, RouteError};
 use super::runtime::Call;
 use super::serve::Agent;
 use super::websocket;
+use super::{grpc, relay};
 
 /// Why a request gets no answer. Ends the connection.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +44,7 @@ pub(super) async fn answer(agent: &Agent, request: Request<Incoming>) -> Result<
         Ok(Route::Crash) => agent.crash().await,
         Ok(Route::Echo) => json_answer(StatusCode::OK, &echo(&head)),
         Ok(Route::EchoBody) => echo_body(&head.headers, body),
+        Ok(Route::GrpcHealth) => grpc::check(),
         Ok(Route::Health) => text("ok\n"),
         Ok(Route::Relay(to)) => relay::relay(&to).await.unwrap_or_else(|error| {
             json_answer(StatusCode::BAD_GATEWAY, &json!({"error": error.to_string()}))

@@ -5,6 +5,7 @@
 
 mod answers;
 mod bodies;
+mod grpc;
 mod handlers;
 mod identity;
 mod messages;

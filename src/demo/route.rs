@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use http::{StatusCode, Uri};
 
+use super::grpc;
 use super::runtime::Call;
 use crate::units::{HumanDuration, Written as _};
 
 /// Every path but those of the runtime API, as the answer to an unknown one lists them.
-pub(super) const PATHS: [&str; 16] = [
+pub(super) const PATHS: [&str; 17] = [
     "/",
     "/bytes/<n>",
     "/checksum",
@@ -22,6 +23,7 @@ pub(super) const PATHS: [&str; 16] = [
     "/crash",
     "/echo",
     "/echo/body",
+    "/grpc.health.v1.Health/Check",
     "/healthz",
     "/relay?to=http://127.0.0.1:9101/",
     "/readyz",
@@ -48,6 +50,7 @@ pub(super) enum Route<'a> {
     Crash,
     Echo,
     EchoBody,
+    GrpcHealth,
     Health,
     Relay(Uri),
     Ready,
@@ -80,6 +83,7 @@ impl<'a> Route<'a> {
             "/crash" => Ok(Self::Crash),
             "/echo" => Ok(Self::Echo),
             "/echo/body" => Ok(Self::EchoBody),
+            grpc::CHECK => Ok(Self::GrpcHealth),
             "/healthz" => Ok(Self::Health),
             "/relay" => query.target().map(Self::Relay),
             "/readyz" => Ok(Self::Ready),

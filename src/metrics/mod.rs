@@ -59,11 +59,13 @@ pub struct Metrics {
     connections_accepted: IntCounter,
     tunnels: IntGauge,
     config_reloads: By<Done, IntCounter>,
+    certificate_reloads: By<Done, IntCounter>,
     config_last_reload_successful: IntGauge,
 }
 
 impl Metrics {
     /// Registers everything.
+    #[expect(clippy::too_many_lines, reason = "a list")]
     pub fn new() -> Self {
         let registry = Registry::new();
         let to = Families { registry: &registry };
@@ -147,6 +149,11 @@ impl Metrics {
             tunnels: to.gauge(
                 "drowse_tunnels",
                 "Connections of callers that were upgraded, to WebSocket for example, and are open now.",
+            ),
+            certificate_reloads: to.counter_by(
+                "drowse_certificate_reloads_total",
+                "New certificates of front_door.tls that were taken, or could not be used, by outcome.",
+                "outcome",
             ),
             config_reloads: to.counter_by(
                 "drowse_config_reloads_total",
@@ -254,6 +261,11 @@ impl Metrics {
     pub fn config_reloaded(&self, applied: bool) {
         self.config_reloads.get(if applied { Done::Ok } else { Done::Failed }).inc();
         self.config_last_reload_successful.set(i64::from(applied));
+    }
+
+    /// The files of a certificate have changed.
+    pub fn certificate_reloaded(&self, taken: bool) {
+        self.certificate_reloads.get(if taken { Done::Ok } else { Done::Failed }).inc();
     }
 
     /// A connection of a caller was accepted.

@@ -27,6 +27,8 @@ const PING_EVERY: Duration = Duration::from_secs(10);
 /// How the ordinary connection is.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Health {
+    /// It stands.
+    pub(super) stands: bool,
     /// How often it has broken.
     pub(super) breaks: u64,
     /// How many messages came faster than they were taken, and were dropped.
@@ -70,10 +72,14 @@ pub(super) async fn connect(
                     Event::Connected => {
                         told.end();
                         tracing::info!("connected to NATS");
+                        health.send_modify(|health| health.stands = true);
                     }
                     Event::Disconnected => {
                         tracing::warn!("the connection to NATS is lost; it is made anew");
-                        health.send_modify(|health| health.breaks += 1);
+                        health.send_modify(|health| {
+                            health.stands = false;
+                            health.breaks += 1;
+                        });
                     }
                     // One for every message that was dropped.
                     Event::SlowConsumer(_) => health.send_modify(|health| health.missed += 1),

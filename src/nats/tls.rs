@@ -1,12 +1,11 @@
 //! TLS with NATS servers, for both connections.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::pem::PemObject as _;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+use crate::pem;
 
 use super::settings::TlsFiles;
 
@@ -15,7 +14,7 @@ pub(super) fn client_config(files: &TlsFiles) -> Result<ClientConfig, String> {
     let mut roots = RootCertStore::empty();
     match &files.ca {
         Some(file) => {
-            for certificate in certificates(file)? {
+            for certificate in pem::certificates(file)? {
                 roots.add(certificate).map_err(|error| format!("{}: {error}", file.display()))?;
             }
         }
@@ -30,16 +29,9 @@ pub(super) fn client_config(files: &TlsFiles) -> Result<ClientConfig, String> {
         .map_err(|error| error.to_string())?
         .with_root_certificates(roots);
     let Some((cert, key)) = &files.identity else { return Ok(builder.with_no_client_auth()) };
-    let chain = certificates(cert)?;
-    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| format!("{}: {error}", key.display()))?;
+    let chain = pem::certificates(cert)?;
+    let private = pem::private_key(key)?;
     builder
         .with_client_auth_cert(chain, private)
         .map_err(|error| format!("{} and {}: {error}", cert.display(), key.display()))
-}
-
-fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let named = |error| format!("{}: {error}", file.display());
-    let found: Result<Vec<_>, _> = CertificateDer::pem_file_iter(file).map_err(named)?.collect();
-    let found = found.map_err(|error| format!("{}: {error}", file.display()))?;
-    if found.is_empty() { Err(format!("{} has no certificate", file.display())) } else { Ok(found) }
 }

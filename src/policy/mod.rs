@@ -6,6 +6,7 @@ pub mod keep_awake;
 pub mod lease;
 pub mod messages;
 mod open_connections;
+mod protocol;
 pub mod rules;
 
 use std::num::NonZeroU32;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use crate::units::Windows;
 
 pub use open_connections::OpenConnections;
+pub use protocol::Protocol;
 
 /// What holds for one agent, after rules and annotations were applied. [`rules`] makes it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -38,6 +40,8 @@ pub struct Policy {
     pub max_in_flight: Option<NonZeroU32>,
     /// The port of a request that names none; `None` is the one that the agent declares.
     pub port: Option<u16>,
+    /// What it is spoken to in.
+    pub protocol: Protocol,
     /// Paths whose requests neither wake it nor keep it up. A trailing `*` matches any rest.
     pub must_not_wake: Vec<String>,
     /// What an open connection that carries no HTTP any more means for it.
@@ -105,6 +109,7 @@ impl Default for Policy {
             max_held: 1_000,
             max_in_flight: None,
             port: None,
+            protocol: Protocol::Http1,
             must_not_wake: Vec::new(),
             open_connections: OpenConnections::Traffic,
             resume_user_suspended: false,

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::glob::Glob;
 use super::messages::{Messages, Preset, QueueName, Ready, Redeliver, SubjectTemplate};
-use super::{HandsOff, OpenConnections, Policy};
+use super::{HandsOff, OpenConnections, Policy, Protocol};
 use crate::agent::AgentKey;
 use crate::backend::{Profile, Texts};
 use crate::units::{Count, HumanDuration, InFlight, PathPatterns, Port, Timeout, Windows, Written, nearest};
@@ -31,6 +31,7 @@ pub struct Keys {
     pub max_held: Option<Count>,
     pub max_in_flight: Option<InFlight>,
     pub port: Option<Port>,
+    pub protocol: Option<Protocol>,
     pub must_not_wake: Option<PathPatterns>,
     pub open_connections: Option<OpenConnections>,
     pub resume_user_suspended: Option<bool>,
@@ -47,7 +48,7 @@ pub struct Keys {
 
 impl Keys {
     /// The names of the keys, as in the file, in the order in which they are shown.
-    pub const NAMES: [&str; 21] = [
+    pub const NAMES: [&str; 22] = [
         "route",
         "manage",
         "idle_timeout",
@@ -57,6 +58,7 @@ impl Keys {
         "max_held",
         "max_in_flight",
         "port",
+        "protocol",
         "must_not_wake",
         "open_connections",
         "resume_user_suspended",
@@ -83,6 +85,7 @@ impl Keys {
             max_held: Some(Count::at_least_one(policy.max_held)),
             max_in_flight: Some(policy.max_in_flight.into()),
             port: policy.port.and_then(Port::new),
+            protocol: Some(policy.protocol),
             must_not_wake: Some(PathPatterns::from_strings(&policy.must_not_wake)),
             open_connections: Some(policy.open_connections),
             resume_user_suspended: Some(policy.resume_user_suspended),
@@ -226,6 +229,7 @@ impl<'a> Picker<'a> {
         self.pick("max_held", |keys| &keys.max_held, |value| policy.max_held = value.get());
         self.pick("max_in_flight", |keys| &keys.max_in_flight, |value| policy.max_in_flight = value.limit());
         self.pick("port", |keys| &keys.port, |value| policy.port = Some(value.get()));
+        self.pick("protocol", |keys| &keys.protocol, |value| policy.protocol = value);
         self.pick(
             "must_not_wake",
             |keys| &keys.must_not_wake,

@@ -6,24 +6,35 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
 
+use bytes::{Buf as _, Bytes};
+use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use crate::time::{Clock, Moment};
 
 use super::settings::Settings;
+use super::transport::Transport;
 
-/// The marks of one connection. All are made by the one task that serves it.
+/// The marks of one connection. With HTTP/1.1 all are made by the one task that serves it.
 #[derive(Debug)]
 pub(super) struct Activity {
     clock: Clock,
-    busy: AtomicBool,
+    /// Requests that are being served.
+    busy: AtomicU32,
     idle_since: AtomicU64,
     head_since: Mark,
     stalled_since: Mark,
+    /// It carries several requests at once (HTTP/2), each served by a task of its own.
+    multiplexed: AtomicBool,
+    /// Of several requests: those whose callers have part of an answer and have not asked for more.
+    unread: AtomicU32,
+    /// When the caller last took part of one of several answers.
+    taken: AtomicU64,
+    /// Who looks at [`Self::due`], to be woken when one of several requests changes what it says.
+    looking: AtomicWaker,
 }
 
 /// A moment, or none.
@@ -45,23 +56,41 @@ impl Activity {
     pub(super) fn new(clock: Clock) -> Self {
         Self {
             clock,
-            busy: AtomicBool::new(false),
+            busy: AtomicU32::new(0),
             idle_since: AtomicU64::new(clock.now().as_micros()),
             head_since: Mark::none(),
             stalled_since: Mark::none(),
+            multiplexed: AtomicBool::new(false),
+            unread: AtomicU32::new(0),
+            taken: AtomicU64::new(0),
+            looking: AtomicWaker::new(),
         }
+    }
+
+    /// From here on it carries several requests at once. What comes is not always part of a head then, so that only
+    /// whole heads count.
+    pub(super) fn multiplex(&self) {
+        self.multiplexed.store(true, Ordering::Relaxed);
+        self.head_since.take();
+    }
+
+    pub(super) fn is_multiplexed(&self) -> bool {
+        self.multiplexed.load(Ordering::Relaxed)
     }
 
     /// A request is being served; gives the moment at which its head began to arrive.
     pub(super) fn begin(&self) -> Moment {
-        self.busy.store(true, Ordering::Relaxed);
+        self.busy.fetch_add(1, Ordering::Relaxed);
         self.head_since.take().unwrap_or_else(|| self.clock.now())
     }
 
     /// It was served, or its caller has left.
     pub(super) fn end(&self, now: Moment) {
         self.idle_since.store(now.as_micros(), Ordering::Relaxed);
-        self.busy.store(false, Ordering::Relaxed);
+        self.busy.fetch_sub(1, Ordering::Release);
+        if self.is_multiplexed() {
+            self.looking.wake();
+        }
     }
 
     /// When it will have taken too long over what it does now. A request that is being served may take as long
@@ -70,7 +99,11 @@ impl Activity {
         if let Some(since) = self.stalled_since.get() {
             return Some((since + settings.idle_connection_timeout, Overdue::Stalled));
         }
-        if self.busy.load(Ordering::Relaxed) {
+        if self.unread.load(Ordering::Acquire) > 0 {
+            let since = Moment::from_micros(self.taken.load(Ordering::Relaxed));
+            return Some((since + settings.idle_connection_timeout, Overdue::Stalled));
+        }
+        if self.busy.load(Ordering::Acquire) > 0 {
             return None;
         }
         if let Some(since) = self.head_since.get() {
@@ -80,9 +113,17 @@ impl Activity {
         Some((since + settings.idle_connection_timeout, Overdue::Idle))
     }
 
+    /// To be woken when [`Self::due`] may say something else than the last time. With HTTP/1.1 nobody else changes it.
+    pub(super) fn look(&self, waker: &Waker) {
+        if self.is_multiplexed() {
+            self.looking.register(waker);
+        }
+    }
+
     /// Bytes have come.
     fn read(&self) {
-        if !self.busy.load(Ordering::Relaxed) && self.head_since.get().is_none() {
+        if self.busy.load(Ordering::Relaxed) == 0 && !self.is_multiplexed() && self.head_since.get().is_none()
+        {
             self.head_since.set(self.clock.now());
         }
     }
@@ -95,6 +136,57 @@ impl Activity {
                 self.stalled_since.take();
             }
             _ => {}
+        }
+    }
+
+    fn hand_out(&self) {
+        self.taken.store(self.clock.now().as_micros(), Ordering::Relaxed);
+        if self.unread.fetch_add(1, Ordering::AcqRel) == 0 {
+            self.looking.wake();
+        }
+    }
+
+    fn took(&self) {
+        self.taken.store(self.clock.now().as_micros(), Ordering::Relaxed);
+        self.unread.fetch_sub(1, Ordering::AcqRel);
+        // Who looks too early sees that it does, and looks again.
+    }
+}
+
+/// A use of a connection that is no request any more.
+pub(super) struct Busy<'a>(&'a Activity);
+
+impl<'a> Busy<'a> {
+    pub(super) fn begin(activity: &'a Activity) -> Self {
+        activity.begin();
+        Self(activity)
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.end(self.0.clock.now());
+    }
+}
+
+/// Whether the caller of one of several requests still has to take what it was given of its answer. HTTP/2 has a window
+/// for each (RFC 9113 §5.2), of which the stream below says nothing.
+#[derive(Debug, Default)]
+pub(super) struct Unread(bool);
+
+impl Unread {
+    /// More of the answer is asked for, so what was given was taken.
+    pub(super) fn asked(&mut self, activity: &Activity) {
+        if std::mem::take(&mut self.0) {
+            activity.took();
+        }
+    }
+
+    /// Part of the answer is given.
+    pub(super) fn given(&mut self, activity: &Activity) {
+        if activity.is_multiplexed() && !self.0 {
+            self.0 = true;
+            activity.hand_out();
         }
     }
 }
@@ -131,7 +223,9 @@ impl Mark {
 /// A caller's stream, whose reads and writes leave marks.
 #[derive(Debug)]
 pub(super) struct Watched {
-    pub(super) stream: TcpStream,
+    pub(super) stream: Transport,
+    /// What was read to see which version of HTTP it is.
+    pub(super) early: Bytes,
     pub(super) activity: Arc<Activity>,
 }
 
@@ -141,6 +235,12 @@ impl AsyncRead for Watched {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.early.is_empty() {
+            let count = self.early.len().min(buffer.remaining());
+            buffer.put_slice(&self.early[..count]);
+            self.early.advance(count);
+            return Poll::Ready(Ok(()));
+        }
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
         if buffer.filled().len() > before {
@@ -172,7 +272,12 @@ impl AsyncWrite for Watched {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let polled = Pin::new(&mut self.stream).poll_flush(cx);
+        // TLS takes what is written, and may find only here that it has to wait.
+        if matches!(self.stream, Transport::Tls(_)) {
+            self.activity.written(polled.is_pending());
+        }
+        polled
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -14,11 +14,13 @@ use crate::time::Moment;
 use crate::upstream::Connection;
 
 use super::Caller;
+use super::activity::Unread;
 
 /// The body of an answer, whoever gives it. Its end is the end of the request.
 pub(super) struct AnswerBody {
     content: Content,
-    _in_flight: InFlight,
+    unread: Unread,
+    in_flight: InFlight,
 }
 
 /// Where the bytes come from.
@@ -67,7 +69,13 @@ impl Drop for InFlight {
 
 impl AnswerBody {
     pub(super) fn new(content: Content, in_flight: InFlight) -> Self {
-        Self { content, _in_flight: in_flight }
+        Self { content, unread: Unread::default(), in_flight }
+    }
+}
+
+impl Drop for AnswerBody {
+    fn drop(&mut self) {
+        self.unread.asked(&self.in_flight.caller.activity);
     }
 }
 
@@ -157,10 +165,17 @@ impl Body for AnswerBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
-        match &mut self.content {
+        let Self { content, unread, in_flight } = &mut *self;
+        let activity = &in_flight.caller.activity;
+        unread.asked(activity);
+        let polled = match content {
             Content::Ours(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
             Content::Agent(body) => body.poll_frame(cx),
+        };
+        if let Poll::Ready(Some(Ok(_))) = polled {
+            unread.given(activity);
         }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

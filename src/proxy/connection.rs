@@ -1,4 +1,5 @@
-//! One caller's connection, from accept to close.
+//! One caller's connection, from accept to close: HTTP/1.1, or HTTP/2 where both sides agreed on it by TLS (ALPN), or the
+//! caller begins with its preface (RFC 9113 §3.3).
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -7,24 +8,29 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::server::conn::http1::{self, Parts};
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper::rt::Executor;
+use hyper::server::conn::{http1, http2};
+use hyper::service::{HttpService, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::task::TaskTracker;
 
 use crate::metrics::Bound;
 use crate::time::{Clock, Moment};
 
 use super::activity::{Activity, Overdue, Watched};
+use super::body::AnswerBody;
 use super::error::{Fault, Form};
 use super::headers::Peer;
 use super::stage::Stage;
+use super::transport::Transport;
 use super::{Caller, Door, request};
 
 /// The smallest buffer that hyper works with.
@@ -33,6 +39,18 @@ pub(super) const MIN_HEAD_BYTES: usize = 8 * 1024;
 /// How long a caller that still sends is read and ignored after our last answer. Closing with bytes unread would
 /// make its system throw our answer away.
 const LINGER: Duration = Duration::from_secs(1);
+
+/// How a connection of HTTP/2 begins (RFC 9113 §3.4).
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// What is taken of a body before it is read, for one stream and for all of a connection. A held request that is not
+/// read further must not keep the others of its connection waiting, and cannot cost more than this.
+const STREAM_WINDOW: u32 = 64 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// What hyper keeps of an answer that waits for the caller's window, for each stream.
+const SEND_BUFFER: usize = 64 * 1024;
+/// A caller that vanished without a word is noticed by a PING after so long, though its requests may all be silent.
+const PING_EVERY: Duration = Duration::from_secs(30);
+const PONG_WITHIN: Duration = Duration::from_secs(20);
 
 /// How a connection came to its end.
 enum End {
@@ -44,53 +62,104 @@ enum End {
 }
 
 /// Serves a caller's connection until it ends.
-pub(super) async fn serve(stream: TcpStream, remote: SocketAddr, door: Arc<Door>) {
+pub(super) async fn serve(
+    stream: TcpStream,
+    remote: SocketAddr,
+    tls: Option<Arc<TlsAcceptor>>,
+    door: Arc<Door>,
+) {
     let Ok(local) = stream.local_addr() else { return };
-    let clock = door.engine.clock();
-    let activity = Arc::new(Activity::new(clock));
+    let is_secure = tls.is_some();
+    let stream = match tls {
+        Some(acceptor) => match secure(stream, &acceptor, &door).await {
+            Some(stream) => stream,
+            None => return,
+        },
+        None => Transport::Tcp(stream),
+    };
     let caller = Arc::new(Caller {
-        peer: Peer::new(remote, local),
+        peer: Peer::new(remote, local, is_secure),
         address: remote.ip().to_canonical(),
-        activity: Arc::clone(&activity),
-        door: Arc::clone(&door),
+        activity: Arc::new(Activity::new(door.engine.clock())),
+        door,
         tunnel: Mutex::new(None),
     });
-    let served = Arc::clone(&caller);
-    let io = TokioIo::new(Watched { stream, activity: Arc::clone(&activity) });
-    let service = service_fn(move |request: Request<Incoming>| {
-        let caller = Arc::clone(&served);
-        async move { Ok::<_, Infallible>(request::serve(caller, request).await) }
-    });
-    let mut connection = builder(&door).serve_connection(io, service);
+    let mut stream = Watched { stream, early: Bytes::new(), activity: Arc::clone(&caller.activity) };
+    match version(&mut stream, &caller).await {
+        Ok(Version::Http1) => http1(stream, caller).await,
+        Ok(Version::Http2) => http2(stream, caller).await,
+        Err(end) => close(stream.stream, end, &caller.door).await,
+    }
+}
 
-    let end = {
-        let mut timer = Timer::new(clock);
-        let mut sleep = pin!(tokio::time::sleep(Duration::ZERO));
-        let mut change = pin!(door.stages.change());
-        let mut seen = None;
-        std::future::poll_fn(|cx| {
-            // One atomic load, unless the stage has changed (or this is the first time).
-            while seen != Some(door.stages.now()) {
-                seen = Some(door.stages.now());
-                match seen {
-                    Some(Stage::Cut) => return Poll::Ready(End::Cut),
-                    Some(Stage::Draining | Stage::LastWords) => Pin::new(&mut connection).graceful_shutdown(),
-                    _ => {}
-                }
-                change.set(door.stages.change());
-                if change.as_mut().poll(cx).is_ready() {
-                    seen = None;
-                }
-            }
-            if let Poll::Ready(result) = Pin::new(&mut connection).poll(cx) {
-                return Poll::Ready(End::Http(result));
-            }
-            let due = activity.due(&door.settings.load());
-            timer.poll(sleep.as_mut(), due, cx).map(End::Overdue)
-        })
-        .await
+/// The handshake of TLS. It has to be done as soon as a head would have to be there.
+async fn secure(stream: TcpStream, acceptor: &TlsAcceptor, door: &Door) -> Option<Transport> {
+    let limit = door.settings.load().head_timeout;
+    let shaken = tokio::select! {
+        shaken = tokio::time::timeout(limit, acceptor.accept(stream)) => shaken,
+        () = door.stages.reached(Stage::Draining) => return None,
     };
-    let Parts { io, read_buf, .. } = connection.into_parts();
+    let error = match shaken {
+        Ok(Ok(stream)) => return Some(Transport::Tls(Box::new(stream))),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("it took longer than {limit:?}"),
+    };
+    door.metrics.request_refused("tls_handshake");
+    tracing::debug!(error, "a caller's TLS handshake failed");
+    None
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Version {
+    Http1,
+    Http2,
+}
+
+/// What the caller speaks.
+async fn version(stream: &mut Watched, caller: &Caller) -> Result<Version, End> {
+    match stream.stream.agreed_protocol() {
+        Some(b"h2") => return Ok(Version::Http2),
+        Some(_) => return Ok(Version::Http1),
+        None => {}
+    }
+    let stages = &caller.door.stages;
+    let mut looking = pin!(look_for_preface(stream));
+    // Whoever has just connected when Drowse is told to end may have sent a request that is still under way.
+    let mut too_late = pin!(async {
+        stages.reached(Stage::Draining).await;
+        tokio::time::sleep(LINGER).await;
+    });
+    drive(caller, |cx, _| match looking.as_mut().poll(cx) {
+        Poll::Ready(Ok(version)) => Poll::Ready(Ok(version)),
+        Poll::Ready(Err(_gone)) => Poll::Ready(Err(End::Cut)),
+        Poll::Pending => too_late.as_mut().poll(cx).map(|()| Err(End::Cut)),
+    })
+    .await
+    .unwrap_or_else(Err)
+}
+
+/// Reads until it is known, and gives back what was read.
+async fn look_for_preface(stream: &mut Watched) -> std::io::Result<Version> {
+    let mut early = BytesMut::with_capacity(PREFACE.len());
+    let version = loop {
+        let count = (&mut *stream).take((PREFACE.len() - early.len()) as u64).read_buf(&mut early).await?;
+        if count == 0 || !PREFACE.starts_with(&early) {
+            break Version::Http1;
+        }
+        if early.len() == PREFACE.len() {
+            break Version::Http2;
+        }
+    };
+    stream.early = early.freeze();
+    Ok(version)
+}
+
+async fn http1(stream: Watched, caller: Arc<Caller>) {
+    let door = Arc::clone(&caller.door);
+    let mut connection =
+        http1_builder(&door).serve_connection(TokioIo::new(stream), answers(Arc::clone(&caller)));
+    let end = drive_http(&caller, &mut connection, http1::Connection::graceful_shutdown).await;
+    let http1::Parts { io, read_buf, .. } = connection.into_parts();
     let mut stream = io.into_inner().stream;
     let tunnel = caller.tunnel.lock().take();
     match (tunnel, end) {
@@ -104,7 +173,83 @@ pub(super) async fn serve(stream: TcpStream, remote: SocketAddr, door: Arc<Door>
     }
 }
 
-fn builder(door: &Door) -> http1::Builder {
+async fn http2(stream: Watched, caller: Arc<Caller>) {
+    caller.activity.multiplex();
+    let door = Arc::clone(&caller.door);
+    let mut connection =
+        http2_builder(&door).serve_connection(TokioIo::new(stream), answers(Arc::clone(&caller)));
+    match drive_http(&caller, &mut connection, http2::Connection::graceful_shutdown).await {
+        End::Http(Ok(())) | End::Cut | End::Overdue(Overdue::Stalled | Overdue::Head) => {}
+        End::Http(Err(error)) => tracing::debug!(%error, "a caller's connection broke off"),
+        End::Overdue(Overdue::Idle) => {
+            // A request that is on its way meanwhile is told that it reached nobody (RFC 9113 §6.8).
+            Pin::new(&mut connection).graceful_shutdown();
+            let _over = tokio::time::timeout(LINGER, connection).await;
+        }
+    }
+}
+
+/// Answers the requests of a connection.
+fn answers(
+    caller: Arc<Caller>,
+) -> impl HttpService<Incoming, ResBody = AnswerBody, Error = Infallible, Future: Send> {
+    service_fn(move |request: Request<Incoming>| {
+        let caller = Arc::clone(&caller);
+        async move { Ok::<_, Infallible>(request::serve(caller, request).await) }
+    })
+}
+
+/// Polls a connection until it ends, is overdue, or Drowse ends.
+async fn drive_http<C: Future<Output = hyper::Result<()>> + Unpin>(
+    caller: &Caller,
+    connection: &mut C,
+    graceful_shutdown: impl Fn(Pin<&mut C>),
+) -> End {
+    let mut told = false;
+    drive(caller, |cx, stage| {
+        if stage >= Stage::Draining && !std::mem::replace(&mut told, true) {
+            graceful_shutdown(Pin::new(connection));
+        }
+        Pin::new(&mut *connection).poll(cx)
+    })
+    .await
+    .map_or_else(|end| end, End::Http)
+}
+
+/// Polls until it is ready; an error if it is overdue, or Drowse ends.
+async fn drive<T>(
+    caller: &Caller,
+    mut poll: impl FnMut(&mut Context<'_>, Stage) -> Poll<T>,
+) -> Result<T, End> {
+    let (door, activity) = (&caller.door, &caller.activity);
+    let mut timer = Timer::new(door.engine.clock());
+    let mut sleep = pin!(tokio::time::sleep(Duration::ZERO));
+    let mut change = pin!(door.stages.change());
+    let mut seen = None;
+    std::future::poll_fn(|cx| {
+        // One atomic load, unless the stage has changed (or this is the first time).
+        while seen != Some(door.stages.now()) {
+            seen = Some(door.stages.now());
+            change.set(door.stages.change());
+            if change.as_mut().poll(cx).is_ready() {
+                seen = None;
+            }
+        }
+        let stage = seen.unwrap_or(Stage::Serving);
+        if stage == Stage::Cut {
+            return Poll::Ready(Err(End::Cut));
+        }
+        activity.look(cx.waker());
+        if let Poll::Ready(result) = poll(cx, stage) {
+            return Poll::Ready(Ok(result));
+        }
+        let due = activity.due(&door.settings.load());
+        timer.poll(sleep.as_mut(), due, cx).map(|overdue| Err(End::Overdue(overdue)))
+    })
+    .await
+}
+
+fn http1_builder(door: &Door) -> http1::Builder {
     let max_head = door.settings.load().max_head_bytes.max(MIN_HEAD_BYTES);
     let mut builder = http1::Builder::new();
     builder
@@ -114,6 +259,34 @@ fn builder(door: &Door) -> http1::Builder {
         .max_buf_size(max_head)
         .max_header_size(max_head);
     builder
+}
+
+/// Floods (rapid reset and others) end a connection by hyper's own bounds.
+fn http2_builder(door: &Door) -> http2::Builder<Spawner> {
+    let settings = door.settings.load();
+    let max_head = u32::try_from(settings.max_head_bytes.max(MIN_HEAD_BYTES)).unwrap_or(u32::MAX);
+    let mut builder = http2::Builder::new(Spawner(door.tasks.clone()));
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(settings.max_streams)
+        .max_header_list_size(max_head)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PONG_WITHIN)
+        .enable_connect_protocol();
+    builder
+}
+
+/// Gives each request of a connection a task, for whose end the front door waits.
+#[derive(Clone, Debug)]
+struct Spawner(TaskTracker);
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Spawner {
+    fn execute(&self, task: F) {
+        self.0.spawn(task);
+    }
 }
 
 /// A timer that is set only when something comes due earlier than it is set to. When it fires too early, which it
@@ -150,7 +323,7 @@ impl Timer {
     }
 }
 
-async fn close(mut stream: TcpStream, end: End, door: &Door) {
+async fn close(mut stream: Transport, end: End, door: &Door) {
     match end {
         End::Http(Ok(())) => linger(stream).await,
         End::Http(Err(error)) if error.is_parse() => {
@@ -180,7 +353,7 @@ async fn close(mut stream: TcpStream, end: End, door: &Door) {
 }
 
 /// Reads and forgets what the caller still sends, until it closes its side too, for a while.
-async fn linger(mut stream: TcpStream) {
+async fn linger(mut stream: Transport) {
     let mut ignored = [0; 4096];
     let reading = async { while matches!(stream.read(&mut ignored).await, Ok(count) if count > 0) {} };
     // Whether it closed or time is up makes no difference.

@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 
 use crate::agent::AgentUid;
 use crate::engine::{Hold, Outcome, Permit, Slot};
+use crate::policy;
 use crate::time::Moment;
 use crate::upstream::request_body::Progress;
 use crate::upstream::{Connection, RequestBody, SendError, Upstream, connect};
@@ -48,6 +49,8 @@ pub(super) struct Call {
     pub(super) hold: Hold,
     /// The object that the request is for; `None` if whatever has the name will do.
     pub(super) uid: Option<AgentUid>,
+    /// What the agent is spoken to in.
+    pub(super) protocol: policy::Protocol,
     /// `Host` is replaced by the agent's address, as agent-sandbox's router does.
     pub(super) rewrites_host: bool,
     /// It waits for `100 Continue` before it sends its body.
@@ -107,7 +110,7 @@ async fn attempt(
     let progress = request.body().progress().filter(|_| !request.body().is_end_stream()).cloned();
     let mut patience = Patience::new(door, call, &permit);
     loop {
-        let (mut connection, fresh) = match permit.upstream().pool.take(call.port) {
+        let (mut connection, fresh) = match permit.upstream().pool.take(call.port, call.protocol) {
             Some(connection) => (connection, false),
             None => match Box::pin(dial(door, call, &permit, &mut patience, request.body_mut())).await? {
                 Some(connection) => (connection, true),
@@ -157,7 +160,11 @@ async fn dial(
             let place = patience.bound(door, upstream.place_to_dial(call.port)).await?;
             let dialled = connect::connect(upstream.address, call.port, DIAL_LIMIT).await;
             drop(place);
-            let error = match dialled.map(Connection::new) {
+            let spoken = match dialled {
+                Ok(stream) => Ok(Connection::speaking(call.protocol, stream).await),
+                Err(error) => Err(error),
+            };
+            let error = match spoken {
                 Ok(Some(connection)) => {
                     return match confirm(door, call, upstream).await {
                         Ok(()) => Ok(Some(connection)),
@@ -266,6 +273,13 @@ fn answer(
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let protocol = call.upgrade.as_ref();
         return Switched::of(response, protocol, call.hold.wakes, connection, permit).map(Answer::Switched);
+    }
+    if call.upgrade.as_ref().is_some_and(|upgrade| upgrade.own_key().is_some())
+        && response.status().is_success()
+    {
+        // To a caller with HTTP/2 this would say that it has switched.
+        let error = "it answered a WebSocket handshake without switching protocols".to_owned();
+        return Err(Fault::Broken { error });
     }
     // The version is the hop's, not the answer's.
     *response.version_mut() = Version::HTTP_11;

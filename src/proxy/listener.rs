@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio_util::task::TaskTracker;
+use tokio_rustls::TlsAcceptor;
 
 use crate::metrics::Bound;
 use crate::upstream::connect::set_options;
@@ -29,12 +29,12 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Accepts for ever.
-pub(super) async fn accept(listener: &TcpListener, door: &Arc<Door>, connections: &TaskTracker) {
+/// Accepts for ever; with `tls`, callers that speak TLS.
+pub(super) async fn accept(listener: &TcpListener, tls: Option<&Arc<TlsAcceptor>>, door: &Arc<Door>) {
     loop {
         has_room(door).await;
         match listener.accept().await {
-            Ok((stream, remote)) => spawn(stream, remote, door, connections),
+            Ok((stream, remote)) => spawn(stream, remote, tls.cloned(), door),
             // That one caller has left already.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
@@ -61,14 +61,14 @@ async fn has_room(door: &Door) {
     }
 }
 
-fn spawn(stream: TcpStream, remote: SocketAddr, door: &Arc<Door>, connections: &TaskTracker) {
+fn spawn(stream: TcpStream, remote: SocketAddr, tls: Option<Arc<TlsAcceptor>>, door: &Arc<Door>) {
     if let Err(error) = set_options(&stream) {
         tracing::debug!(%error, "a caller has left already");
         return;
     }
     let open = Open::new(Arc::clone(door));
-    connections.spawn(async move {
-        connection::serve(stream, remote, Arc::clone(&open.door)).await;
+    door.tasks.spawn(async move {
+        connection::serve(stream, remote, tls, Arc::clone(&open.door)).await;
     });
 }
 

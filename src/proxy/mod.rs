@@ -1,4 +1,4 @@
-//! The front door: takes callers' HTTP/1.1 requests and passes each to its agent, waking it if need be.
+//! The front door: takes callers' requests, of HTTP/1.1 and HTTP/2, and passes each to its agent, waking it if need be.
 //!
 //! `listener` accepts, `connection` serves one caller, `request` answers one request: `route` says where it goes,
 //! `auth` whether it may, `activate` gets it in, `forward` sends it. `upgrade` says which of them may leave HTTP behind, and
@@ -12,6 +12,7 @@ mod connection;
 pub mod error;
 mod forward;
 mod frames;
+mod grpc;
 pub mod headers;
 mod lease;
 mod listener;
@@ -21,6 +22,8 @@ mod settings;
 mod stage;
 mod switched;
 mod timing;
+mod tls;
+mod transport;
 mod tunnel;
 mod upgrade;
 
@@ -34,6 +37,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -43,10 +47,12 @@ use crate::metrics::Metrics;
 use activity::Activity;
 use auth::Authenticator;
 use stage::{Stage, Stages};
+use tls::Certificate;
 use tunnel::Tunnel;
 
 pub use lease::LeaseHolders;
 pub use settings::{Settings, Style};
+pub use tls::CertificateFiles;
 
 /// How long the last refusals may take to reach their callers.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -55,7 +61,16 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 pub struct FrontDoor {
     listener: TcpListener,
     address: SocketAddr,
+    secure: Option<Secure>,
     door: Door,
+}
+
+/// The listener for callers that speak TLS.
+struct Secure {
+    listener: TcpListener,
+    address: SocketAddr,
+    certificate: Certificate,
+    acceptor: Arc<TlsAcceptor>,
 }
 
 /// What all connections share.
@@ -67,6 +82,8 @@ struct Door {
     authenticator: Option<Arc<dyn Authenticator>>,
     lease_holders: LeaseHolders,
     stages: Stages,
+    /// Those of connections and of what they carry.
+    tasks: TaskTracker,
     connections: AtomicUsize,
     connection_ended: Notify,
 }
@@ -83,10 +100,20 @@ struct Caller {
 
 /// Why the front door cannot be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address} (front_door.listen): {source}")]
-pub struct BindError {
-    address: SocketAddr,
-    source: io::Error,
+pub enum BindError {
+    /// The address cannot be had.
+    #[error("cannot listen on {address} ({key}): {source}")]
+    Listen {
+        /// What was wanted.
+        address: SocketAddr,
+        /// Where the configuration says so.
+        key: &'static str,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Its certificate cannot be used.
+    #[error("cannot use the certificate of front_door.tls: {0}")]
+    Certificate(String),
 }
 
 impl FrontDoor {
@@ -96,10 +123,7 @@ impl FrontDoor {
         engine: Arc<Engine>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, BindError> {
-        let wanted = settings.load().listen;
-        let failed = |source| BindError { address: wanted, source };
-        let listener = listener::bind(wanted).map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
+        let (listener, address) = bind(settings.load().listen, "front_door.listen")?;
         let door = Door {
             engine,
             metrics,
@@ -107,10 +131,11 @@ impl FrontDoor {
             authenticator: None,
             lease_holders: LeaseHolders::OnThisMachine,
             stages: Stages::default(),
+            tasks: TaskTracker::new(),
             connections: AtomicUsize::new(0),
             connection_ended: Notify::new(),
         };
-        Ok(Self { listener, address, door })
+        Ok(Self { listener, address, secure: None, door })
     }
 
     /// Lets in only whom this lets in.
@@ -127,6 +152,20 @@ impl FrontDoor {
         self
     }
 
+    /// Takes callers that speak TLS at this address, too.
+    pub fn secured(mut self, at: SocketAddr, files: CertificateFiles) -> Result<Self, BindError> {
+        let certificate = Certificate::load(files).map_err(BindError::Certificate)?;
+        let acceptor = Arc::new(certificate.acceptor().map_err(BindError::Certificate)?);
+        let (listener, address) = bind(at, "front_door.tls.listen")?;
+        self.secure = Some(Secure { listener, address, certificate, acceptor });
+        Ok(self)
+    }
+
+    /// Where it takes callers that speak TLS.
+    pub fn secure_address(&self) -> Option<SocketAddr> {
+        self.secure.as_ref().map(|secure| secure.address)
+    }
+
     /// Where it listens: the port is the real one even where 0 was asked for.
     pub const fn address(&self) -> SocketAddr {
         self.address
@@ -135,28 +174,46 @@ impl FrontDoor {
     /// Serves until `shutdown`; then takes no more connections, lets the requests that are in flight or held
     /// end within `drain_timeout`, and cuts the rest.
     pub async fn run(self, shutdown: CancellationToken) {
-        let Self { listener, door, .. } = self;
+        let Self { listener, secure, door, .. } = self;
         let door = Arc::new(door);
-        let connections = TaskTracker::new();
         tokio::select! {
             () = shutdown.cancelled() => {}
-            () = listener::accept(&listener, &door, &connections) => {}
+            () = listener::accept(&listener, None, &door) => {}
+            () = accept_secure(secure, &door) => {}
         }
         drop(listener);
         door.stages.advance(Stage::Draining);
-        connections.close();
+        door.tasks.close();
         let drain_timeout = door.settings.load().drain_timeout;
-        if tokio::time::timeout(drain_timeout, connections.wait()).await.is_ok() {
+        if tokio::time::timeout(drain_timeout, door.tasks.wait()).await.is_ok() {
             return;
         }
         // Whoever still waits for an agent is told so before its connection is cut (invariant 6), and whoever has a
         // tunnel, too.
         door.engine.refuse_held();
         door.stages.advance(Stage::LastWords);
-        if tokio::time::timeout(LAST_WORDS, connections.wait()).await.is_err() {
-            tracing::warn!(connections = connections.len(), "cutting connections that did not end in time");
+        if tokio::time::timeout(LAST_WORDS, door.tasks.wait()).await.is_err() {
+            tracing::warn!(connections = door.tasks.len(), "cutting connections that did not end in time");
             door.stages.advance(Stage::Cut);
-            connections.wait().await;
+            door.tasks.wait().await;
         }
+    }
+}
+
+fn bind(wanted: SocketAddr, key: &'static str) -> Result<(TcpListener, SocketAddr), BindError> {
+    let failed = |source| BindError::Listen { address: wanted, key, source };
+    let listener = listener::bind(wanted).map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
+}
+
+/// For ever.
+async fn accept_secure(secure: Option<Secure>, door: &Arc<Door>) {
+    match secure {
+        Some(Secure { listener, certificate, acceptor, .. }) => {
+            let accepting = listener::accept(&listener, Some(&acceptor), door);
+            tokio::join!(accepting, certificate.follow(&door.metrics));
+        }
+        None => std::future::pending().await,
     }
 }

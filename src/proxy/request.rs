@@ -4,25 +4,30 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_TYPE, EXPECT, HOST};
+use http::header::{CONNECTION, CONTENT_TYPE, EXPECT, HOST, SEC_WEBSOCKET_KEY};
 use http::uri::Uri;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Version, request};
 use http_body::Body;
 use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
 
 use crate::agent::AgentKey;
 use crate::engine::{Hold, Slot};
 use crate::metrics::{AuthOutcome, Metrics, RequestOutcome};
-use crate::policy::Policy;
+use crate::policy::{self, Policy};
 use crate::upstream::RequestBody;
 
+use super::activity::Busy;
 use super::auth::{self, Authenticator, BoundPod, Verdict};
 use super::body::{AnswerBody, Content, InFlight, Record};
 use super::error::{Fault, Form};
 use super::forward::{Answer, Call, forward};
+use super::grpc;
 use super::headers::{self, Wants};
 use super::route::{self, Found, Head, Route};
 use super::switched::Switched;
+use super::tunnel::Tunnel;
 use super::upgrade::{self, Protocol};
 use super::{Caller, lease, timing};
 
@@ -30,9 +35,10 @@ use super::{Caller, lease, timing};
 pub(super) async fn serve(caller: Arc<Caller>, request: Request<Incoming>) -> Response<AnswerBody> {
     let mut in_flight = InFlight::begin(caller);
     let has_body = !request.body().is_end_stream();
+    let is_grpc = grpc::is_call(request.version(), request.headers());
     let response = match answer(&mut in_flight, request).await {
         Ok(response) => response,
-        Err(failure) => failure.answer(&in_flight, has_body).map(ours),
+        Err(failure) => failure.answer(&in_flight, is_grpc, has_body).map(ours),
     };
     response.map(|content| AnswerBody::new(content, in_flight))
 }
@@ -50,13 +56,19 @@ impl Failure {
         Self { fault, form, agent, waited: None }
     }
 
-    fn answer(self, in_flight: &InFlight, has_body: bool) -> Response<Bytes> {
+    fn answer(self, in_flight: &InFlight, is_grpc: bool, has_body: bool) -> Response<Bytes> {
         in_flight.caller().door.metrics.request_refused(self.fault.as_str());
         let mut response = self.fault.answer(self.form, self.agent.as_ref());
+        if is_grpc {
+            response = grpc::refusal(response.status(), &self.fault.detail(self.agent.as_ref()));
+        }
         if let Some(waited) = self.waited {
             timing::tell_hold(response.headers_mut(), waited);
         }
-        if has_body {
+        if in_flight.caller().activity.is_multiplexed() {
+            // Only this stream of the connection is over.
+            response.headers_mut().remove(CONNECTION);
+        } else if has_body {
             // The rest of the body is not read, so nothing else can follow on this connection.
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
@@ -64,8 +76,12 @@ impl Failure {
     }
 }
 
-async fn answer(in_flight: &mut InFlight, request: Request<Incoming>) -> Result<Response<Content>, Failure> {
+async fn answer(
+    in_flight: &mut InFlight,
+    mut request: Request<Incoming>,
+) -> Result<Response<Content>, Failure> {
     let caller = Arc::clone(in_flight.caller());
+    let stream = (*request.method() == Method::CONNECT).then(|| hyper::upgrade::on(&mut request));
     let (parts, incoming) = request.into_parts();
     let route = match find(&caller, &parts)? {
         Goal::Agent(route) => route,
@@ -90,6 +106,8 @@ async fn answer(in_flight: &mut InFlight, request: Request<Incoming>) -> Result<
     in_flight.record = Some(Record { outcome: RequestOutcome::Abandoned, cold: false });
     let wants = WantsOfHttp {
         expects: expects_continue(&parts, &incoming),
+        is_grpc: grpc::is_call(parts.version, &parts.headers),
+        timeout: grpc::timeout(&parts.headers),
         upgrade: upgrade::asked(&parts, !incoming.is_end_stream()).map_err(|bad| fail(Fault::Bad(bad)))?,
     };
     let expects = wants.expects;
@@ -100,7 +118,10 @@ async fn answer(in_flight: &mut InFlight, request: Request<Incoming>) -> Result<
     match forward(&caller.door, &call, request).await {
         Ok(Answer::Switched(Switched { head, tunnel, cold })) => {
             in_flight.record = Some(Record { outcome: RequestOutcome::Answered, cold });
-            *caller.tunnel.lock() = Some(tunnel);
+            match stream {
+                Some(stream) => carry(caller, stream, tunnel),
+                None => *caller.tunnel.lock() = Some(tunnel),
+            }
             Ok(head.map(|()| Content::Ours(None)))
         }
         Ok(Answer::Http(response)) => {
@@ -123,6 +144,20 @@ async fn answer(in_flight: &mut InFlight, request: Request<Incoming>) -> Result<
     }
 }
 
+/// Passes bytes on one stream of HTTP/2, once its caller has its answer.
+fn carry(caller: Arc<Caller>, stream: OnUpgrade, tunnel: Box<Tunnel>) {
+    let door = Arc::clone(&caller.door);
+    door.tasks.spawn(async move {
+        let _busy = Busy::begin(&caller.activity);
+        let door = &caller.door;
+        // An error means that the caller has left.
+        if let Ok(stream) = stream.await {
+            let patience = door.settings.load().idle_connection_timeout;
+            tunnel.run(&mut TokioIo::new(stream), Bytes::new(), patience, door).await;
+        }
+    });
+}
+
 /// What a request wants.
 enum Goal {
     Agent(Route),
@@ -136,7 +171,11 @@ fn find(caller: &Caller, parts: &request::Parts) -> Result<Goal, Failure> {
     let head =
         Head { method: &parts.method, uri: &parts.uri, version: parts.version, headers: &parts.headers };
     if parts.method == Method::CONNECT {
-        return Err(Failure::new(Fault::Method, Form::Problem, None));
+        match upgrade::names_protocol(parts) {
+            Some("websocket") => {}
+            Some(_) => return Err(Failure::new(Fault::Protocol, Form::Problem, None)),
+            None => return Err(Failure::new(Fault::Method, Form::Problem, None)),
+        }
     }
     if !headers::framing_is_plain(&parts.headers) {
         let detail = "the only Transfer-Encoding that is understood is chunked, given once";
@@ -192,6 +231,9 @@ struct WantsOfHttp {
     expects: bool,
     /// To leave HTTP behind.
     upgrade: Option<Protocol>,
+    is_grpc: bool,
+    /// To be answered within so long, if it is a call of gRPC.
+    timeout: Option<Duration>,
 }
 
 fn call(
@@ -209,10 +251,18 @@ fn call(
             "this agent has no other port than its own, since all agents of this machine share an address";
         return Err(Fault::Unreachable { port, error: error.to_owned() });
     }
-    let patience = route.patience.unwrap_or(Duration::MAX).min(policy.hold_timeout);
+    let own_limits = [route.patience, wants.timeout.filter(|_| wants.is_grpc)];
+    let patience = own_limits.into_iter().flatten().fold(policy.hold_timeout, Duration::min);
+    let protocol = match policy.protocol {
+        // There is no upgrade to it from HTTP/2 that agents would know.
+        _ if wants.upgrade.is_some() => policy::Protocol::Http1,
+        _ if wants.is_grpc => policy::Protocol::H2c,
+        protocol => protocol,
+    };
     Ok(Call {
         slot,
         port,
+        protocol,
         hold: Hold {
             port: route.port_to_probe(own),
             wakes: !policy.must_not_wake(route.target.path()),
@@ -234,19 +284,23 @@ fn outgoing(
     upgrade: Option<&Protocol>,
 ) -> Request<RequestBody> {
     let mut request = Request::new(body);
-    *request.method_mut() = parts.method;
+    let by_http2 = parts.version > Version::HTTP_11;
+    *request.method_mut() = if upgrade.is_some() { Method::GET } else { parts.method };
     *request.version_mut() = Version::HTTP_11;
     let mut headers = parts.headers;
     if !headers.contains_key(HOST) {
-        // HTTP/1.0 may leave it out; to the agent we speak 1.1.
+        // HTTP/1.0 may leave it out, and HTTP/2 says it elsewhere.
         insert_host(&mut headers, &parts.uri, route);
     }
     // A token that we check is one for the API server, which no agent may have.
     let drop_authorization = route.style.is_of_the_router() || caller.door.authenticator.is_some();
-    let wants = Wants { body: !request.body().is_end_stream(), drop_authorization };
+    let wants = Wants { body: !request.body().is_end_stream(), drop_authorization, by_http2 };
     headers::for_agent(&mut headers, &caller.peer, wants);
     if let Some(protocol) = upgrade {
         headers::switch_to(&mut headers, protocol.value());
+        if let Some(key) = protocol.own_key() {
+            headers.insert(SEC_WEBSOCKET_KEY, key.clone());
+        }
     }
     *request.headers_mut() = headers;
     *request.uri_mut() = Uri::from(route.target.clone());
@@ -264,7 +318,7 @@ fn insert_host(headers: &mut HeaderMap, uri: &Uri, route: &Route) {
 /// Only then does hyper wait with the body, too.
 fn expects_continue(parts: &request::Parts, incoming: &Incoming) -> bool {
     let expect = parts.headers.get(EXPECT);
-    parts.version >= Version::HTTP_11
+    parts.version == Version::HTTP_11
         && !incoming.is_end_stream()
         && expect.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
@@ -276,5 +330,6 @@ fn healthy() -> Response<Bytes> {
 }
 
 fn ours(text: Bytes) -> Content {
-    Content::Ours(Some(text))
+    // Without one, the head says that nothing follows.
+    Content::Ours((!text.is_empty()).then_some(text))
 }

@@ -49,6 +49,8 @@ pub struct Settings {
     pub max_head_bytes: usize,
     /// Connections open at once at most; more wait in the system's queue.
     pub max_connections: usize,
+    /// Requests at once on one connection of HTTP/2 at most. Applies to new connections.
+    pub max_streams: u32,
     /// How long requests may take to end when Drowse shuts down.
     pub drain_timeout: Duration,
     /// How much of a held request's body is read ahead, in bytes.
@@ -75,6 +77,7 @@ impl Default for Settings {
             idle_connection_timeout: Duration::from_mins(2),
             max_head_bytes: 64 * 1024,
             max_connections: 15_000,
+            max_streams: 200,
             drain_timeout: Duration::from_mins(1),
             held_body_bytes: 64 * 1024,
         }

@@ -1,5 +1,6 @@
 //! An agent's answer 101: its connection leaves HTTP, and with that the pool.
 
+use http::header::SEC_WEBSOCKET_ACCEPT;
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
 
@@ -36,7 +37,13 @@ impl Switched {
         let (stream, first) =
             connection.into_stream().ok_or_else(|| broken("it switched protocols and broke off"))?;
         headers::for_caller(&mut response);
-        headers::switch_to(response.headers_mut(), protocol.value());
+        if protocol.own_key().is_some() {
+            // RFC 8441 §5.1: a stream of HTTP/2 switches by 200, and without the two fields of the handshake.
+            *response.status_mut() = StatusCode::OK;
+            response.headers_mut().remove(SEC_WEBSOCKET_ACCEPT);
+        } else {
+            headers::switch_to(response.headers_mut(), protocol.value());
+        }
         timing::tell(response.headers_mut(), permit.waited());
         let cold = permit.waited().is_some_and(|waited| waited.cold);
         let open = permit.keep_open(if wakes { Outcome::Answered } else { Outcome::NoActivity });

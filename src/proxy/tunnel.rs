@@ -6,9 +6,8 @@ use std::pin::pin;
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{ReadHalf, WriteHalf};
 
 use crate::engine::OpenConnection;
 
@@ -54,8 +53,14 @@ impl Tunnel {
 
     /// Passes bytes until the end. `early` is what the caller has sent before it had its answer; `patience` is how long
     /// a side may take none of what it is sent, or leave the other one half closed in silence.
-    pub(super) async fn run(mut self, caller: &mut TcpStream, early: Bytes, patience: Duration, door: &Door) {
-        let (from_caller, to_caller) = caller.split();
+    pub(super) async fn run(
+        mut self,
+        caller: &mut (impl AsyncRead + AsyncWrite + Unpin + Send),
+        early: Bytes,
+        patience: Duration,
+        door: &Door,
+    ) {
+        let (from_caller, to_caller) = tokio::io::split(caller);
         let (from_agent, to_agent) = self.agent.split();
         let frames = || self.is_websocket.then(Frames::default);
         let ends = Ends { from: from_caller, to: to_agent, admits: true, patience, open: &self.open };
@@ -77,7 +82,14 @@ impl Tunnel {
 }
 
 /// Both directions, until both are over or one breaks.
-async fn both(up: &mut Pipe<'_>, down: &mut Pipe<'_>) -> End {
+async fn both<R, W>(
+    up: &mut Pipe<'_, impl AsyncRead + Unpin, impl AsyncWrite + Unpin>,
+    down: &mut Pipe<'_, R, W>,
+) -> End
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
     let up_first = {
         let (mut going_up, mut going_down) = (pin!(up.run()), pin!(down.run()));
         tokio::select! {
@@ -104,9 +116,9 @@ async fn both(up: &mut Pipe<'_>, down: &mut Pipe<'_>) -> End {
 }
 
 /// Where the bytes of one direction come from and go to.
-struct Ends<'a> {
-    from: ReadHalf<'a>,
-    to: WriteHalf<'a>,
+struct Ends<'a, R, W> {
+    from: R,
+    to: W,
     /// Nothing is sent while the agent's gate is closed.
     admits: bool,
     patience: Duration,
@@ -114,14 +126,14 @@ struct Ends<'a> {
 }
 
 /// One direction. Its futures may be dropped at any moment: what was read and not yet written stays in the buffer.
-struct Pipe<'a> {
-    ends: Ends<'a>,
+struct Pipe<'a, R, W> {
+    ends: Ends<'a, R, W>,
     buffer: BytesMut,
     frames: Option<Frames>,
 }
 
-impl<'a> Pipe<'a> {
-    fn new(ends: Ends<'a>, first: Bytes, frames: Option<Frames>) -> Self {
+impl<'a, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Pipe<'a, R, W> {
+    fn new(ends: Ends<'a, R, W>, first: Bytes, frames: Option<Frames>) -> Self {
         let mut pipe = Self { ends, buffer: BytesMut::from(first), frames };
         pipe.look();
         pipe
@@ -163,7 +175,8 @@ impl<'a> Pipe<'a> {
                 written => self.buffer.advance(written),
             }
         }
-        Ok(())
+        // TLS may still have some of it.
+        tokio::time::timeout(self.ends.patience, self.ends.to.flush()).await.map_err(|_| late())?
     }
 
     /// Notes what has just been read, before any of it is sent.

@@ -3,39 +3,64 @@
 //! A GET of HTTP/1.1 without a body whose `Connection` names `upgrade` and whose one `Upgrade` field names one protocol
 //! is passed on as an upgrade. Several fields or protocols get 400, since the next one to read them may choose another.
 //! All else, and `h2c`, is an ordinary request: the fields are dropped, which everybody may do.
+//!
+//! With HTTP/2 it is a CONNECT with `:protocol` (RFC 8441), for one stream of the connection. To the agent it is an upgrade as
+//! well, whose handshake we do for the caller.
 
-use http::header::{CONNECTION, UPGRADE};
+use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, Version, request};
+use tokio_tungstenite::tungstenite::handshake::client::generate_key;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::headers::names_token;
 
 /// The protocol that a caller wants to speak.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Protocol(HeaderValue);
+pub(super) struct Protocol {
+    /// As it was written.
+    name: HeaderValue,
+    /// What is to be sent as `Sec-WebSocket-Key` for a caller with HTTP/2, who sends none.
+    key: Option<HeaderValue>,
+}
 
 impl Protocol {
+    /// WebSocket, for a caller with HTTP/2.
+    fn by_connect() -> Self {
+        let key = HeaderValue::try_from(generate_key()).ok();
+        Self { name: HeaderValue::from_static("websocket"), key }
+    }
+
+    /// The key for the handshake with the agent, where it is ours to do.
+    pub(super) const fn own_key(&self) -> Option<&HeaderValue> {
+        self.key.as_ref()
+    }
+
     /// Whether it is that of RFC 6455.
     pub(super) fn is_websocket(&self) -> bool {
-        self.0.as_bytes().eq_ignore_ascii_case(b"websocket")
+        self.name.as_bytes().eq_ignore_ascii_case(b"websocket")
     }
 
     /// As it was written.
     pub(super) const fn value(&self) -> &HeaderValue {
-        &self.0
+        &self.name
     }
 
     /// Whether an agent's 101 with these fields switches to it, and to nothing else.
     pub(super) fn is_accepted(&self, headers: &HeaderMap) -> bool {
         let mut fields = headers.get_all(UPGRADE).iter();
-        let same = |field: &HeaderValue| field.as_bytes().eq_ignore_ascii_case(self.0.as_bytes());
+        let same = |field: &HeaderValue| field.as_bytes().eq_ignore_ascii_case(self.name.as_bytes());
         fields.next().is_some_and(same)
             && fields.next().is_none()
             && names_token(headers, &CONNECTION, "upgrade")
+            && self.key.as_ref().is_none_or(|key| is_answer_to(key, headers))
     }
 }
 
 /// What a request asks to switch to; `None` for an ordinary one. An error says what is ambiguous about it.
 pub(super) fn asked(head: &request::Parts, has_body: bool) -> Result<Option<Protocol>, String> {
+    if names_protocol(head).is_some() {
+        return Ok(Some(Protocol::by_connect()));
+    }
     let may = head.method == Method::GET && head.version == Version::HTTP_11 && !has_body;
     if !may || !names_token(&head.headers, &CONNECTION, "upgrade") {
         return Ok(None);
@@ -48,7 +73,19 @@ pub(super) fn asked(head: &request::Parts, has_body: bool) -> Result<Option<Prot
         );
     }
     let is_h2c = only.as_bytes().eq_ignore_ascii_case(b"h2c");
-    Ok((!is_h2c).then(|| Protocol(only.clone())))
+    Ok((!is_h2c).then(|| Protocol { name: only.clone(), key: None }))
+}
+
+/// The `:protocol` of a CONNECT that has one (RFC 8441 §4).
+pub(super) fn names_protocol(head: &request::Parts) -> Option<&str> {
+    let named = head.extensions.get::<hyper::ext::Protocol>().map(hyper::ext::Protocol::as_str);
+    named.filter(|_| head.method == Method::CONNECT)
+}
+
+/// RFC 6455 §4.1: whoever answers otherwise has not understood what was asked.
+fn is_answer_to(key: &HeaderValue, headers: &HeaderMap) -> bool {
+    let expected = derive_accept_key(key.as_bytes());
+    headers.get(SEC_WEBSOCKET_ACCEPT).is_some_and(|accept| accept.as_bytes() == expected.as_bytes())
 }
 
 /// `name` or `name/version`, both tokens.
@@ -142,7 +179,7 @@ mod tests {
 
     #[test]
     fn an_answer_switches_only_to_what_was_asked_for() {
-        let protocol = Protocol(HeaderValue::from_static("websocket"));
+        let protocol = Protocol { name: HeaderValue::from_static("websocket"), key: None };
         let accepts = |fields: &[(&str, &str)]| {
             protocol.is_accepted(&head(Method::GET, Version::HTTP_11, fields).headers)
         };

@@ -1,39 +1,26 @@
-//! One HTTP/1.1 connection to an agent, driven by the request that uses it.
-//!
-//! hyper splits a connection into a handle and a driver, and usually the driver gets a task of its own. Here the
-//! request polls the driver itself, so that a warm request costs no task, no wake-up across tasks, and leaves
-//! nothing behind when its caller leaves: dropping the [`Connection`] closes the socket.
+//! A connection to an agent, in either version of HTTP. It carries one request at a time also where HTTP/2 could carry more:
+//! so it belongs to that request, and leaves nothing behind when its caller leaves.
 
-use std::pin::{Pin, pin};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use futures_util::FutureExt;
 use http::{Request, Response};
-use http_body::{Body, Frame};
+use http_body::Frame;
 use hyper::body::Incoming;
-use hyper::client::conn::http1::{self, Parts};
-use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio_util::task::AbortOnDropHandle;
 
 use super::RequestBody;
-
-type Driver = http1::Connection<TokioIo<TcpStream>, RequestBody>;
+use super::h2c::H2c;
+use super::http1::Http1;
+use crate::policy::Protocol;
 
 /// A connection to one port of one life of an agent. Used by one request at a time.
-pub struct Connection {
-    sender: http1::SendRequest<RequestBody>,
-    driver: Drive,
-}
-
-enum Drive {
-    /// Polled by whoever uses the connection.
-    Here(Box<Driver>),
-    /// Has a task of its own, for as long as the connection lives.
-    Task(#[expect(dead_code, reason = "held for its drop, which ends the task")] AbortOnDropHandle<()>),
-    /// Nothing more will come by HTTP. The stream is still there, in case it goes on as something else.
-    Ended(Option<Box<Driver>>),
+#[derive(Debug)]
+pub enum Connection {
+    /// HTTP/1.1.
+    Http1(Http1),
+    /// HTTP/2 without TLS.
+    H2c(H2c),
 }
 
 /// Why there is no answer.
@@ -47,48 +34,68 @@ pub enum SendError {
     Failed(hyper::Error),
 }
 
+impl SendError {
+    pub(super) fn of(mut error: hyper::client::conn::TrySendError<Request<RequestBody>>) -> Self {
+        match error.take_message() {
+            Some(request) => Self::Unsent(Box::new(request)),
+            None => Self::Failed(error.into_error()),
+        }
+    }
+}
+
 impl Connection {
     /// Speaks HTTP/1.1 on this stream. `None` only if hyper gives up before anything was sent.
     pub fn new(stream: TcpStream) -> Option<Self> {
-        // The handshake of HTTP/1 sends nothing: it is ready at once.
-        let handshake = http1::Builder::new().handshake(TokioIo::new(stream)).now_or_never();
-        let (sender, driver) = handshake?.ok()?;
-        Some(Self { sender, driver: Drive::Here(Box::new(driver)) })
+        Http1::new(stream).map(Self::Http1)
+    }
+
+    /// Speaks this on it.
+    pub async fn speaking(protocol: Protocol, stream: TcpStream) -> Option<Self> {
+        match protocol {
+            Protocol::Http1 => Self::new(stream),
+            Protocol::H2c => H2c::new(stream).await.map(Self::H2c),
+        }
+    }
+
+    /// What it speaks.
+    pub const fn protocol(&self) -> Protocol {
+        match self {
+            Self::Http1(_) => Protocol::Http1,
+            Self::H2c(_) => Protocol::H2c,
+        }
     }
 
     /// The stream behind an answer 101, and what the agent has already sent after that answer's head.
     pub fn into_stream(self) -> Option<(TcpStream, Bytes)> {
-        let Drive::Ended(Some(driver)) = self.driver else { return None };
-        let Parts { io, read_buf, .. } = driver.into_parts();
-        Some((io.into_inner(), read_buf))
+        match self {
+            Self::Http1(connection) => connection.into_stream(),
+            Self::H2c(_) => None,
+        }
     }
 
     /// Whether another request can be sent on it. Notices a close that has arrived since it was last used.
     pub fn is_usable(&mut self) -> bool {
-        let mut nobody = Context::from_waker(Waker::noop());
-        let ended = self.drive(&mut nobody);
-        !ended && self.is_idle()
+        match self {
+            Self::Http1(connection) => connection.is_usable(),
+            Self::H2c(connection) => connection.is_idle(),
+        }
     }
 
     /// Whether the last exchange is over on both sides and the agent keeps the connection open.
     pub fn is_idle(&self) -> bool {
-        matches!(self.driver, Drive::Here(_)) && self.sender.is_ready()
+        match self {
+            Self::Http1(connection) => connection.is_idle(),
+            Self::H2c(connection) => connection.is_idle(),
+        }
     }
 
     /// Sends a request and waits for the head of the answer. Dropping the future leaves the connection unusable.
     pub async fn send(&mut self, request: Request<RequestBody>) -> Result<Response<Incoming>, SendError> {
-        let Self { sender, driver } = self;
-        // Only the driver can make the answer ready, and only we poll the driver: so nobody has to be woken. That
-        // holds only outside tokio's budget, which would otherwise wake nobody to say that it is used up.
-        let mut answer = pin!(tokio::task::unconstrained(sender.try_send_request(request)));
-        let sent = std::future::poll_fn(|cx| {
-            driver.poll(cx);
-            answer.as_mut().poll(&mut Context::from_waker(Waker::noop()))
-        });
-        sent.await.map_err(|mut error| match error.take_message() {
-            Some(request) => SendError::Unsent(Box::new(request)),
-            None => SendError::Failed(error.into_error()),
-        })
+        match self {
+            Self::Http1(connection) => connection.send(request).await,
+            // In a box, so that the future of a request by HTTP/1.1 stays small.
+            Self::H2c(connection) => Box::pin(connection.send(request)).await,
+        }
     }
 
     /// The next part of an answer's body that arrives on this connection.
@@ -97,176 +104,18 @@ impl Connection {
         incoming: &mut Incoming,
         cx: &mut Context<'_>,
     ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
-        if let Drive::Task(_) = self.driver {
-            return Pin::new(incoming).poll_frame(cx);
+        match self {
+            Self::Http1(connection) => connection.poll_frame(incoming, cx),
+            Self::H2c(_) => H2c::poll_frame(incoming, cx),
         }
-        // As in `send`: what is not there yet can only come from the driver.
-        let mut nobody = Context::from_waker(Waker::noop());
-        if let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(&mut nobody) {
-            return Poll::Ready(frame);
-        }
-        self.drive(cx);
-        Pin::new(incoming).poll_frame(&mut nobody)
     }
 
-    /// Gives the driver a task, so that the rest of a request's body is sent even while nobody asks for more of
-    /// the answer. Such a connection is not used again.
+    /// Lets the rest of a request's body be sent even while nobody asks for more of the answer. Such a connection is not
+    /// used again.
     pub fn drive_in_background(&mut self) {
-        if let Drive::Here(driver) = std::mem::replace(&mut self.driver, Drive::Ended(None)) {
-            let task = tokio::spawn(async move {
-                // An error has been told to the request, or to the body of its answer.
-                let _told = driver.await;
-            });
-            self.driver = Drive::Task(AbortOnDropHandle::new(task));
+        match self {
+            Self::Http1(connection) => connection.drive_in_background(),
+            Self::H2c(connection) => connection.use_up(),
         }
-    }
-
-    /// True when nothing more will come.
-    fn drive(&mut self, cx: &mut Context<'_>) -> bool {
-        self.driver.poll(cx);
-        matches!(self.driver, Drive::Ended(_))
-    }
-}
-
-impl Drive {
-    fn poll(&mut self, cx: &mut Context<'_>) {
-        if let Self::Here(driver) = self
-            && driver.poll_unpin(cx).is_ready()
-            && let Self::Here(ended) = std::mem::replace(self, Self::Ended(None))
-        {
-            *self = Self::Ended(Some(ended));
-        }
-    }
-}
-
-impl std::fmt::Debug for Connection {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Connection").field("idle", &self.is_idle()).finish()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use http_body_util::BodyExt;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-    use super::*;
-    use crate::upstream::testing::{answer, connection, get, until};
-
-    const NOTHING: &str = "HTTP/1.1 200 OK\nContent-Length: 0\n\n";
-
-    async fn body(connection: &mut Connection, mut incoming: Incoming) -> Vec<u8> {
-        let mut all = Vec::new();
-        while let Some(frame) = std::future::poll_fn(|cx| connection.poll_frame(&mut incoming, cx)).await {
-            all.extend_from_slice(frame.unwrap().data_ref().unwrap());
-        }
-        all
-    }
-
-    #[tokio::test]
-    async fn it_carries_one_request_after_another() {
-        let (mut connection, mut agent) = connection().await;
-        for _ in 0..3 {
-            assert!(connection.is_usable());
-            let (response, ()) = tokio::join!(connection.send(get()), answer(&mut agent, NOTHING));
-            assert!(response.unwrap().body().is_end_stream());
-        }
-        assert!(connection.is_idle());
-    }
-
-    #[tokio::test]
-    async fn it_is_driven_by_the_body_of_the_answer() {
-        let (mut connection, mut agent) = connection().await;
-        let head = "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n";
-        let (response, ()) = tokio::join!(connection.send(get()), answer(&mut agent, head));
-        let incoming = response.unwrap().into_body();
-        let writing = async {
-            for chunk in ["3\r\nabc\r\n", "2\r\nde\r\n", "0\r\n\r\n"] {
-                agent.write_all(chunk.as_bytes()).await.unwrap();
-                tokio::task::yield_now().await;
-            }
-        };
-        let (all, ()) = tokio::join!(body(&mut connection, incoming), writing);
-        assert_eq!(all, b"abcde");
-        assert!(connection.is_usable());
-    }
-
-    #[tokio::test]
-    async fn a_request_for_a_closed_connection_comes_back_unsent() {
-        let (mut connection, agent) = connection().await;
-        drop(agent);
-        // As if it had been found usable the moment before.
-        until(|| !connection.is_usable()).await;
-        match connection.send(get()).await {
-            Err(SendError::Unsent(request)) => assert_eq!(request.headers()["host"], "agent"),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[tokio::test]
-    async fn a_request_that_may_have_arrived_does_not_come_back() {
-        let (mut connection, mut agent) = connection().await;
-        let breaking = async {
-            agent.read_u8().await.unwrap();
-            drop(agent);
-        };
-        let (response, ()) = tokio::join!(connection.send(get()), breaking);
-        assert!(matches!(response, Err(SendError::Failed(_))));
-        assert!(!connection.is_usable());
-    }
-
-    #[tokio::test]
-    async fn dropping_it_closes_the_socket() {
-        let (mut connection, mut agent) = connection().await;
-        {
-            let mut sending = pin!(connection.send(get()));
-            assert!(sending.as_mut().now_or_never().is_none());
-            agent.read_u8().await.unwrap();
-        }
-        drop(connection);
-        let mut rest = Vec::new();
-        agent.read_to_end(&mut rest).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn in_the_background_it_is_driven_without_being_asked_and_ends_when_dropped() {
-        let (mut connection, mut agent) = connection().await;
-        let head = "HTTP/1.1 200 OK\nContent-Length: 3\n\n";
-        let (response, ()) = tokio::join!(connection.send(get()), answer(&mut agent, head));
-        connection.drive_in_background();
-        assert!(!connection.is_idle() && !connection.is_usable());
-        agent.write_all(b"abc").await.unwrap();
-        assert_eq!(body(&mut connection, response.unwrap().into_body()).await, b"abc");
-        drop(connection);
-        assert_eq!(agent.read(&mut [0]).await.unwrap(), 0);
-    }
-
-    /// tokio makes a task that has done a lot wait; what it then wakes must be us.
-    #[tokio::test]
-    async fn an_answer_is_not_missed_when_the_tasks_budget_is_used_up() {
-        // What tokio gives a task each time; with nothing left at all a task gets nowhere.
-        const BUDGET: usize = 128;
-        let (mut connection, mut agent) = connection().await;
-        tokio::spawn(async move {
-            for _ in 0..BUDGET {
-                answer(&mut agent, "HTTP/1.1 200 OK\nContent-Length: 2\n\nok").await;
-            }
-        });
-        let asking = tokio::spawn(async move {
-            for spent in 0..BUDGET {
-                let mut sending = pin!(connection.send(get()));
-                let sent = std::future::poll_fn(|cx| {
-                    for _ in 0..spent {
-                        let _yields = pin!(tokio::task::coop::consume_budget()).poll(cx);
-                    }
-                    sending.as_mut().poll(cx)
-                });
-                let mut incoming = sent.await.unwrap().into_body();
-                assert_eq!(incoming.frame().await.unwrap().unwrap().data_ref().unwrap(), "ok");
-            }
-        });
-        // In a task of its own, because a timeout would itself wake a task that waits for nothing.
-        let asked = tokio::time::timeout(std::time::Duration::from_secs(20), asking).await;
-        asked.expect("nobody was woken").unwrap();
     }
 }

@@ -2,6 +2,8 @@
 
 pub mod connect;
 pub mod connection;
+mod h2c;
+mod http1;
 mod pace;
 pub mod pool;
 pub mod probe;

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use tokio::net::TcpStream;
 
 use super::Connection;
+use crate::policy::Protocol;
 
 /// Idle connections kept for one life. One per request in flight is all that steady traffic needs.
 const MAX_IDLE: usize = 128;
@@ -50,13 +51,16 @@ impl Pool {
         pool
     }
 
-    /// The connection to this port that was used last, if there is one that works.
-    pub fn take(&self, port: u16) -> Option<Connection> {
+    /// The connection to this port that speaks this and was used last, if there is one that works.
+    pub fn take(&self, port: u16, protocol: Protocol) -> Option<Connection> {
         loop {
             // What turns out to be closed is dropped here, outside the lock.
             let mut connection = {
                 let mut stock = self.stock.lock();
-                let last = stock.idle.iter().rposition(|idle| idle.port == port)?;
+                let last = stock
+                    .idle
+                    .iter()
+                    .rposition(|idle| idle.port == port && idle.connection.protocol() == protocol)?;
                 stock.idle.remove(last).connection
             };
             if connection.is_usable() {
@@ -147,13 +151,13 @@ mod tests {
         let pool = Pool::with_first(80, stream);
         let (second, mut agent) = usable().await;
         pool.put(80, second);
-        assert!(pool.take(81).is_none());
-        let mut taken = pool.take(80).unwrap();
+        assert!(pool.take(81, Protocol::Http1).is_none());
+        let mut taken = pool.take(80, Protocol::Http1).unwrap();
         let (_sent, byte) =
             tokio::join!(tokio::time::timeout(Duration::from_millis(50), taken.send(get())), agent.read_u8());
         assert_eq!(byte.unwrap(), b'G');
-        assert!(pool.take(80).is_some());
-        assert!(pool.take(80).is_none());
+        assert!(pool.take(80, Protocol::Http1).is_some());
+        assert!(pool.take(80, Protocol::Http1).is_none());
     }
 
     #[tokio::test]
@@ -167,14 +171,14 @@ mod tests {
         until(|| {
             // The one on top is taken and put back until its end has seen the close.
             if pool.idle() == 2
-                && let Some(connection) = pool.take(80)
+                && let Some(connection) = pool.take(80, Protocol::Http1)
             {
                 pool.put(80, connection);
             }
             pool.idle() == 1
         })
         .await;
-        assert!(pool.take(80).is_some());
+        assert!(pool.take(80, Protocol::Http1).is_some());
     }
 
     #[tokio::test]

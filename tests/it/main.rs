@@ -8,6 +8,7 @@ mod demo;
 mod deploy;
 mod freeze;
 mod front_door;
+mod http2;
 mod keep_awake;
 mod leases;
 mod nats;

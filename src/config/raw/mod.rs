@@ -65,6 +65,10 @@ fn on() -> Switch {
 pub(crate) struct FrontDoor {
     /// The address for requests to agents. A change needs a restart.
     pub(crate) listen: Listen,
+    /// A second address, for callers that speak TLS. If left out, there is none. A change needs a restart; files whose
+    /// content changes are read again by themselves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tls: Option<FrontDoorTls>,
     /// Agents are found at `<agent>.<namespace>.<domain>`, and take busy leases at `drowse.<domain>`.
     pub(crate) domain: Domain,
     /// Whom the front door lets in. Must be written out with `backend.kubernetes`; with `backend.process` it is `none`.
@@ -90,6 +94,8 @@ pub(crate) struct FrontDoor {
     pub(crate) max_head: ByteSize,
     /// Connections of callers at once at most.
     pub(crate) max_connections: Count,
+    /// Requests at once on one connection of HTTP/2 at most. Applies to new connections.
+    pub(crate) max_streams: Count,
     /// How long requests in flight may take to end when Drowse is told to stop.
     pub(crate) drain_timeout: HumanDuration,
 }
@@ -98,6 +104,7 @@ impl Default for FrontDoor {
     fn default() -> Self {
         Self {
             listen: local(8080),
+            tls: None,
             domain: Domain("agents.localhost".into()),
             auth: None,
             token_review: None,
@@ -108,9 +115,28 @@ impl Default for FrontDoor {
             idle_connection_timeout: Timeout::from_secs(120),
             max_head: ByteSize::from_kib(64),
             max_connections: Count::at_least_one(10_000),
+            max_streams: Count::at_least_one(200),
             drain_timeout: HumanDuration::from_secs(30),
         }
     }
+}
+
+/// Callers that speak TLS: HTTP/2 and HTTP/1.1, as agreed on by ALPN.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FrontDoorTls {
+    /// The address for them.
+    #[serde(default = "tls_listen")]
+    pub(crate) listen: Listen,
+    /// A PEM file with the certificate, and those of the authorities between it and a known one behind it. Relative to the
+    /// folder of this file.
+    pub(crate) cert_file: String,
+    /// A PEM file with its private key.
+    pub(crate) key_file: String,
+}
+
+fn tls_listen() -> Listen {
+    local(8443)
 }
 
 /// Whom the front door lets in.

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::policy::OpenConnections;
 use crate::policy::glob::Glob;
 use crate::policy::messages::{Preset, QueueName, Ready, Redeliver, SubjectTemplate};
 use crate::policy::rules::Keys;
+use crate::policy::{OpenConnections, Protocol};
 use crate::units::{Count, HumanDuration, InFlight, PathPatterns, Port, Timeout, Windows};
 
 macro_rules! with_rule_keys {
@@ -51,6 +51,10 @@ macro_rules! with_rule_keys {
             /// The agent's port when a request names none; if left out, the one that the agent declares, else 8080.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub(crate) port: Option<Port>,
+            /// The version of HTTP that the agent gets its requests in: `http1`, which is HTTP/1.1, and HTTP/2 for gRPC; or `h2c`,
+            /// which is HTTP/2 without TLS for all but upgrades.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub(crate) protocol: Option<Protocol>,
             /// Paths whose requests neither wake the agent nor keep it up. A `*` at the end stands for any rest.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub(crate) must_not_wake: Option<PathPatterns>,
@@ -109,6 +113,7 @@ macro_rules! with_rule_keys {
                     max_held: raw.max_held,
                     max_in_flight: raw.max_in_flight,
                     port: raw.port,
+                    protocol: raw.protocol,
                     must_not_wake: raw.must_not_wake,
                     open_connections: raw.open_connections,
                     resume_user_suspended: raw.resume_user_suspended,
@@ -141,6 +146,7 @@ impl From<Keys> for Defaults {
             max_held: keys.max_held,
             max_in_flight: keys.max_in_flight,
             port: keys.port,
+            protocol: keys.protocol,
             must_not_wake: keys.must_not_wake,
             open_connections: keys.open_connections,
             resume_user_suspended: keys.resume_user_suspended,

@@ -11,6 +11,7 @@ pub(super) fn keep(running: &Config, new: &mut Config) -> Vec<&'static str> {
         }
     };
     hold("front_door.listen", keep_value(&running.front_door.listen, &mut new.front_door.listen));
+    hold("front_door.tls", keep_value(&running.front_door.tls, &mut new.front_door.tls));
     hold("front_door.auth", keep_value(&running.front_door.auth, &mut new.front_door.auth));
     let review = keep_value(&running.front_door.token_review, &mut new.front_door.token_review);
     hold("front_door.token_review", review);

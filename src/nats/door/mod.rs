@@ -141,12 +141,13 @@ pub async fn start(
         takes: Arc::default(),
         told_down: HashSet::new(),
         health: client::Health::default(),
+        connection: health,
         check: None,
     };
     api::start(&door.client, &door.engine, &cancel);
     presence::start(&door.client, &door.replica, &door.takes, &cancel);
     tokio::spawn(until(cancel.clone(), looker.run()));
-    tokio::spawn(until(cancel, door.run(link, reports, health, orders)));
+    tokio::spawn(until(cancel, door.run(link, reports, orders)));
     Ok(handle)
 }
 
@@ -231,6 +232,8 @@ struct Door {
     takes: Arc<AtomicBool>,
     /// How the ordinary connection was.
     health: client::Health,
+    /// How it is now.
+    connection: watch::Receiver<client::Health>,
     check: Option<self_check::Check>,
 }
 
@@ -257,9 +260,9 @@ impl Door {
         mut self,
         mut link: mpsc::Receiver<LinkEvent>,
         mut reports: mpsc::Receiver<News>,
-        mut health: watch::Receiver<client::Health>,
         mut orders: Orders,
     ) {
+        let mut health = self.connection.clone();
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let changes = Arc::clone(&self.changes);

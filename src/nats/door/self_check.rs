@@ -68,9 +68,14 @@ impl Door {
         self.check = Some(Check { number, subject: Arc::clone(&subject), seen: Arc::clone(&seen) });
         let version = self.wanted.add(registration.clone());
         let mut confirmed = self.wanted.confirmed();
+        let mut connection = self.connection.clone();
         let (client, news, wanted) = (self.client.clone(), self.news.clone(), Arc::clone(&self.wanted));
         tokio::spawn(async move {
             let checking = async {
+                // At the start the link is often the first of the two.
+                let connected = connection.wait_for(|health| health.stands);
+                let what = "the connection for clients (the log says why there is none)";
+                drop(within(what, connected).await?.map_err(|error| error.to_string())?);
                 let registered = confirmed.wait_for(|confirmed| *confirmed >= version);
                 within("the registration", registered).await?.map_err(|error| error.to_string())?;
                 run(&client, &subject, &seen).await
@@ -101,9 +106,6 @@ impl Door {
 
 async fn run(client: &async_nats::Client, subject: &Arc<str>, seen: &Seen) -> Result<(), String> {
     let failed = |error: &dyn std::fmt::Display| format!("the connection for clients does not work: {error}");
-    if client.connection_state() != async_nats::connection::State::Connected {
-        return Err(failed(&"it is not made yet; the log says why"));
-    }
     let subscribing = client.queue_subscribe(subject.to_string(), QUEUE.to_owned());
     let mut messages = within("a subscription", subscribing).await?.map_err(|error| failed(&error))?;
     let told = async {

@@ -44,6 +44,8 @@ pub enum Fault {
     SlowHead,
     /// A method that we do not do.
     Method,
+    /// A protocol to which a stream of HTTP/2 cannot switch (RFC 8441 §4, `:protocol`).
+    Protocol,
     /// There is no token, or it is nobody's.
     Unauthenticated,
     /// The token is somebody's who may not call.
@@ -118,6 +120,7 @@ impl Fault {
             Self::Bad(_) => "bad_request",
             Self::SlowHead => "slow_head",
             Self::Method => "method",
+            Self::Protocol => "protocol",
             Self::Unauthenticated => "unauthenticated",
             Self::Forbidden => "forbidden",
             Self::Unreviewed => "unreviewed",
@@ -181,6 +184,9 @@ impl Fault {
                 shape(StatusCode::REQUEST_TIMEOUT, "slow-head", "The request head did not arrive in time")
             }
             Self::Method => shape(StatusCode::METHOD_NOT_ALLOWED, "method", "This method is not supported"),
+            Self::Protocol => {
+                shape(StatusCode::NOT_IMPLEMENTED, "protocol", "This protocol is not supported")
+            }
             Self::Unauthenticated => {
                 shape(StatusCode::UNAUTHORIZED, "unauthenticated", "The caller is not known")
             }
@@ -238,12 +244,14 @@ impl Fault {
         }
     }
 
-    fn detail(&self, agent: Option<&AgentKey>) -> String {
+    /// What is wrong and what to do, for people.
+    pub(super) fn detail(&self, agent: Option<&AgentKey>) -> String {
         let name = agent.map_or_else(|| "the agent".to_owned(), ToString::to_string);
         match self {
             Self::Bad(detail) => detail.clone(),
             Self::SlowHead => "send the whole request head at once".to_owned(),
             Self::Method => "CONNECT is not supported: send the request itself".to_owned(),
+            Self::Protocol => "a CONNECT may ask for :protocol websocket only".to_owned(),
             Self::Unauthenticated => {
                 "send a token that the API server accepts: Authorization: Bearer <token>".to_owned()
             }

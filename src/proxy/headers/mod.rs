@@ -10,8 +10,8 @@ use std::net::SocketAddr;
 
 use bytes::BytesMut;
 use http::header::{
-    self, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, HeaderName, HeaderValue, TE,
-    TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
+    self, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, HeaderName,
+    HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::{HeaderMap, Response};
 use http_body::Body;
@@ -25,8 +25,9 @@ const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port")
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
-/// Our name in `Via`.
+/// Our name in `Via`, behind the version in which the request came (RFC 9110 §7.6.3).
 const OURSELVES: HeaderValue = HeaderValue::from_static("1.1 drowse");
+const OURSELVES_BY_HTTP2: HeaderValue = HeaderValue::from_static("2.0 drowse");
 
 /// Fields that end here whether or not `Connection` names them. `TE` and `Transfer-Encoding` are seen to apart.
 const HOP_BY_HOP: [HeaderName; 7] = [
@@ -43,20 +44,23 @@ const HOP_BY_HOP: [HeaderName; 7] = [
 #[derive(Clone, Debug)]
 pub struct Peer {
     address: HeaderValue,
-    /// `for=…;proto=http`
+    /// `for=…;proto=…`
     forwarded: HeaderValue,
     port: HeaderValue,
+    scheme: HeaderValue,
 }
 
 impl Peer {
-    /// A caller at `remote` whose connection we accepted at `local`.
-    pub fn new(remote: SocketAddr, local: SocketAddr) -> Self {
+    /// A caller at `remote` whose connection, with TLS or without, we accepted at `local`.
+    pub fn new(remote: SocketAddr, local: SocketAddr, is_secure: bool) -> Self {
+        let scheme = if is_secure { "https" } else { "http" };
         let address = remote.ip().to_canonical();
         let node = if address.is_ipv6() { format!("\"[{address}]\"") } else { address.to_string() };
         Self {
             address: text(&address.to_string()),
-            forwarded: text(&format!("for={node};proto=http")),
+            forwarded: text(&format!("for={node};proto={scheme}")),
             port: text(&local.port().to_string()),
+            scheme: HeaderValue::from_static(scheme),
         }
     }
 }
@@ -73,6 +77,8 @@ pub struct Wants {
     pub body: bool,
     /// The credential is not for the agent.
     pub drop_authorization: bool,
+    /// It came by HTTP/2.
+    pub by_http2: bool,
 }
 
 /// Makes the fields of a request those that the agent gets. `Host` is the caller's business.
@@ -95,7 +101,25 @@ pub fn for_agent(headers: &mut HeaderMap, peer: &Peer, wants: Wants) {
         headers.remove(AUTHORIZATION);
     }
     replace_forwarded(headers, peer);
-    headers.append(VIA, OURSELVES);
+    if wants.by_http2 {
+        join_cookies(headers);
+        headers.remove(EXPECT);
+        headers.append(VIA, OURSELVES_BY_HTTP2);
+    } else {
+        headers.append(VIA, OURSELVES);
+    }
+}
+
+/// HTTP/2 may have a field for each cookie; whoever speaks something else knows only one field (RFC 9113 §8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut cookies = headers.get_all(COOKIE).iter();
+    if cookies.next().is_none() || cookies.next().is_none() {
+        return;
+    }
+    let all: Vec<_> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&all.join(&b"; "[..])) {
+        headers.insert(COOKIE, joined);
+    }
 }
 
 /// Makes a head one that switches to this protocol. After [`for_agent`] or [`for_caller`], which drop what the other hop
@@ -125,7 +149,7 @@ fn replace_forwarded(headers: &mut HeaderMap, peer: &Peer) {
     headers.insert(X_FORWARDED_FOR, peer.address.clone());
     headers.insert(X_REAL_IP, peer.address.clone());
     headers.insert(X_FORWARDED_PORT, peer.port.clone());
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+    headers.insert(X_FORWARDED_PROTO, peer.scheme.clone());
 }
 
 /// Makes the fields of an agent's answer those that the caller gets.

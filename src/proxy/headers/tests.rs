@@ -6,11 +6,11 @@ use proptest::prelude::*;
 
 use super::*;
 
-const PLAIN: Wants = Wants { body: false, drop_authorization: false };
-const WITH_BODY: Wants = Wants { body: true, drop_authorization: false };
+const PLAIN: Wants = Wants { body: false, drop_authorization: false, by_http2: false };
+const WITH_BODY: Wants = Wants { body: true, drop_authorization: false, by_http2: false };
 
 fn peer() -> Peer {
-    Peer::new("10.1.2.3:5555".parse().unwrap(), "10.0.0.1:8080".parse().unwrap())
+    Peer::new("10.1.2.3:5555".parse().unwrap(), "10.0.0.1:8080".parse().unwrap(), false)
 }
 
 fn map(fields: &[(&str, &str)]) -> HeaderMap {
@@ -59,9 +59,9 @@ fn where_a_caller_comes_from_is_what_we_saw_and_not_what_it_says() {
 fn addresses_of_ip_version_6_are_written_as_rfc_7239_wants_them() {
     let local = "[::1]:8080".parse().unwrap();
     let mut headers = HeaderMap::new();
-    for_agent(&mut headers, &Peer::new("[2001:db8::1]:1".parse().unwrap(), local), PLAIN);
+    for_agent(&mut headers, &Peer::new("[2001:db8::1]:1".parse().unwrap(), local, false), PLAIN);
     assert_eq!(headers[FORWARDED], "for=\"[2001:db8::1]\";proto=http");
-    for_agent(&mut headers, &Peer::new("[::ffff:10.1.2.3]:1".parse().unwrap(), local), PLAIN);
+    for_agent(&mut headers, &Peer::new("[::ffff:10.1.2.3]:1".parse().unwrap(), local, false), PLAIN);
     assert_eq!(headers["x-forwarded-for"], "10.1.2.3", "a version 4 caller of a version 6 socket");
 }
 

@@ -15,8 +15,11 @@ pub(super) fn of(head: Head<'_>) -> Result<Option<Cow<'_, str>>, String> {
     if hosts.next().is_some() {
         return Err("the request has more than one Host field".to_owned());
     }
-    if header.is_none() && head.version >= Version::HTTP_11 {
+    if header.is_none() && head.version == Version::HTTP_11 {
         return Err("the request has no Host field".to_owned());
+    }
+    if header.is_none() && head.version > Version::HTTP_11 && head.uri.authority().is_none() {
+        return Err("the request has neither :authority nor a Host field".to_owned());
     }
     let header = header.map(parse).transpose()?;
     let Some(authority) = head.uri.authority() else {

@@ -5,6 +5,7 @@ mod bodies;
 mod hold;
 mod hostile;
 mod http;
+mod http2;
 mod leases;
 mod router;
 mod tunnels;

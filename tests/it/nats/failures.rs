@@ -1,9 +1,15 @@
 //! Drowse dies, servers die, and all of them are upgraded: messages that wait are not lost, nothing hangs, and nobody is woken
 //! or suspended for it.
 
+use std::net::SocketAddr;
+
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+
 use super::servers::{NEWEST, Servers, VERSIONS};
 use super::world::{QUICK, SHORT, World, talker};
-use crate::support::eventually;
+
+use crate::support::{Agent, Drowse, eventually, free_address};
 
 /// An agent that takes so long to subscribe that whatever comes waits for a while.
 fn slow() -> [super::world::Talker<'static>; 1] {
@@ -85,4 +91,26 @@ async fn a_cluster_that_gives_leaf_nodes_too_much_is_refused() {
     let world = World::start(servers, &[talker("echo")], SHORT, QUICK).await;
     eventually("it is refused", async || world.drowse.log().contains("must be 2.10.23 or newer")).await;
     assert!(world.drowse.metric("drowse_nats_link_up", "").await < 0.5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_for_clients_that_comes_after_the_link_is_waited_for() {
+    let servers = Servers::single(NEWEST).await;
+    let late = free_address();
+    let server: SocketAddr = servers.urls().trim_start_matches("nats://").parse().unwrap();
+    let section = servers.section(QUICK).replacen(&server.to_string(), &late.to_string(), 1);
+    let drowse = Drowse::start_with(&[Agent::demo("echo")], SHORT, section).await;
+    eventually("the link stands", async || drowse.log().contains("the leaf-node link is up")).await;
+
+    let listener = TcpListener::bind(late).await.unwrap();
+    let passing = tokio::spawn(async move {
+        loop {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let mut server = TcpStream::connect(server).await.unwrap();
+            tokio::spawn(async move { copy_bidirectional(&mut client, &mut server).await });
+        }
+    });
+    eventually("the door opens", async || drowse.log().contains("the message door is open")).await;
+    assert!(!drowse.log().contains("the message door stays closed"), "{}", drowse.log());
+    passing.abort();
 }

@@ -9,8 +9,13 @@ use crate::support::{Agent, Drowse, program};
 
 /// Seconds as a rule; what hangs takes the suite's own time-outs.
 const LIMIT: Duration = Duration::from_mins(5);
-/// Its last line.
-const ALL: &str = "145 tests, 145 passed, 0 skipped, 0 failed";
+/// What it tries, and its last line. Without TLS all but `http2/3.5/2`: bytes that begin neither version of HTTP are answered in
+/// HTTP/1.1, which the same port speaks, before the connection is closed; the suite takes no bytes for an end.
+const CLEAR: (&[&str], &str) = (
+    &["generic", "hpack", "http2/3.5/1", "http2/4", "http2/5", "http2/6", "http2/7", "http2/8"],
+    "144 tests, 144 passed, 0 skipped, 0 failed",
+);
+const TLS: (&[&str], &str) = (&[], "145 tests, 145 passed, 0 skipped, 0 failed");
 
 async fn suite(start: Start, way: Way) {
     let h2spec = program("h2spec").await;
@@ -22,7 +27,9 @@ async fn suite(start: Start, way: Way) {
     let begun = start.begin(&drowse, "echo").await;
     let port = door.port(&drowse).to_string();
     // Ten seconds for an answer: the machine may be busy with other tests.
+    let (rules, good) = if way == Way::Tls { TLS } else { CLEAR };
     let mut run = Command::new(h2spec);
+    run.args(rules);
     run.args(["--host", "127.0.0.1", "--port", &port, "--path", &path, "--timeout", "10"]);
     if way == Way::Tls {
         run.args(["--tls", "--insecure"]);
@@ -33,7 +40,7 @@ async fn suite(start: Start, way: Way) {
     let failures = text.rfind("Failures:").map_or("", |at| &text[at..]);
     let last = text.lines().last().unwrap_or_default();
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && last == ALL, "{last}\n{failures}\n{errors}");
+    assert!(output.status.success() && last == good, "{last}\n{failures}\n{errors}");
     begun.cost(&drowse).await;
 }
 

@@ -33,14 +33,14 @@ struct Door {
 fn door(way: Way) -> Door {
     let certificates = certificates();
     let mut door = Door {
-        keys: "find_by: [header, host, path], path_prefix: /agents".to_owned(),
+        keys: "find_by: [header, host, path], path_prefix: /agents, ".to_owned(),
         tls: None,
         certificates,
     };
     if way == Way::Tls {
         let (port, cert, key) = (free_port(), door.file("cert.pem"), door.file("key.pem"));
         door.keys +=
-            &format!(", tls: {{listen: \"127.0.0.1:{port}\", cert_file: \"{cert}\", key_file: \"{key}\"}}");
+            &format!("tls: {{listen: \"127.0.0.1:{port}\", cert_file: \"{cert}\", key_file: \"{key}\"}}, ");
         door.tls = Some(port);
     }
     door

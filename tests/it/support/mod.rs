@@ -1,6 +1,7 @@
 //! Starts the real program on a configuration of its own, and talks to it.
 
 pub(crate) mod http;
+pub(crate) mod http2;
 mod ports;
 
 use std::io::Read as _;
@@ -13,8 +14,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-use ports::free_address;
-pub(crate) use ports::free_port;
+pub(crate) use ports::{free_address, free_port};
 
 /// A program that is built from a pinned source, once.
 pub(crate) async fn program(name: &str) -> String {
@@ -101,24 +101,25 @@ impl Drowse {
 
     /// The same by another command, which ends by executing the program with the arguments that it is given.
     pub(crate) async fn start_by(command: Command, agents: &[Agent], defaults: &str) -> Self {
-        Self::begin(command, agents, defaults, "", String::new()).await
+        Self::begin(command, agents, defaults, ("", String::new())).await
     }
 
     /// The same with more sections in its configuration.
     pub(crate) async fn start_with(agents: &[Agent], defaults: &str, more: String) -> Self {
-        Self::begin(Command::new(PROGRAM), agents, defaults, "", more).await
+        Self::begin(Command::new(PROGRAM), agents, defaults, ("", more)).await
     }
 
-    /// The same with more keys of its front door, as in `{key: value, …}`.
+    /// The same with more keys of its front door: `key: value, `.
     pub(crate) async fn start_door(agents: &[Agent], defaults: &str, door: &str) -> Self {
-        Self::begin(Command::new(PROGRAM), agents, defaults, &format!(", {door}"), String::new()).await
+        Self::begin(Command::new(PROGRAM), agents, defaults, (door, String::new())).await
     }
 
-    async fn begin(command: Command, agents: &[Agent], defaults: &str, door: &str, more: String) -> Self {
+    async fn begin(command: Command, agents: &[Agent], defaults: &str, (door, more): (&str, String)) -> Self {
         let dir = TempDir::new().unwrap();
         let (front, admin, health) = (free_address(), free_address(), free_address());
         let agents: String = agents.iter().map(Agent::yaml).collect();
-        let config = config((front, door), admin, health, &agents, defaults) + &more;
+        let listens = [front, admin, health];
+        let config = config(listens, door, &agents, defaults) + &more;
         std::fs::write(dir.path().join("drowse.yaml"), config).unwrap();
         let child = spawn(command, dir.path());
         let drowse = Self { front, admin, health, dir, agents, door: door.to_owned(), more, child };
@@ -147,8 +148,8 @@ impl Drowse {
 
     /// Replaces the `defaults:` section of its configuration.
     pub(crate) fn edit_defaults(&self, defaults: &str) {
-        let front = (self.front, self.door.as_str());
-        let text = config(front, self.admin, self.health, &self.agents, defaults) + &self.more;
+        let listens = [self.front, self.admin, self.health];
+        let text = config(listens, &self.door, &self.agents, defaults) + &self.more;
         std::fs::write(self.config_path(), text).unwrap();
     }
 
@@ -241,18 +242,12 @@ fn spawn(mut command: Command, dir: &Path) -> Child {
         .unwrap()
 }
 
-fn config(
-    (front, door): (SocketAddr, &str),
-    admin: SocketAddr,
-    health: SocketAddr,
-    agents: &str,
-    defaults: &str,
-) -> String {
+fn config([front, admin, health]: [SocketAddr; 3], door: &str, agents: &str, defaults: &str) -> String {
     let defaults: Vec<_> = defaults.lines().map(|line| format!("  {}\n", line.trim())).collect();
     let defaults = defaults.concat();
     format!(
         "backend:\n  process:\n    state_dir: state\n    agents:\n{agents}\
-         front_door: {{listen: \"{front}\"{door}}}\nadmin: {{listen: \"{admin}\"}}\nhealth: {{listen: \"{health}\"}}\n\
+         front_door: {{{door}listen: \"{front}\"}}\nadmin: {{listen: \"{admin}\"}}\nhealth: {{listen: \"{health}\"}}\n\
          defaults:\n{defaults}"
     )
 }

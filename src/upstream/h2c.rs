@@ -1,0 +1,161 @@
+//! One connection of HTTP/2 to an agent, without TLS and begun with the preface (RFC 9113 §3.3).
+//!
+//! Its requests are those of gRPC and of agents that a rule says it of. hyper gives the connection a task; it ends when the
+//! [`H2c`] is dropped, and what is still open on it is reset.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::{CONNECTION, HOST, TRANSFER_ENCODING, UPGRADE};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{Request, Response, Uri, Version};
+use http_body::{Body as _, Frame};
+use hyper::body::Incoming;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpStream;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::RequestBody;
+use super::connection::SendError;
+
+/// What is taken of an answer before its caller takes it: plenty for the short way to an agent.
+const WINDOW: u32 = 64 * 1024;
+/// What is kept of a request's body while the agent takes none of it.
+const SEND_BUFFER: usize = 64 * 1024;
+/// Bytes of an answer's fields at most.
+const MAX_HEAD: u32 = 64 * 1024;
+
+/// A connection of HTTP/2. Used by one request at a time.
+#[derive(Debug)]
+pub struct H2c {
+    sender: http2::SendRequest<RequestBody>,
+    _task: AbortOnDropHandle<()>,
+    /// Something of a request is still under way, and will be when its answer is over.
+    used_up: bool,
+}
+
+impl H2c {
+    pub(super) async fn new(stream: TcpStream) -> Option<Self> {
+        let handshake = http2::Builder::new(TokioExecutor::new())
+            .initial_stream_window_size(WINDOW)
+            .initial_connection_window_size(WINDOW)
+            .max_send_buf_size(SEND_BUFFER)
+            .max_header_list_size(MAX_HEAD)
+            .handshake(TokioIo::new(stream));
+        let (sender, connection) = handshake.await.ok()?;
+        let task = tokio::spawn(async move {
+            // An error has been told to the request, or to the body of its answer.
+            let _told = connection.await;
+        });
+        Some(Self { sender, _task: AbortOnDropHandle::new(task), used_up: false })
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        !self.used_up && self.sender.is_ready()
+    }
+
+    pub(super) const fn use_up(&mut self) {
+        self.used_up = true;
+    }
+
+    pub(super) async fn send(
+        &mut self,
+        request: Request<RequestBody>,
+    ) -> Result<Response<Incoming>, SendError> {
+        // Until there is an answer, nobody knows what became of it.
+        self.used_up = true;
+        let answered = self.sender.try_send_request(as_http2(request)).await.map_err(SendError::of);
+        if !matches!(answered, Err(SendError::Failed(_))) {
+            self.used_up = false;
+        }
+        answered
+    }
+
+    pub(super) fn poll_frame(
+        incoming: &mut Incoming,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        Pin::new(incoming).poll_frame(cx)
+    }
+}
+
+/// The host goes into `:authority`, and what is about a connection of HTTP/1.1 goes (RFC 9113 §8.2.2 and §8.3.1).
+fn as_http2(request: Request<RequestBody>) -> Request<RequestBody> {
+    let (mut parts, body) = request.into_parts();
+    parts.version = Version::HTTP_2;
+    let host = parts.headers.remove(HOST);
+    for field in [CONNECTION, TRANSFER_ENCODING, UPGRADE] {
+        parts.headers.remove(field);
+    }
+    if let Some(host) = host {
+        let target = parts.uri.path_and_query().cloned();
+        let mut uri = http::uri::Parts::default();
+        uri.scheme = Some(Scheme::HTTP);
+        // A host has been checked to be one.
+        uri.authority = Authority::try_from(host.as_bytes()).ok();
+        uri.path_and_query = Some(target.unwrap_or_else(|| PathAndQuery::from_static("/")));
+        if let Ok(uri) = Uri::from_parts(uri) {
+            parts.uri = uri;
+        }
+    }
+    Request::from_parts(parts, body)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use bytes::Bytes;
+    use http_body_util::{BodyExt as _, Full};
+    use hyper::server::conn::http2 as server;
+    use hyper::service::service_fn;
+
+    use super::*;
+    use crate::policy::Protocol;
+    use crate::upstream::Connection;
+    use crate::upstream::testing::{get, streams, until};
+
+    /// A connection to an agent that answers with what it was asked for.
+    async fn connection() -> (Connection, tokio::task::JoinHandle<()>) {
+        let (stream, agent) = streams().await;
+        let service = service_fn(|request: Request<Incoming>| async move {
+            let asked = format!("{} {:?}", request.uri(), request.headers());
+            Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(asked))))
+        });
+        let serving =
+            server::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(agent), service);
+        let serving = tokio::spawn(async move { drop(serving.await) });
+        (Connection::speaking(Protocol::H2c, stream).await.unwrap(), serving)
+    }
+
+    #[tokio::test]
+    async fn the_host_becomes_the_authority_and_it_is_used_again() {
+        let (mut connection, _serving) = connection().await;
+        for _ in 0..2 {
+            assert!(connection.is_usable());
+            let mut request = get();
+            request.headers_mut().insert(CONNECTION, "te".parse().unwrap());
+            request.headers_mut().insert("te", "trailers".parse().unwrap());
+            let body = connection.send(request).await.unwrap().into_body();
+            let text = body.collect().await.unwrap().to_bytes();
+            assert_eq!(text, "http://agent/ {\"te\": \"trailers\"}");
+        }
+    }
+
+    #[tokio::test]
+    async fn one_that_was_closed_is_found_out_and_gives_the_request_back() {
+        let (mut connection, serving) = connection().await;
+        serving.abort();
+        until(|| !connection.is_usable()).await;
+        assert!(matches!(connection.send(get()).await, Err(SendError::Unsent(_))));
+    }
+
+    #[tokio::test]
+    async fn dropping_it_ends_the_connection() {
+        let (connection, serving) = connection().await;
+        drop(connection);
+        serving.await.unwrap();
+    }
+}
