@@ -1,4 +1,4 @@
-//! The Autobahn Testsuite: WebSockets to the demo agent, which echoes. `tests/autobahn` runs the suite's cases; left out are those of
+//! The Autobahn Testsuite: `WebSocket`s to the demo agent, which echoes. `tests/autobahn` runs the suite's cases; left out are those of
 //! compression, which the demo agent does not offer, and some of the limits, which are slow.
 
 use std::path::Path;

@@ -89,10 +89,10 @@ async fn suite(start: Start, way: Way) {
         if way == Way::Tls {
             client.args(["-use_tls", "-use_test_ca", "-ca_file", &door.authority()]);
         }
-        case(name, client)
+        Box::pin(case(name, client))
     };
     let failed: Vec<_> =
-        futures_util::stream::iter(CASES.map(called)).buffer_unordered(AT_ONCE).collect().await;
+        futures_util::stream::iter(CASES).map(called).buffer_unordered(AT_ONCE).collect().await;
     let failed: Vec<String> = failed.into_iter().flatten().collect();
     assert!(failed.is_empty(), "{} of {} failed:\n{}", failed.len(), CASES.len(), failed.join("\n"));
     begun.cost(&drowse).await;

@@ -39,8 +39,9 @@ fn door(way: Way) -> Door {
     };
     if way == Way::Tls {
         let (port, cert, key) = (free_port(), door.file("cert.pem"), door.file("key.pem"));
-        door.keys +=
-            &format!("tls: {{listen: \"127.0.0.1:{port}\", cert_file: \"{cert}\", key_file: \"{key}\"}}, ");
+        let tls =
+            format!("tls: {{listen: \"127.0.0.1:{port}\", cert_file: \"{cert}\", key_file: \"{key}\"}}, ");
+        door.keys.push_str(&tls);
         door.tls = Some(port);
     }
     door
