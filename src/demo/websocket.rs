@@ -14,8 +14,8 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use super::answers::text;
 use super::bodies::{self, Body};
 
-/// Bytes of a message at most.
-const MAX_MESSAGE: usize = 1 << 20;
+/// Bytes of a message at most: the largest that the Autobahn Testsuite sends.
+const MAX_MESSAGE: usize = 16 << 20;
 
 /// Switches, or says what to send instead.
 pub(super) fn answer(head: &mut Parts) -> Response<Body> {

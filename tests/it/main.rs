@@ -21,6 +21,7 @@ mod sdk;
 mod sleep_and_wake;
 mod storm;
 mod style;
+mod suites;
 mod support;
 mod tooling;
 mod upgrades;

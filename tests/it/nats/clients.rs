@@ -6,9 +6,9 @@ use std::path::Path;
 use serde_json::Value;
 use tokio::process::Command;
 
-use super::servers::{NEWEST, Servers, program};
+use super::servers::{NEWEST, Servers};
 use super::world::QUICK;
-use crate::support::{Agent, Drowse, PATIENCE, eventually};
+use crate::support::{Agent, Drowse, PATIENCE, eventually, program};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-use crate::support::{eventually, free_port, read, signal};
+use crate::support::{eventually, free_port, program, read, signal};
 
 /// The newest of each line that is tried, and before them the one that Debian 12 has.
 pub(super) const VERSIONS: [&str; 5] = ["2.9", "2.10", "2.11", "2.12", "2.15"];
@@ -21,13 +21,6 @@ const USERS: [&str; 5] = ["drowse", "drowse-leaf", "team-a-echo", "team-a-writer
 /// Theirs, where a test uses them.
 pub(super) fn password(user: &str) -> String {
     format!("secret-of-{user}")
-}
-
-/// A program that is built from a pinned source, once.
-pub(super) async fn program(name: &str) -> String {
-    let name = name.to_owned();
-    let built = tokio::task::spawn_blocking(move || drowse_cluster::program(&name).unwrap());
-    built.await.unwrap().to_str().unwrap().to_owned()
 }
 
 /// One server.

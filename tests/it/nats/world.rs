@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use tokio::process::Command;
 
-use super::servers::{Servers, program};
-use crate::support::{Agent, Drowse, PATIENCE, eventually, read};
+use super::servers::Servers;
+use crate::support::{Agent, Drowse, PATIENCE, eventually, program, read};
 
 /// Sleeps soon after it was used.
 pub(super) const SHORT: &str = "messages: subject\nidle_timeout: 300ms\nmin_running: 0s";

@@ -16,6 +16,13 @@ use tokio::process::{Child, Command};
 
 pub(crate) use ports::{free_address, free_port};
 
+/// A program that is built from a pinned source, once.
+pub(crate) async fn program(name: &str) -> String {
+    let name = name.to_owned();
+    let built = tokio::task::spawn_blocking(move || drowse_cluster::program(&name).unwrap());
+    built.await.unwrap().to_str().unwrap().to_owned()
+}
+
 /// How long anything that must happen may take before a test gives up. Long, since machines are slow at times.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 

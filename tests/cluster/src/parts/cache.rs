@@ -98,7 +98,7 @@ pub(crate) fn lock(path: &Path) -> Result<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parts::{CONTROL_PLANE, FAKE_NODES, MESSAGING, NODE};
+    use crate::parts::{CONTROL_PLANE, FAKE_NODES, MESSAGING, NODE, SUITES};
 
     #[test]
     fn the_version_is_the_one_required_not_the_one_replaced() {
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn every_part_has_a_pinned_version_and_a_place_of_its_own() {
-        let all = CONTROL_PLANE.iter().chain(&NODE).chain(&FAKE_NODES).chain(&MESSAGING);
+        let all = CONTROL_PLANE.iter().chain(&NODE).chain(&FAKE_NODES).chain(&MESSAGING).chain(&SUITES);
         let mut places: Vec<_> = all.map(|part| place(Path::new("parts"), part).unwrap()).collect();
         let count = places.len();
         places.sort();

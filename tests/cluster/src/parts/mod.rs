@@ -115,9 +115,29 @@ static MESSAGING: [Part; 7] = [
     Part { name: "nats-agent", module: NATS_AGENT, package: "." },
 ];
 
-/// Finds or builds one program by its name: `nats-server-2.15`, `nats`, `nats-agent` and so on.
+const H2SPEC: Module =
+    Module { folder: "h2spec", upstream: Some("github.com/summerwind/h2spec"), tags: "", linked: "" };
+const GRPC_INTEROP: Module =
+    Module { folder: "grpc-interop", upstream: Some("google.golang.org/grpc"), tags: "", linked: "" };
+
+/// Conformance suites that the front door is tried with; no part of a cluster.
+static SUITES: [Part; 3] = [
+    Part { name: "h2spec", module: H2SPEC, package: "github.com/summerwind/h2spec/cmd/h2spec" },
+    Part {
+        name: "grpc-interop-client",
+        module: GRPC_INTEROP,
+        package: "google.golang.org/grpc/interop/client",
+    },
+    Part {
+        name: "grpc-interop-server",
+        module: GRPC_INTEROP,
+        package: "google.golang.org/grpc/interop/server",
+    },
+];
+
+/// Finds or builds one program by its name: `nats-server-2.15`, `nats`, `h2spec` and so on.
 pub fn program(name: &str) -> Result<PathBuf> {
-    let all = CONTROL_PLANE.iter().chain(&NODE).chain(&FAKE_NODES).chain(&MESSAGING);
+    let all = CONTROL_PLANE.iter().chain(&NODE).chain(&FAKE_NODES).chain(&MESSAGING).chain(&SUITES);
     let part = all.into_iter().find(|part| part.name == name);
     let part = part.with_context(|| format!("there is no part of the name {name}"))?;
     let program = cache::provide(&[part])?.remove(name);
