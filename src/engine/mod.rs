@@ -9,9 +9,11 @@ mod command;
 mod deadlines;
 mod door;
 mod effects;
+mod history;
 mod hold;
 mod leases;
 mod open_connection;
+pub mod overview;
 mod permit;
 mod policies;
 mod probing;
@@ -49,6 +51,7 @@ pub use slot::Slot;
 
 use budget::Budget;
 use deadlines::Deadlines;
+use history::History;
 use leases::LeaseDesk;
 use policies::Policies;
 use starts::Starts;
@@ -95,6 +98,7 @@ pub struct Engine {
     others: AtomicUsize,
     message_door: OnceLock<Arc<dyn MessageDoor>>,
     leases: LeaseDesk,
+    history: History,
     /// Suspensions that are being written.
     suspending: AtomicUsize,
     /// Everything that exists was reported once: from then on Drowse serves, whatever becomes of the watch.
@@ -131,6 +135,7 @@ impl Engine {
             others: AtomicUsize::new(0),
             message_door: OnceLock::new(),
             leases: LeaseDesk::default(),
+            history: History::default(),
             suspending: AtomicUsize::new(0),
             was_synced: AtomicBool::new(false),
             trust: Trust::new(limits.trust_stale_for),
@@ -348,6 +353,7 @@ impl Engine {
             self.deadlines.disarm(slot, &machine);
             self.table.remove(slot.key());
             self.forget_leases(slot.key());
+            self.history.forget(slot.key());
             self.tell_message_door(slot.key());
         }
     }
