@@ -14,7 +14,7 @@ async fn an_agent_is_explained_with_what_happened_to_it() {
     assert_eq!(world.drowse.get("echo", "/").await.status, 200);
     page.until_text("#reason", "idle in 59m").await;
     page.until_text("#phase", "Running").await;
-    page.until_text("#signals", "requests\nyes, until in 60m").await;
+    page.until_text("#signals", "requests\nyes, until 20").await;
     page.until_text("#facts", "Decided by\nidle_timeout: 1h, defaults").await;
     page.until_text("#recent", "came up in ").await;
     page.until_text("#policy .decisive", "idle_timeout").await;
