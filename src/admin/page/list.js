@@ -13,7 +13,8 @@ const PHASES = ["Running", "Draining", "Suspending", "Suspended", "Resuming", "F
 const get = (id) => document.getElementById(id);
 const search = get("search");
 const state = new URLSearchParams(location.search);
-let started, typing, shown, jump = "";
+/** `typing`: what is in the search field was not asked for yet. `shown`: what is listed is what was asked for last. */
+let started, typing, shown = false, jump = "";
 
 const page = () => Math.max(0, Math.floor(Number(state.get("page")) || 0));
 
@@ -27,13 +28,17 @@ function question() {
 
 /** Takes over a choice. Another choice begins at the first page. */
 function choose(key, value) {
+  const set = (key, value) => (value ? state.set(key, value) : state.delete(key));
   if (key !== "page") state.delete("page");
-  if (value) state.set(key, value);
-  else state.delete(key);
+  // What was typed just before counts as well.
+  if (typing !== undefined) set("search", search.value.trim());
+  set(key, value);
   const query = state.toString();
   history.replaceState(null, "", query ? `/?${query}` : "/");
   remember();
-  shown = undefined;
+  clearTimeout(typing);
+  typing = undefined;
+  shown = false;
   controls();
   again();
 }
@@ -60,7 +65,7 @@ function show(overview, now) {
   if (overview.agents.length === 0 && overview.matched > 0) {
     return choose("page", String(Math.ceil(overview.matched / ROWS) - 1));
   }
-  shown = overview;
+  shown = typing === undefined;
   if (started !== undefined && started !== overview.started) put(get("live"), "Live again, after a restart of Drowse");
   started = overview.started;
   notices(overview.notices);
@@ -71,7 +76,7 @@ function show(overview, now) {
   pager(overview);
   put(get("version"), `Drowse ${overview.version}`);
   document.title = `${many(overview.total, "agent")} · Drowse`;
-  land();
+  if (shown) land();
 }
 
 function notices(texts) {
@@ -220,7 +225,7 @@ function land() {
 
 search.oninput = () => {
   clearTimeout(typing);
-  shown = undefined;
+  shown = false;
   jump = "";
   typing = setTimeout(() => choose("search", search.value.trim()), TYPING_MS);
 };

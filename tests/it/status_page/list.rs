@@ -168,7 +168,7 @@ async fn a_restart_of_drowse_is_said_and_survived() {
 
 /// Timers that are set and have neither fired nor been taken back.
 const TIMERS: &str = "window.timers = new Set();
-  const [set, clear] = [setTimeout, clearTimeout];
+  const [set, clear] = [window.setTimeout, clearTimeout];
   window.setTimeout = (what, ...how) => {
     const timer = set(() => (timers.delete(timer), what()), ...how);
     timers.add(timer);
