@@ -2,7 +2,7 @@
 //! queues, because a history for each agent would cost most where nothing happens.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -114,10 +114,10 @@ impl History {
     /// How long each of these agents took when it woke last, in milliseconds.
     pub(super) fn last_wakes<'a>(&self, keys: impl Iterator<Item = &'a AgentKey>) -> HashMap<AgentKey, f64> {
         let mut found: HashMap<AgentKey, f64> = HashMap::new();
-        let mut wanted: HashMap<&AgentKey, ()> = keys.map(|key| (key, ())).collect();
+        let mut wanted: HashSet<&AgentKey> = keys.collect();
         for happening in self.happenings.lock().iter().rev() {
             if let Some(took) = happening.wake()
-                && wanted.remove(&happening.key).is_some()
+                && wanted.remove(&happening.key)
             {
                 found.insert(happening.key.clone(), millis(took));
             }

@@ -1,4 +1,4 @@
-//! A headless Chromium, driven by its ChromeDriver over WebDriver (W3C) and HTTP. One for all tests of the page that wait for
+//! A headless Chromium, driven over HTTP by the program that is made for it (`WebDriver`). One for all tests of the page that wait for
 //! it or use it; the last of them ends it.
 
 use std::io::{Read as _, Write as _};
@@ -80,7 +80,7 @@ pub(super) struct Browser {
     at: SocketAddr,
     session: String,
     /// Chromium writes into it, and lives a little longer than it is asked to.
-    profile: Option<TempDir>,
+    profile: TempDir,
 }
 
 /// For a machine without a screen, and so that it asks nobody for anything by itself.
@@ -113,15 +113,14 @@ impl Browser {
             .stderr(Stdio::null())
             .spawn()
             .expect("chromedriver");
-        let mut browser = Self { driver, at, session: String::new(), profile: Some(profile) };
+        let mut browser = Self { driver, at, session: String::new(), profile: profile };
         eventually("ChromeDriver is ready", async || {
             let status = http::get(at, &at.to_string(), "/status").await;
             status.is_ok_and(|answer| answer.json()["value"]["ready"] == true)
         })
         .await;
-        let folder = browser.profile.as_ref().map(TempDir::path).unwrap_or(Path::new("")).display();
         let mut arguments: Vec<_> = ARGUMENTS.map(str::to_owned).to_vec();
-        arguments.push(format!("--user-data-dir={folder}"));
+        arguments.push(format!("--user-data-dir={}", browser.profile.path().display()));
         let wanted = json!({"capabilities": {"alwaysMatch": {
             "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
             "goog:chromeOptions": {"binary": chromium, "args": arguments},
@@ -162,11 +161,10 @@ impl Drop for Browser {
         }
         let _ = self.driver.kill();
         let _ = self.driver.wait();
-        drop(self.profile.take());
     }
 }
 
-/// Chromium and ChromeDriver.
+/// Chromium and what drives it.
 async fn programs() -> (String, String) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/browser");
     let output = tokio::process::Command::new(script).output().await.unwrap();

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::browser::Turn;
 use crate::support::{Drowse, eventually};
 
-/// What WebDriver calls some keys.
+/// What the driver calls some keys.
 pub(super) const TAB: &str = "\u{e004}";
 pub(super) const ENTER: &str = "\u{e007}";
 pub(super) const ESCAPE: &str = "\u{e00c}";
