@@ -113,7 +113,7 @@ impl Browser {
             .stderr(Stdio::null())
             .spawn()
             .expect("chromedriver");
-        let mut browser = Self { driver, at, session: String::new(), profile: profile };
+        let mut browser = Self { driver, at, session: String::new(), profile };
         eventually("ChromeDriver is ready", async || {
             let status = http::get(at, &at.to_string(), "/status").await;
             status.is_ok_and(|answer| answer.json()["value"]["ready"] == true)
