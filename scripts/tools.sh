@@ -56,6 +56,12 @@ need_go() {
   command -v go >/dev/null || die "go is missing; install Go 1.26 or newer first (go.dev/doc/install says how)"
 }
 
+# need_browser: Chromium and what drives it, in the same version.
+need_browser() {
+  need chromium chromium
+  need chromedriver chromium-driver
+}
+
 # cargo_tool NAME VERSION: leaves its path in $tool.
 cargo_tool() {
   local root="$cache/$1-$2"

@@ -46,8 +46,14 @@ impl Access {
                 StatusCode::UNAUTHORIZED,
                 "this API wants `Authorization: Bearer <token>`; with the command line: --token-file, or DROWSE_TOKEN",
             )),
-            None => from_this_machine(head).map_err(|detail| Problem::new(StatusCode::FORBIDDEN, detail)),
+            None => may_ask(head),
         }
+    }
+
+    /// The same for the files of the status page. Everybody may have them who can reach an API with a token: the page
+    /// must be there to ask for it.
+    pub(super) fn check_page(&self, head: &Parts) -> Result<(), Problem> {
+        if self.token.is_some() { Ok(()) } else { may_ask(head) }
     }
 }
 
@@ -55,6 +61,10 @@ fn presents(headers: &HeaderMap, token: &Token) -> bool {
     let Some(value) = only(headers, &AUTHORIZATION) else { return false };
     let (scheme, rest) = value.split_at_checked("Bearer ".len()).unwrap_or_default();
     scheme.eq_ignore_ascii_case(b"Bearer ") && token.is(rest)
+}
+
+fn may_ask(head: &Parts) -> Result<(), Problem> {
+    from_this_machine(head).map_err(|detail| Problem::new(StatusCode::FORBIDDEN, detail))
 }
 
 fn from_this_machine(head: &Parts) -> Result<(), &'static str> {

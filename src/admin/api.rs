@@ -1,4 +1,4 @@
-//! The admin API: what operators, the command line and the status page ask and command.
+//! The admin API: what operators, the command line and the status page ask and command. And the page itself.
 
 use std::sync::Arc;
 
@@ -13,16 +13,22 @@ use serde::de::DeserializeOwned;
 use super::access::Access;
 use super::config_state::ConfigBoard;
 use super::fleet::Fleet;
+use super::page::File;
 use super::problem::{Problem, json};
-use super::route::{Filter, Resource};
+use super::query;
+use super::route::Resource;
 use super::server::Handler;
 use super::wire::{LogLevel, ResumeAll, Suspend};
 use crate::agent::AgentKey;
 use crate::engine::CommandError;
+use crate::engine::overview::Query;
+use crate::engine::snapshot::Overview;
 use crate::telemetry::{LogControl, LogError};
 
 /// Our longest body is a log filter.
 const MAX_BODY_BYTES: usize = 16 * 1024;
+/// What an overview lists at most, and unless it is told: some 50 KB.
+const MAX_PAGE: usize = 200;
 
 /// Answers on the admin port.
 pub struct Api {
@@ -40,11 +46,16 @@ impl Api {
 
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Problem> {
         let (head, body) = request.into_parts();
+        if let Some(file) = File::find(head.uri.path()) {
+            self.access.check_page(&head)?;
+            return file.answer(&head);
+        }
         self.access.check(&head)?;
         let resource = Resource::find(head.uri.path())?;
         resource.check_method(&head.method)?;
         match resource {
-            Resource::Agents => self.agents(head.uri.query().unwrap_or_default()),
+            Resource::Overview => self.overview(head.uri.query().unwrap_or_default()).await,
+            Resource::Agents => self.agents(head.uri.query().unwrap_or_default()).await,
             Resource::Agent(key) => self.agent(&key),
             Resource::Suspend(key) => self.suspend(&key, read(body).await?).await,
             Resource::Resume(key) => self.resume(&key),
@@ -57,11 +68,39 @@ impl Api {
         }
     }
 
-    fn agents(&self, query: &str) -> Result<Response<Full<Bytes>>, Problem> {
-        let filter = Filter::from_query(query)?;
-        let mut agents = self.fleet.views();
-        agents.retain(|agent| filter.wants(agent));
-        Ok(ok(&agents))
+    async fn overview(&self, query: &str) -> Result<Response<Full<Bytes>>, Problem> {
+        let mut query = query::read(query)?;
+        query.limit = Some(query.limit.unwrap_or(MAX_PAGE).min(MAX_PAGE));
+        let mut overview = self.scan(query).await?;
+        let config = self.config.state();
+        if !config.in_force.suspend {
+            overview.notices.push("All suspensions are switched off (suspend: off).".to_owned());
+        }
+        if let Some(refused) = config.refused {
+            overview.notices.push(format!(
+                "The configuration file on disk was refused; the one before it is in force. {}",
+                refused.error
+            ));
+        }
+        Ok(ok(&overview))
+    }
+
+    async fn agents(&self, query: &str) -> Result<Response<Full<Bytes>>, Problem> {
+        let agents = self.scan(query::read(query)?).await?.agents;
+        Ok(ok(&agents.into_iter().map(|row| row.agent).collect::<Vec<_>>()))
+    }
+
+    /// Of a hundred thousand agents this takes long enough for requests to notice, so it is not done where they are served.
+    async fn scan(&self, query: Query) -> Result<Overview, Problem> {
+        let fleet = Arc::clone(&self.fleet);
+        let scan = tokio::task::spawn_blocking(move || fleet.overview(&query));
+        scan.await.map_err(|error| {
+            tracing::error!(%error, "failed to look at all agents");
+            Problem::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the agents could not be listed; the log says why",
+            )
+        })
     }
 
     fn agent(&self, key: &AgentKey) -> Result<Response<Full<Bytes>>, Problem> {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 
 use crate::agent::AgentKey;
-use crate::engine::snapshot::{AgentDetail, AgentView};
+use crate::engine::overview::Query;
+use crate::engine::snapshot::{AgentDetail, Overview};
 use crate::engine::{CommandError, Engine};
 
 /// All agents, as operators see and command them.
@@ -19,8 +20,8 @@ pub trait Fleet: Send + Sync + 'static {
     /// Bytes of held request bodies.
     fn held_body_bytes(&self) -> u64;
 
-    /// All agents, by name.
-    fn views(&self) -> Vec<AgentView>;
+    /// All agents in sum, and those that are wanted.
+    fn overview(&self, query: &Query) -> Overview;
 
     /// One agent, explained.
     fn detail(&self, key: &AgentKey) -> Option<AgentDetail>;
@@ -48,8 +49,8 @@ impl Fleet for Arc<Engine> {
         Engine::held_bytes(self).used()
     }
 
-    fn views(&self) -> Vec<AgentView> {
-        Engine::views(self)
+    fn overview(&self, query: &Query) -> Overview {
+        Engine::overview(self, query)
     }
 
     fn detail(&self, key: &AgentKey) -> Option<AgentDetail> {

@@ -1,5 +1,5 @@
 //! The two HTTP servers for operators: health and metrics (open, nothing secret), and the admin API (loopback,
-//! or with a token).
+//! or with a token), with the status page.
 //!
 //! `health` and `api` answer; `server` bounds connections; `access` decides who may ask; `fleet` is all they know
 //! of the engine.
@@ -9,7 +9,9 @@ mod api;
 pub(crate) mod config_state;
 mod fleet;
 mod health;
+mod page;
 mod problem;
+mod query;
 mod route;
 mod server;
 mod token;

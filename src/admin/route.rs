@@ -1,20 +1,19 @@
-//! Which resource a path names, and how the list of agents is narrowed.
+//! Which resource of the API a path names.
 
 use http::{Method, StatusCode};
 
 use super::problem::Problem;
 use crate::agent::AgentKey;
-use crate::engine::snapshot::AgentView;
-use crate::lifecycle::PhaseName;
 
 /// What the API has, for somebody who asked for something else.
-const PATHS: &str = "/api/v1/agents, /api/v1/agents/{namespace}/{name}, \
+const PATHS: &str = "the status page at /, /api/v1/overview, /api/v1/agents, /api/v1/agents/{namespace}/{name}, \
      POST /api/v1/agents/{namespace}/{name}/suspend and /resume, POST /api/v1/resume-all, \
      GET and PUT /api/v1/log-level, /api/v1/config";
 
 /// A resource of the admin API.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Resource {
+    Overview,
     Agents,
     Agent(AgentKey),
     Suspend(AgentKey),
@@ -30,6 +29,7 @@ impl Resource {
         let rest = path.strip_prefix("/api/v1/").ok_or_else(nothing_here)?;
         let parts: Vec<&str> = rest.split('/').collect();
         match parts[..] {
+            ["overview"] => Ok(Self::Overview),
             ["agents"] => Ok(Self::Agents),
             ["agents", namespace, name] => key(namespace, name).map(Self::Agent),
             ["agents", namespace, name, "suspend"] => key(namespace, name).map(Self::Suspend),
@@ -44,7 +44,7 @@ impl Resource {
     /// The methods that it takes, as the `Allow` field lists them.
     const fn allow(&self) -> &'static str {
         match self {
-            Self::Agents | Self::Agent(_) | Self::Config => "GET, HEAD",
+            Self::Overview | Self::Agents | Self::Agent(_) | Self::Config => "GET, HEAD",
             Self::Suspend(_) | Self::Resume(_) | Self::ResumeAll => "POST",
             Self::LogLevel => "GET, HEAD, PUT",
         }
@@ -61,43 +61,6 @@ fn key(namespace: &str, name: &str) -> Result<AgentKey, Problem> {
     format!("{namespace}/{name}").parse().map_err(|error| Problem::bad_request(format!("{error}")))
 }
 
-/// Which agents of the list are wanted.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Filter {
-    phase: Option<PhaseName>,
-    namespace: Option<String>,
-}
-
-impl Filter {
-    pub(super) fn from_query(query: &str) -> Result<Self, Problem> {
-        let mut filter = Self::default();
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            match pair.split_once('=') {
-                Some(("phase", phase)) => filter.phase = Some(read_phase(phase)?),
-                Some(("namespace", namespace)) => filter.namespace = Some(namespace.to_owned()),
-                _ => {
-                    let detail = format!("{pair:?} is not a filter; there is phase=… and namespace=…");
-                    return Err(Problem::bad_request(detail));
-                }
-            }
-        }
-        Ok(filter)
-    }
-
-    pub(super) fn wants(&self, agent: &AgentView) -> bool {
-        self.phase.is_none_or(|phase| phase == agent.phase)
-            && self.namespace.as_ref().is_none_or(|namespace| *namespace == agent.namespace)
-    }
-}
-
-fn read_phase(text: &str) -> Result<PhaseName, Problem> {
-    let found = PhaseName::ALL.into_iter().find(|phase| phase.as_str().eq_ignore_ascii_case(text));
-    found.ok_or_else(|| {
-        let all = PhaseName::ALL.map(PhaseName::as_str).join(", ");
-        Problem::bad_request(format!("{text:?} is not a phase; there is {all}"))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,6 +72,7 @@ mod tests {
     #[test]
     fn every_resource_has_one_path() {
         let find = |path| Resource::find(path).unwrap();
+        assert_eq!(find("/api/v1/overview"), Resource::Overview);
         assert_eq!(find("/api/v1/agents"), Resource::Agents);
         assert_eq!(find("/api/v1/agents/default/echo"), Resource::Agent(echo()));
         assert_eq!(find("/api/v1/agents/default/echo/suspend"), Resource::Suspend(echo()));
@@ -121,7 +85,7 @@ mod tests {
     #[test]
     fn a_path_that_is_not_there_is_told_what_is() {
         for path in
-            ["/", "/api/v1", "/api/v1/", "/api/v1/agents/", "/api/v1/agents/default", "/api/v2/agents"]
+            ["/api", "/api/v1", "/api/v1/", "/api/v1/agents/", "/api/v1/agents/default", "/api/v2/agents"]
         {
             let problem = Resource::find(path).unwrap_err();
             assert_eq!(problem.status, 404, "{path}");
@@ -145,17 +109,5 @@ mod tests {
         assert_eq!(refused(Resource::Agents, Method::POST), Some("GET, HEAD"));
         assert_eq!(refused(Resource::LogLevel, Method::DELETE), Some("GET, HEAD, PUT"));
         assert!(Resource::Agents.check_method(&Method::HEAD).is_ok());
-    }
-
-    #[test]
-    fn a_filter_that_is_not_understood_is_refused_rather_than_ignored() {
-        for bad in ["phase=Sleeping", "phase", "name=echo", "phase=Running&x=1"] {
-            assert_eq!(Filter::from_query(bad).unwrap_err().status, 400, "{bad}");
-        }
-        assert!(Filter::from_query("phase=Asleep").unwrap_err().detail.contains("Suspended"));
-        let filter = Filter::from_query("phase=suspended&namespace=team-a").unwrap();
-        assert_eq!(filter.phase, Some(PhaseName::Suspended));
-        assert_eq!(filter.namespace.as_deref(), Some("team-a"));
-        assert_eq!(Filter::from_query("").unwrap(), Filter::default());
     }
 }

@@ -1,5 +1,7 @@
 //! The two servers against real listeners, over a fleet that is only a table.
 
+mod page;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,7 +23,8 @@ use super::server::Handler;
 use super::*;
 use crate::agent::AgentKey;
 use crate::engine::CommandError;
-use crate::engine::snapshot::{AgentDetail, AgentView};
+use crate::engine::overview::Query;
+use crate::engine::snapshot::{AgentDetail, AgentRow, AgentView, Overview, WakesView};
 use crate::lifecycle::PhaseName;
 use crate::metrics::Metrics;
 use crate::telemetry::{Format, LogControl, build};
@@ -52,10 +55,15 @@ fn view(namespace: &str, name: &str, phase: PhaseName) -> AgentView {
         last_activity: None,
         in_flight: 0,
         held: 0,
+        messages_waiting: 0,
         idle_deadline: None,
         reason: "because".to_owned(),
         managed: true,
     }
+}
+
+fn views() -> [AgentView; 2] {
+    [view("default", "echo", PhaseName::Running), view("team-a", "notes", PhaseName::Suspended)]
 }
 
 impl Fleet for Table {
@@ -71,13 +79,41 @@ impl Fleet for Table {
         17
     }
 
-    fn views(&self) -> Vec<AgentView> {
-        vec![view("default", "echo", PhaseName::Running), view("team-a", "notes", PhaseName::Suspended)]
+    fn overview(&self, query: &Query) -> Overview {
+        let wanted = |agent: &AgentView| {
+            query.phase.is_none_or(|phase| phase == agent.phase)
+                && query.namespace.as_ref().is_none_or(|namespace| *namespace == agent.namespace)
+        };
+        let agents: Vec<_> = views()
+            .into_iter()
+            .filter(wanted)
+            .take(query.limit.unwrap_or(usize::MAX))
+            .map(|agent| AgentRow { agent, last_wake_ms: None })
+            .collect();
+        let wakes =
+            WakesView { count: 0, failed: 0, p50_ms: None, p90_ms: None, p99_ms: None, last: Vec::new() };
+        Overview {
+            now: Timestamp::UNIX_EPOCH,
+            started: Timestamp::UNIX_EPOCH,
+            version: "1".to_owned(),
+            notices: Vec::new(),
+            total: 2,
+            phases: Vec::new(),
+            held: 0,
+            messages_waiting: 0,
+            in_flight: 0,
+            namespaces: Vec::new(),
+            wakes,
+            matched: agents.len(),
+            // So that the limit that was applied is seen.
+            offset: query.limit.unwrap_or(usize::MAX),
+            agents,
+        }
     }
 
     fn detail(&self, key: &AgentKey) -> Option<AgentDetail> {
         let is = |agent: &AgentView| agent.namespace == key.namespace() && agent.name == key.name();
-        let agent = self.views().into_iter().find(is)?;
+        let agent = views().into_iter().find(is)?;
         let (signals, policy, log) = (Vec::new(), Vec::new(), Vec::new());
         let (leases, subjects) = (Vec::new(), Vec::new());
         Some(AgentDetail {
@@ -86,13 +122,15 @@ impl Fleet for Table {
             leases,
             subjects,
             subscribed: true,
-            messages_waiting: 0,
             open_connections: 0,
             last_data: None,
             failure: None,
             address: None,
             log,
             policy,
+            decided_by: None,
+            recent: Vec::new(),
+            refusals: Vec::new(),
         })
     }
 
@@ -327,13 +365,14 @@ async fn the_configuration_is_shown_with_what_was_refused() {
 }
 
 #[tokio::test]
-async fn the_wrong_method_is_405_and_the_root_lists_what_there_is() {
+async fn the_wrong_method_is_405_and_a_wrong_path_is_told_what_there_is() {
     let server = Server::api(None).await;
     let wrong = server.get("/api/v1/agents/default/echo/suspend").await;
     assert_eq!((wrong.status, wrong.header("allow")), (405, "POST"));
-    let root = server.get("/").await;
-    assert_eq!(root.status, 404);
-    assert!(root.body.contains("/api/v1/agents"), "{}", root.body);
+    let nothing = server.get("/api").await;
+    assert_eq!(nothing.status, 404);
+    assert!(nothing.body.contains("/api/v1/agents"), "{}", nothing.body);
+    assert_eq!(server.call("POST", "/", "").await.status, 405);
     assert_eq!(server.done(), [""; 0]);
 }
 

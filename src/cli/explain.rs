@@ -64,10 +64,7 @@ fn facts(detail: &AgentDetail, now: Timestamp) -> String {
     }
     if !detail.subjects.is_empty() {
         let taken = if detail.subscribed { "subscribed" } else { "nobody subscribes" };
-        fact(
-            "messages",
-            format!("{}: {taken}, {} wait", detail.subjects.join(", "), detail.messages_waiting),
-        );
+        fact("messages", format!("{}: {taken}, {} wait", detail.subjects.join(", "), agent.messages_waiting));
     }
     if detail.open_connections > 0 {
         let data = detail
@@ -82,27 +79,10 @@ fn facts(detail: &AgentDetail, now: Timestamp) -> String {
             format!("{}, until {}: {}", plain(&lease.id), moment(now, lease.until), plain(why)),
         );
     }
-    if let Some(key) = decisive(detail) {
+    if let Some(key) = &detail.decided_by {
         fact("decided by", format!("{}: {}, {}", key.key, key.value, key.from));
     }
     table.render("  ")
-}
-
-/// The key that answers "why is it treated like this".
-fn decisive(detail: &AgentDetail) -> Option<&PolicyKeyView> {
-    let agent = &detail.agent;
-    let key = |name| detail.policy.iter().find(|key| key.key == name);
-    let is_on = |name| key(name).filter(|key| key.value == "true");
-    if !agent.managed {
-        return key("manage");
-    }
-    match agent.phase {
-        PhaseName::Running | PhaseName::Draining => is_on("dry_run").or_else(|| key("idle_timeout")),
-        PhaseName::Suspending | PhaseName::Suspended => {
-            is_on("resume_user_suspended").or_else(|| key("idle_timeout"))
-        }
-        PhaseName::Unknown | PhaseName::Resuming | PhaseName::Failed => None,
-    }
 }
 
 fn failure(detail: &AgentDetail, now: Timestamp) -> (String, String) {
@@ -167,6 +147,7 @@ mod tests {
                 last_activity: None,
                 in_flight: 0,
                 held: 0,
+                messages_waiting: 0,
                 idle_deadline: None,
                 reason: reason.to_owned(),
                 managed: true,
@@ -175,7 +156,6 @@ mod tests {
             leases: Vec::new(),
             subjects: Vec::new(),
             subscribed: false,
-            messages_waiting: 0,
             open_connections: 0,
             last_data: None,
             failure: None,
@@ -186,6 +166,9 @@ mod tests {
                 key("idle_timeout", "1m", "rules[2] (line 41)"),
                 key("resume_deadline", "5m", "defaults"),
             ],
+            decided_by: None,
+            recent: Vec::new(),
+            refusals: Vec::new(),
         }
     }
 
@@ -196,7 +179,8 @@ mod tests {
         detail.agent.idle_deadline = Some(at(1_048));
         detail.address = Some("127.0.0.1:9101".to_owned());
         detail.subjects = vec!["agents.default.echo.>".to_owned()];
-        detail.messages_waiting = 3;
+        detail.agent.messages_waiting = 3;
+        detail.decided_by = Some(detail.policy[1].clone());
         let signal = |source: &str, says: &str, until, active| SignalView {
             source: source.to_owned(),
             says: says.to_owned(),
@@ -254,14 +238,5 @@ Its last log lines
 Policy
 ";
         assert!(page.contains(expected), "{page}");
-    }
-
-    #[test]
-    fn an_agent_that_is_not_managed_shows_the_rule_that_leaves_it_alone() {
-        let mut detail = detail(PhaseName::Suspended, "suspended by a person; calls do not resume it");
-        detail.agent.managed = false;
-        assert_eq!(decisive(&detail).unwrap().key, "manage");
-        detail.agent.managed = true;
-        assert_eq!(decisive(&detail).unwrap().key, "idle_timeout");
     }
 }

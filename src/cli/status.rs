@@ -110,6 +110,7 @@ mod tests {
             last_activity: None,
             in_flight: 0,
             held: 0,
+            messages_waiting: 0,
             idle_deadline: None,
             reason: "suspended by Drowse; the next call resumes it".to_owned(),
             managed: true,

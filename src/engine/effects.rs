@@ -107,6 +107,7 @@ impl Engine {
                 if matches!(refusal, Refusal::QueueFull { .. }) {
                     self.metrics.bound_hit(Bound::HeldPerAgent);
                 }
+                self.history.note_refusal(slot.key(), self.clock.now(), &refusal);
                 Some(Deed::Answer(waiter, Err(refusal)))
             }
             other => Some(Deed::Effect(other)),
@@ -181,10 +182,11 @@ impl Engine {
         }
     }
 
-    /// The one place that turns transitions into logs and metrics.
+    /// The one place that turns transitions into logs, metrics and history.
     fn record(&self, slot: &Arc<Slot>, transition: &Transition) {
         let agent = tracing::field::display(slot.key());
         self.backend.announce(slot.key(), transition);
+        self.history.note(slot.key(), self.clock.now(), transition);
         match transition {
             Transition::Phase { from, to } => {
                 self.metrics.phase_changed(Some(*from), Some(*to));

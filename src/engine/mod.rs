@@ -9,9 +9,11 @@ mod command;
 mod deadlines;
 mod door;
 mod effects;
+mod history;
 mod hold;
 mod leases;
 mod open_connection;
+pub mod overview;
 mod permit;
 mod pinging;
 mod policies;
@@ -50,6 +52,7 @@ pub use slot::Slot;
 
 use budget::Budget;
 use deadlines::Deadlines;
+use history::History;
 use leases::LeaseDesk;
 use policies::Policies;
 use starts::Starts;
@@ -96,6 +99,7 @@ pub struct Engine {
     others: AtomicUsize,
     message_door: OnceLock<Arc<dyn MessageDoor>>,
     leases: LeaseDesk,
+    history: History,
     /// Suspensions that are being written.
     suspending: AtomicUsize,
     /// Turns to ask an agent whether it is at work.
@@ -134,6 +138,7 @@ impl Engine {
             others: AtomicUsize::new(0),
             message_door: OnceLock::new(),
             leases: LeaseDesk::default(),
+            history: History::default(),
             suspending: AtomicUsize::new(0),
             pings: Semaphore::new(pinging::MAX_PINGS),
             was_synced: AtomicBool::new(false),
@@ -352,6 +357,7 @@ impl Engine {
             self.deadlines.disarm(slot, &machine);
             self.table.remove(slot.key());
             self.forget_leases(slot.key());
+            self.history.forget(slot.key());
             self.tell_message_door(slot.key());
         }
     }

@@ -23,6 +23,9 @@ pub struct AgentView {
     pub in_flight: u32,
     /// Callers that wait for it.
     pub held: u32,
+    /// Messages that wait for it.
+    #[serde(default)]
+    pub messages_waiting: u32,
     /// When it will be suspended if nothing happens; absent if it will not, or sleeps.
     pub idle_deadline: Option<Timestamp>,
     /// One sentence: what keeps it up, or why it sleeps.
@@ -49,9 +52,6 @@ pub struct AgentDetail {
     /// Somebody takes them in its name.
     #[serde(default)]
     pub subscribed: bool,
-    /// How many of them wait for it.
-    #[serde(default)]
-    pub messages_waiting: u32,
     /// Connections to it that are open and carry no HTTP any more.
     #[serde(default)]
     pub open_connections: u32,
@@ -66,6 +66,124 @@ pub struct AgentDetail {
     pub log: Vec<String>,
     /// The policy in force, a line a key.
     pub policy: Vec<PolicyKeyView>,
+    /// The key of it that answers "why is it treated like this", if there is one.
+    #[serde(default)]
+    pub decided_by: Option<PolicyKeyView>,
+    /// What happened to it lately, newest first, as far as that is remembered.
+    #[serde(default)]
+    pub recent: Vec<HappeningView>,
+    /// Why callers were sent away lately, newest first.
+    #[serde(default)]
+    pub refusals: Vec<RefusalView>,
+}
+
+/// The fleet at a glance and a page of its agents, as `/api/v1/overview` gives them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Overview {
+    /// What Drowse's clock says.
+    pub now: Timestamp,
+    /// Since when it runs.
+    pub started: Timestamp,
+    /// Which version it is.
+    pub version: String,
+    /// What an operator should know before anything else.
+    pub notices: Vec<String>,
+    /// How many agents there are.
+    pub total: usize,
+    /// Those that are searched for, by phase.
+    pub phases: Vec<PhaseCount>,
+    /// Callers that wait, for all agents.
+    pub held: u64,
+    /// Messages that wait, for all agents.
+    pub messages_waiting: u64,
+    /// Requests in flight, to all agents.
+    pub in_flight: u64,
+    /// The namespaces that have agents, as far as they can be listed.
+    pub namespaces: Vec<String>,
+    /// How long agents took to wake.
+    pub wakes: WakesView,
+    /// How many agents are wanted, of which `agents` is a part.
+    pub matched: usize,
+    /// How many of them come before that part.
+    pub offset: usize,
+    /// That part.
+    pub agents: Vec<AgentRow>,
+}
+
+/// How many agents are in one phase.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PhaseCount {
+    /// The phase.
+    pub phase: PhaseName,
+    /// How many.
+    pub agents: usize,
+}
+
+/// One agent in an overview.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentRow {
+    /// As everywhere.
+    #[serde(flatten)]
+    pub agent: AgentView,
+    /// How long it took to come up the last time, as far as that is remembered.
+    pub last_wake_ms: Option<f64>,
+}
+
+/// The starts that ended lately.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WakesView {
+    /// How many ended well.
+    pub count: usize,
+    /// How many failed.
+    pub failed: usize,
+    /// Half of those that ended well took no longer.
+    pub p50_ms: Option<f64>,
+    /// Nine of ten took no longer.
+    pub p90_ms: Option<f64>,
+    /// All but one in a hundred took no longer.
+    pub p99_ms: Option<f64>,
+    /// The last ones, newest first.
+    pub last: Vec<WakeView>,
+}
+
+/// A start that ended well.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WakeView {
+    /// When it ended.
+    pub at: Timestamp,
+    /// Whose.
+    pub namespace: String,
+    /// Whose.
+    pub name: String,
+    /// From its begin to the agent's first answer.
+    pub took_ms: f64,
+}
+
+/// Something that happened to an agent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HappeningView {
+    /// When.
+    pub at: Timestamp,
+    /// What, in a few words.
+    pub what: String,
+    /// How long that took; absent if it is not a start.
+    pub took_ms: Option<f64>,
+}
+
+/// Callers who were sent away for one reason.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RefusalView {
+    /// The last of them.
+    pub last: Timestamp,
+    /// How many there were.
+    pub times: u64,
+    /// Why.
+    pub why: String,
 }
 
 /// What one source of activity says.
@@ -107,6 +225,24 @@ pub struct LeaseAnswer {
     pub phase: PhaseName,
 }
 
+impl AgentView {
+    /// Which key of its policy answers "why is it treated like this".
+    pub(super) fn decided_by<'a>(&self, policy: &'a [PolicyKeyView]) -> Option<&'a PolicyKeyView> {
+        let key = |name| policy.iter().find(|key| key.key == name);
+        let is_on = |name| key(name).filter(|key| key.value == "true");
+        if !self.managed {
+            return key("manage");
+        }
+        match self.phase {
+            PhaseName::Running | PhaseName::Draining => is_on("dry_run").or_else(|| key("idle_timeout")),
+            PhaseName::Suspending | PhaseName::Suspended => {
+                is_on("resume_user_suspended").or_else(|| key("idle_timeout"))
+            }
+            PhaseName::Unknown | PhaseName::Resuming | PhaseName::Failed => None,
+        }
+    }
+}
+
 /// A failed start.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -131,4 +267,40 @@ pub struct PolicyKeyView {
     pub value: String,
     /// Where it comes from: `built in`, `defaults`, `rules[2]`, `annotation drowse.dev/idle-timeout`.
     pub from: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_decides_is_the_key_to_edit() {
+        let key = |key: &str, value: &str| PolicyKeyView {
+            key: key.to_owned(),
+            value: value.to_owned(),
+            from: "built in".to_owned(),
+        };
+        let mut policy = vec![key("manage", "true"), key("idle_timeout", "1m"), key("dry_run", "false")];
+        let decided = |phase, managed, policy: &[PolicyKeyView]| {
+            let agent = AgentView {
+                namespace: "default".to_owned(),
+                name: "echo".to_owned(),
+                phase,
+                since: Timestamp::UNIX_EPOCH,
+                last_activity: None,
+                in_flight: 0,
+                held: 0,
+                messages_waiting: 0,
+                idle_deadline: None,
+                reason: String::new(),
+                managed,
+            };
+            agent.decided_by(policy).map(|key| key.key.clone())
+        };
+        assert_eq!(decided(PhaseName::Suspended, false, &policy).as_deref(), Some("manage"));
+        assert_eq!(decided(PhaseName::Suspended, true, &policy).as_deref(), Some("idle_timeout"));
+        assert_eq!(decided(PhaseName::Failed, true, &policy), None, "the failure says it");
+        policy[2].value = "true".to_owned();
+        assert_eq!(decided(PhaseName::Running, true, &policy).as_deref(), Some("dry_run"));
+    }
 }

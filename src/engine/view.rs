@@ -18,13 +18,6 @@ use super::snapshot::{AgentDetail, AgentView, FailureView, PolicyKeyView, Signal
 use super::{Engine, Slot};
 
 impl Engine {
-    /// All agents, by name.
-    pub fn views(&self) -> Vec<AgentView> {
-        let mut slots = self.table.all();
-        slots.sort_by(|a, b| a.key().cmp(b.key()));
-        slots.iter().map(|slot| self.view(slot)).collect()
-    }
-
     /// One agent, as the list shows it.
     pub fn summary(&self, key: &AgentKey) -> Option<AgentView> {
         self.slot(key).map(|slot| self.view(&slot))
@@ -56,27 +49,25 @@ impl Engine {
         drop(machine);
         let activity = slot.activity();
         let upstream = slot.upstream.load_full();
+        let agent = self.view(&slot);
+        let policy_keys: Vec<_> =
+            self.rules.load().resolve(key, &slot.profile()).provenance.iter().map(policy_key_view).collect();
         Some(AgentDetail {
-            agent: self.view(&slot),
+            decided_by: agent.decided_by(&policy_keys).cloned(),
+            recent: self.history.of(key, self.clock),
+            refusals: self.history.refusals_of(key, self.clock),
+            agent,
             signals,
             leases: self.leases_of(key),
             subjects: policy.messages.subjects(key).iter().map(ToString::to_string).collect(),
             subscribed: activity.is_subscribed(),
-            messages_waiting: activity.waiting(),
             open_connections: activity.connections(),
             last_data: (activity.data() > Moment::START).then(|| self.clock.wall(activity.data())),
             log: if failure.is_some() { self.backend.last_log_lines(key) } else { Vec::new() },
             failure,
             address: upstream
                 .map(|upstream| std::net::SocketAddr::new(upstream.address, upstream.ready_port).to_string()),
-            policy: self
-                .rules
-                .load()
-                .resolve(key, &slot.profile())
-                .provenance
-                .iter()
-                .map(policy_key_view)
-                .collect(),
+            policy: policy_keys,
         })
     }
 
@@ -92,7 +83,7 @@ impl Engine {
             others: self.others(),
             synced: self.is_synced(),
         };
-        let active = machine.gate().last_activity();
+        let active = machine.last_activity();
         AgentView {
             namespace: slot.key().namespace().to_owned(),
             name: slot.key().name().to_owned(),
@@ -101,6 +92,7 @@ impl Engine {
             last_activity: (active > Moment::START).then(|| self.clock.wall(active)),
             in_flight: machine.gate().in_flight(),
             held: u32::try_from(machine.held()).unwrap_or(u32::MAX),
+            messages_waiting: machine.messages_waiting(),
             idle_deadline: state.idle_deadline(self.clock),
             reason: state.reason(),
             managed: policy.manage,

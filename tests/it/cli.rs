@@ -224,7 +224,7 @@ fn answer_once(status: &str, body: &str) -> (String, mpsc::Receiver<String>) {
 }
 
 const ECHO: &str = r#"{"namespace":"default","name":"echo","phase":"Suspended","since":"2026-01-02T03:04:05Z",
-    "lastActivity":null,"inFlight":0,"held":0,"idleDeadline":null,"reason":"suspended by a person; calls do not resume it",
+    "lastActivity":null,"inFlight":0,"held":0,"messagesWaiting":0,"idleDeadline":null,"reason":"suspended by a person; calls do not resume it",
     "managed":true}"#;
 
 #[test]

@@ -19,6 +19,7 @@ mod process;
 mod reload;
 mod sdk;
 mod sleep_and_wake;
+mod status_page;
 mod storm;
 mod style;
 mod suites;

@@ -351,6 +351,17 @@ impl<W> Machine<W> {
         self.waiters.len()
     }
 
+    /// The last request, message or data that was seen; [`Moment::START`] if none was.
+    pub fn last_activity(&self) -> Moment {
+        let besides = self.activity.as_deref().map(|activity| activity.message().max(activity.data()));
+        self.gate.last_activity().max(besides.unwrap_or_default())
+    }
+
+    /// How many messages wait for it.
+    pub fn messages_waiting(&self) -> u32 {
+        self.activity.as_deref().map_or(0, Activity::waiting)
+    }
+
     /// Whether the object was deleted, and nothing about this name is left.
     pub const fn is_gone(&self) -> bool {
         self.gone

@@ -136,7 +136,17 @@ impl Drowse {
 
     /// Kills it without warning, and starts it again.
     pub(crate) async fn crash(&mut self) {
+        self.kill().await;
+        self.start_again().await;
+    }
+
+    /// Kills it without warning.
+    pub(crate) async fn kill(&mut self) {
         self.child.kill().await.unwrap();
+    }
+
+    /// Starts it again after it has ended.
+    pub(crate) async fn start_again(&mut self) {
         self.child = spawn(Command::new(PROGRAM), self.dir.path());
         self.ready().await;
     }
