@@ -29,6 +29,8 @@ pub(crate) struct Drowse {
     pub(crate) health: SocketAddr,
     pub(crate) dir: TempDir,
     agents: String,
+    /// Other keys of its front door.
+    front_door: String,
     /// Other sections of its configuration.
     more: String,
     child: Child,
@@ -92,22 +94,34 @@ impl Drowse {
 
     /// The same by another command, which ends by executing the program with the arguments that it is given.
     pub(crate) async fn start_by(command: Command, agents: &[Agent], defaults: &str) -> Self {
-        Self::begin(command, agents, defaults, String::new()).await
+        Self::begin(command, agents, defaults, "", String::new()).await
+    }
+
+    /// The same with more keys of its front door.
+    pub(crate) async fn start_found_by(agents: &[Agent], front_door: &str, defaults: &str) -> Self {
+        Self::begin(Command::new(PROGRAM), agents, defaults, front_door, String::new()).await
     }
 
     /// The same with more sections in its configuration.
     pub(crate) async fn start_with(agents: &[Agent], defaults: &str, more: String) -> Self {
-        Self::begin(Command::new(PROGRAM), agents, defaults, more).await
+        Self::begin(Command::new(PROGRAM), agents, defaults, "", more).await
     }
 
-    async fn begin(command: Command, agents: &[Agent], defaults: &str, more: String) -> Self {
+    async fn begin(
+        command: Command,
+        agents: &[Agent],
+        defaults: &str,
+        front_door: &str,
+        more: String,
+    ) -> Self {
         let dir = TempDir::new().unwrap();
         let (front, admin, health) = (free_address(), free_address(), free_address());
         let agents: String = agents.iter().map(Agent::yaml).collect();
-        let config = config(front, admin, health, &agents, defaults) + &more;
+        let config = config(front, admin, health, &agents, front_door, defaults) + &more;
         std::fs::write(dir.path().join("drowse.yaml"), config).unwrap();
         let child = spawn(command, dir.path());
-        let drowse = Self { front, admin, health, dir, agents, more, child };
+        let front_door = front_door.to_owned();
+        let drowse = Self { front, admin, health, dir, agents, front_door, more, child };
         drowse.ready().await;
         drowse
     }
@@ -133,8 +147,8 @@ impl Drowse {
 
     /// Replaces the `defaults:` section of its configuration.
     pub(crate) fn edit_defaults(&self, defaults: &str) {
-        let text = config(self.front, self.admin, self.health, &self.agents, defaults) + &self.more;
-        std::fs::write(self.config_path(), text).unwrap();
+        let text = config(self.front, self.admin, self.health, &self.agents, &self.front_door, defaults);
+        std::fs::write(self.config_path(), text + &self.more).unwrap();
     }
 
     /// `GET` to an agent of namespace `default`.
@@ -226,12 +240,19 @@ fn spawn(mut command: Command, dir: &Path) -> Child {
         .unwrap()
 }
 
-fn config(front: SocketAddr, admin: SocketAddr, health: SocketAddr, agents: &str, defaults: &str) -> String {
+fn config(
+    front: SocketAddr,
+    admin: SocketAddr,
+    health: SocketAddr,
+    agents: &str,
+    front_door: &str,
+    defaults: &str,
+) -> String {
     let defaults: Vec<_> = defaults.lines().map(|line| format!("  {}\n", line.trim())).collect();
     let defaults = defaults.concat();
     format!(
         "backend:\n  process:\n    state_dir: state\n    agents:\n{agents}\
-         front_door: {{listen: \"{front}\"}}\nadmin: {{listen: \"{admin}\"}}\nhealth: {{listen: \"{health}\"}}\n\
+         front_door: {{listen: \"{front}\"{front_door}}}\nadmin: {{listen: \"{admin}\"}}\nhealth: {{listen: \"{health}\"}}\n\
          defaults:\n{defaults}"
     )
 }
