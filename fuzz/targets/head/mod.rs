@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 
+/// Not every target looks at all of it.
+#[allow(dead_code)]
 pub struct Head {
     pub method: Method,
     pub uri: Uri,

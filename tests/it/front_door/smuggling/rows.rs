@@ -245,6 +245,18 @@ pub(super) const HEADS: &[Row] = &[
         &[200],
         &["GET /a [] "],
     ),
+    row(
+        "a URL without a path",
+        "GET http://echo.default.agents.localhost?x HTTP/1.1\n{H}\nConnection: close\n\n",
+        &[200],
+        &["GET /?x [] "],
+    ),
+    row(
+        "a URL without a path that has a fragment, which is left out",
+        "GET http://echo.default.agents.localhost#/x HTTP/1.1\n{H}\nConnection: close\n\n",
+        &[200],
+        &["GET / [] "],
+    ),
     bad("CR alone", "GET /a HTTP/1.1␍{H}␍␍"),
     bad("CR in a value", "GET /a HTTP/1.1\n{H}\nX: a␍b\n\n"),
     bad("NUL in a value", "GET /a HTTP/1.1\n{H}\nX: a␀b\n\n"),
