@@ -1,11 +1,12 @@
 # Reads what `cargo test` prints, and prints the name of each failed test with the last lines of what it said, its panic among
 # them: what stands at the end of a log is there also where the log was cut.
 
-function tell(i) {
+function tell(  i) {
   if (name == "") return
-  while (lines > 0 && said[(lines - 1) % most] == "") lines--
+  i = lines > most ? lines - most : 0
+  while (lines > i && said[(lines - 1) % most] == "") lines--
   printf "\nfailed test: %s\n", name
-  for (i = (lines > most ? lines - most : 0); i < lines; i++) print said[i % most]
+  for (; i < lines; i++) print said[i % most]
   name = ""
 }
 

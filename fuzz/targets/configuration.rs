@@ -41,7 +41,7 @@ fn check(config: &Config) {
 fn check_problems(problems: &[Problem], text: &str) {
     assert!((1..=MOST_PROBLEMS).contains(&problems.len()), "{} problems", problems.len());
     // As YAML counts them.
-    let lines: Vec<&str> = text.split('\n').flat_map(|line| line.split('\r')).collect();
+    let lines: Vec<&str> = text.split('\n').flat_map(|line| line.strip_suffix('\r').unwrap_or(line).split('\r')).collect();
     for problem in problems {
         let (line, column) = (problem.at.line, problem.at.column);
         // What is missing may be missed where the file ends.
