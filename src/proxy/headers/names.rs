@@ -82,7 +82,7 @@ pub(super) fn may_be_hop_by_hop(name: &HeaderName) -> bool {
 /// The name with a hyphen for every mark.
 fn as_taken(name: &str) -> Cow<'_, str> {
     let is_mark = |byte: &u8| !byte.is_ascii_alphanumeric() && *byte != b'-';
-    if name.as_bytes().iter().any(|byte| is_mark(byte)) {
+    if name.as_bytes().iter().any(is_mark) {
         Cow::Owned(name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect())
     } else {
         Cow::Borrowed(name)

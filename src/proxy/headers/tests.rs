@@ -142,10 +142,10 @@ fn fields_of_the_router_reach_only_an_agent_that_they_have_named() {
     let names =
         ["x-sandbox-id", "x-sandbox-namespace", "x-sandbox-port", "x-sandbox-uid", "x-sandbox-pod-ip"];
     let fields: Vec<_> = names.into_iter().map(|name| (name, "a")).collect();
-    let named = sent(&fields, Wants { keep_routing: true, ..PLAIN });
+    let routed = sent(&fields, Wants { keep_routing: true, ..PLAIN });
     let other = sent(&fields, PLAIN);
     for name in names {
-        assert!(named.contains_key(name) && !other.contains_key(name), "{name}");
+        assert!(routed.contains_key(name) && !other.contains_key(name), "{name}");
     }
     assert_eq!(values(&sent(&[("x-sandbox-timeout", "5")], PLAIN), "x-sandbox-timeout"), ["5"]);
 }

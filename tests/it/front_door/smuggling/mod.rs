@@ -30,8 +30,8 @@ fn short(heard: &Heard) -> String {
     let first = heard.first.trim_end_matches(" HTTP/1.1");
     let fields: Vec<_> = heard.fields.iter().filter(|field| !field.starts_with("host: ")).cloned().collect();
     let body = heard.body.replace("\r\n", "\n");
-    let trailers: String = heard.trailers.iter().map(|trailer| format!(" {trailer}")).collect();
-    format!("{first} [{}] {body}{trailers}", fields.join(", "))
+    let rest: Vec<_> = std::iter::once(body).chain(heard.trailers.iter().cloned()).collect();
+    format!("{first} [{}] {}", fields.join(", "), rest.join(" "))
 }
 
 /// Sends them one by one, each followed by a good request over a connection of its own.
