@@ -26,7 +26,7 @@ simulate: ## Simulate SEEDS histories (a million by default)
 bursts: ## Send bursts of messages to agents that fall asleep CYCLES times (200 by default), and count them
 	DROWSE_CYCLES=$(CYCLES) cargo test --locked --test it -- --nocapture nats::hand_over::bursts
 
-fuzz: ## Feed the parsers of the message door with made-up bytes, each for a minute
+fuzz: ## Feed everything that reads bytes of strangers with made-up ones, each for a minute
 	@scripts/fuzz 60
 
 bench: ## Measure Drowse on this machine: warm, waking, and in a storm

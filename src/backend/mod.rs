@@ -2,6 +2,7 @@
 
 pub mod kubernetes;
 pub mod process;
+mod profile;
 mod texts;
 
 use std::net::SocketAddr;
@@ -12,24 +13,9 @@ use tokio::sync::mpsc;
 
 use crate::agent::{AgentKey, AgentUid, Generation, Life, PodUid, Revision};
 use crate::lifecycle::{AgentSeen, Mode, PodSeen, SuspendedBy, Transition, WriteError};
-use crate::policy::HandsOff;
 
+pub use profile::Profile;
 pub use texts::Texts;
-
-/// What the rules and the front door want to know of an agent, apart from its state.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Profile {
-    /// Labels, for the rules to match.
-    pub labels: Texts,
-    /// Our own annotations (`drowse.dev/…`), with the prefix cut off.
-    pub annotations: Texts,
-    /// The port that the agent declares; used when neither the request nor the policy names one.
-    pub port: Option<u16>,
-    /// Its address is shared with others, so that no port but the declared one is its own (invariant 3).
-    pub only_port: bool,
-    /// Why Drowse keeps its hands off it, whatever the rules say.
-    pub hands_off: Option<HandsOff>,
-}
 
 /// What a backend reports. Late, repeated and reordered reports are expected.
 #[derive(Clone, Debug)]

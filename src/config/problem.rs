@@ -112,13 +112,14 @@ impl<'a> Problems<'a> {
     pub(crate) const MOST: usize = 50;
 
     pub(crate) fn new(text: &'a str) -> Self {
-        Self { lines: text.lines().collect(), found: Vec::new() }
+        Self { lines: lines(text).collect(), found: Vec::new() }
     }
 
     /// Adds a problem, unless it is known already.
     pub(crate) fn add(&mut self, at: Position, key: impl Into<String>, message: impl Into<String>) {
         let source_line = self.lines.get(at.line.saturating_sub(1)).copied().unwrap_or_default().to_owned();
-        let problem = Problem { at, key: key.into(), message: message.into(), source_line };
+        let (key, message) = (visible(key.into()), visible(message.into()));
+        let problem = Problem { at, key, message, source_line };
         if !self.is_full() && !self.found.contains(&problem) {
             self.found.push(problem);
         }
@@ -136,6 +137,21 @@ impl<'a> Problems<'a> {
     pub(crate) fn into_error(mut self, path: &Path) -> ConfigError {
         self.found.sort_by_key(|problem| problem.at);
         ConfigError::Invalid { path: path.to_owned(), problems: self.found }
+    }
+}
+
+/// The lines of a file as YAML counts them: a CR alone ends one, too.
+pub(crate) fn lines(text: &str) -> impl Iterator<Item = &str> {
+    text.split('\n').flat_map(|line| line.strip_suffix('\r').unwrap_or(line).split('\r'))
+}
+
+/// A file may have characters that move a terminal's cursor, and messages quote it.
+fn visible(text: String) -> String {
+    if text.contains(char::is_control) {
+        let shown = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+        text.chars().map(shown).collect()
+    } else {
+        text
     }
 }
 
@@ -168,6 +184,23 @@ mod tests {
         assert_eq!(print("", &[(1, 1, "", "empty")]), "drowse.yaml:1:1: empty");
         assert_eq!(print("a", &[(9, 9, "", "gone")]), "drowse.yaml:9:9: gone");
         assert_eq!(print(&"x".repeat(500), &[(1, 400, "", "far")]), "drowse.yaml:1:400: far");
+    }
+
+    #[test]
+    fn control_characters_of_a_file_are_shown_and_do_nothing() {
+        assert_eq!(
+            print("a\u{1b}:1", &[(1, 1, "k\u{7}", "a\u{1b}[2J\n:1")]),
+            "drowse.yaml:1:1: k\\u{7}: a\\u{1b}[2J\\n:1\n    1 | a :1\n      | ^"
+        );
+    }
+
+    #[test]
+    fn lines_are_counted_as_the_parser_of_the_file_counts_them() {
+        assert_eq!(lines("a\r\nb\nc\rd\r\r\ne").collect::<Vec<_>>(), ["a", "b", "c", "d", "", "e"]);
+        let file = "backend: {process: {}}\radmin: {listn: x}\r";
+        let error = crate::config::parse(file, Path::new("x")).unwrap_err();
+        let problem = &error.problems()[0];
+        assert_eq!((problem.at.line, problem.source_line.as_str()), (2, "admin: {listn: x}"));
     }
 
     #[test]

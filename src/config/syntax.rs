@@ -5,14 +5,14 @@
 use serde_saphyr::{Error, UserMessageFormatter};
 
 use super::node::position;
-use super::problem::Position;
+use super::problem::{Position, lines};
 
 /// The place of a syntax error, what is wrong, and what to write.
 pub(super) fn explain(error: &Error, text: &str) -> (Position, String) {
     let error = innermost(error);
     let at = error.location().map_or(Position::START, position);
     let at = if is_stray_colon(error) { slip_before(at, text).unwrap_or(at) } else { at };
-    let line = text.lines().nth(at.line - 1).unwrap_or_default();
+    let line = lines(text).nth(at.line - 1).unwrap_or_default();
     let rest: String = line.chars().skip(at.column - 1).collect();
     (at, known(error, line, &rest).unwrap_or_else(|| general(error)))
 }
@@ -31,7 +31,7 @@ fn is_stray_colon(error: &Error) -> bool {
 
 /// A line that is a key without a value is noticed only at the colon of the next line.
 fn slip_before(at: Position, text: &str) -> Option<Position> {
-    let before = text.lines().nth(at.line.checked_sub(2)?)?;
+    let before = lines(text).nth(at.line.checked_sub(2)?)?;
     let indent = before.len() - before.trim_start().len();
     let word = before.trim();
     let plain =

@@ -46,7 +46,7 @@ pub(super) async fn answer(agent: &Agent, request: Request<Incoming>) -> Result<
         Ok(Route::Bytes(length)) => of_length(length, bodies::streamed(bodies::pattern(length))),
         Ok(Route::Close) => return Err(Unanswered::Asked),
         Ok(Route::Crash) => agent.crash().await,
-        Ok(Route::Echo) => json_answer(StatusCode::OK, &echo(&head)),
+        Ok(Route::Echo) => json_answer(StatusCode::OK, &echo(agent, &head)),
         Ok(Route::EchoBody) => echo_body(&head.headers, body),
         Ok(Route::GrpcHealth) => grpc::check(),
         Ok(Route::Health) => text("ok\n"),
@@ -107,11 +107,12 @@ fn ready(agent: &Agent) -> Response<Body> {
 }
 
 /// The request as it arrived: the target byte for byte, names in lower case, in the order of the first of each.
-fn echo(head: &Parts) -> Value {
+fn echo(agent: &Agent, head: &Parts) -> Value {
     let field = |(name, value): (&HeaderName, &HeaderValue)| {
         json!([name.as_str(), String::from_utf8_lossy(value.as_bytes())])
     };
     json!({
+        "agent": agent.identity.agent,
         "method": head.method.as_str(),
         "target": head.uri.to_string(),
         "headers": head.headers.iter().map(field).collect::<Vec<_>>(),

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use crate::agent::AgentKey;
 use crate::lifecycle::{Abandoned, Refusal, SuspendedBy, Transition};
+use crate::policy::ping::Said;
 use crate::time::{Clock, Moment};
 
 use super::snapshot::{HappeningView, RefusalView, WakeView, WakesView};
@@ -188,6 +189,15 @@ fn told(what: &Transition) -> Cow<'static, str> {
         Transition::SuspendAbandoned(why) => format!("stayed up: {}", abandoned(*why)).into(),
         Transition::WouldSuspend => "would have been suspended, were it not for dry_run".into(),
         Transition::Obstructed(why) => format!("idle, but not suspended: {why}").into(),
+        Transition::PingFailed(fault) => {
+            format!("idle, but stays up until busy_cap is over: its ping fails: {fault}").into()
+        }
+        Transition::PingOverruled(Said::Busy) => {
+            "suspended although it says HealthyBusy: it has said so for busy_cap".into()
+        }
+        Transition::PingOverruled(Said::Nothing(fault)) => {
+            format!("suspended although its ping fails: it has failed for busy_cap: {fault}").into()
+        }
     }
 }
 

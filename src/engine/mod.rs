@@ -11,7 +11,9 @@ mod door;
 mod effects;
 mod history;
 mod hold;
+mod lease_order;
 mod leases;
+mod limits;
 mod open_connection;
 pub mod overview;
 mod permit;
@@ -27,7 +29,6 @@ mod view;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -45,7 +46,8 @@ use crate::time::Clock;
 pub use command::CommandError;
 pub use door::MessageDoor;
 pub use hold::{Hold, Ticket, Waited};
-pub use leases::{LeaseAction, LeaseFault, LeaseOrder};
+pub use lease_order::{LeaseAction, LeaseFault, LeaseOrder};
+pub use limits::Limits;
 pub use open_connection::OpenConnection;
 pub use permit::{Outcome, Permit};
 pub use slot::Slot;
@@ -62,23 +64,6 @@ use trust::Trust;
 /// Suspensions that are written at once at most. An API server takes about a hundred patches in a second; more at once
 /// would only wait, each with its gate closed.
 const MAX_SUSPENDING: usize = 32;
-
-/// Bounds that hold over all agents together.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Callers that wait, in all.
-    pub held: u32,
-    /// Bytes of held request bodies, in all.
-    pub held_body_bytes: u64,
-    /// Starts under way at once, in all.
-    pub starts_in_flight: u32,
-    /// Starts under way at once, in one namespace.
-    pub starts_per_namespace: u32,
-    /// Starts begun in a second, in all.
-    pub starts_per_second: u32,
-    /// How long what was seen of a pod is believed while the watch is broken.
-    pub trust_stale_for: Duration,
-}
 
 /// Everything Drowse knows about all agents, and the only one who changes it.
 pub struct Engine {

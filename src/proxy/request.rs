@@ -26,6 +26,7 @@ use super::forward::{Answer, Call, forward};
 use super::grpc;
 use super::headers::{self, Wants};
 use super::route::{self, Found, Head, Route};
+use super::settings::Style;
 use super::switched::Switched;
 use super::tunnel::Tunnel;
 use super::upgrade::{self, Protocol};
@@ -178,10 +179,8 @@ fn find(caller: &Caller, parts: &request::Parts) -> Result<Goal, Failure> {
             None => return Err(Failure::new(Fault::Method, Form::Problem, None)),
         }
     }
-    if !headers::framing_is_plain(&parts.headers) {
-        let detail = "the only Transfer-Encoding that is understood is chunked, given once";
-        return Err(Failure::new(Fault::Bad(detail.to_owned()), Form::Problem, None));
-    }
+    headers::refuse(&parts.headers)
+        .map_err(|detail| Failure::new(Fault::Bad(detail), Form::Problem, None))?;
     let found = route::find(&settings, head).map_err(|bad| {
         let form = Form::of(bad.by_router);
         Failure::new(bad.into(), form, None)
@@ -300,7 +299,12 @@ fn outgoing(
     }
     // A token that we check is one for the API server, which no agent may have.
     let drop_authorization = route.style.is_of_the_router() || caller.door.authenticator.is_some();
-    let wants = Wants { body: !request.body().is_end_stream(), drop_authorization, by_http2 };
+    let wants = Wants {
+        body: !request.body().is_end_stream(),
+        drop_authorization,
+        by_http2,
+        keep_routing: route.style == Style::Header,
+    };
     headers::for_agent(&mut headers, &caller.peer, wants);
     if let Some(protocol) = upgrade {
         headers::switch_to(&mut headers, protocol.value());

@@ -83,7 +83,8 @@ impl H2c {
 
 /// The host goes into `:authority`, and what is about a connection of HTTP/1.1 goes (RFC 9113 §8.2.2 and §8.3.1).
 fn as_http2(request: Request<RequestBody>) -> Request<RequestBody> {
-    let (mut parts, body) = request.into_parts();
+    let (mut parts, mut body) = request.into_parts();
+    body.announce(&parts.headers);
     parts.version = Version::HTTP_2;
     let host = parts.headers.remove(HOST);
     for field in [CONNECTION, TRANSFER_ENCODING, UPGRADE] {

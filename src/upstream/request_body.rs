@@ -9,6 +9,8 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
+use http::HeaderMap;
+use http::header::{HeaderName, TRAILER};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
@@ -22,6 +24,8 @@ pub struct RequestBody {
     ahead: VecDeque<Ahead>,
     ahead_bytes: u64,
     progress: Option<Arc<Progress>>,
+    /// The trailers that may pass; all, if there is no list.
+    announced: Option<Box<[HeaderName]>>,
 }
 
 /// A frame that was read ahead, and its place in the budget, which is given back when it is sent.
@@ -92,6 +96,14 @@ impl RequestBody {
             taken: AtomicU64::new(0),
         });
         Self { incoming: Some(incoming), progress: Some(progress), ..Self::default() }
+    }
+
+    /// Lets only those trailers pass that the head has announced, as HTTP/1.1 has it: what comes late must not say what was
+    /// checked in the head.
+    pub(super) fn announce(&mut self, head: &HeaderMap) {
+        let named = head.get_all(TRAILER).iter().filter_map(|names| names.to_str().ok());
+        let names = named.flat_map(|names| names.split(','));
+        self.announced = Some(names.filter_map(|name| name.trim().parse().ok()).collect());
     }
 
     /// `None` for a request without a body.
@@ -171,7 +183,19 @@ impl Body for RequestBody {
         {
             return Poll::Pending;
         }
-        let frame = std::task::ready!(self.poll_next(cx));
+        let mut frame = std::task::ready!(self.poll_next(cx));
+        if let (Some(Ok(frame)), Some(announced)) = (&mut frame, &self.announced)
+            && let Some(trailers) = frame.trailers_mut()
+        {
+            let all = std::mem::take(trailers);
+            let named = |name: &HeaderName| announced.contains(name);
+            let mut passes = false;
+            // Only the first value of a field comes with its name.
+            trailers.extend(all.into_iter().filter(|(name, _)| {
+                passes = name.as_ref().map_or(passes, named);
+                passes
+            }));
+        }
         if let Some(progress) = &self.progress {
             progress.taken.fetch_add(1, Ordering::Relaxed);
             if self.is_end_stream() {

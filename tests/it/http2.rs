@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::Request;
+use hyper::body::Frame;
 use hyper::client::conn::http1;
+use hyper::{HeaderMap, Request};
 use hyper_util::rt::TokioIo;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::Value;
@@ -14,7 +15,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio::process::Command;
 
-use crate::support::http2::{Body, Http2, empty, full, tls, uri};
+use crate::support::http2::{Body, Http2, empty, full, piecewise, tls, uri};
 use crate::support::{Agent, Drowse, PROGRAM, eventually, free_address, host};
 
 const SHORT: &str = "idle_timeout: 1s\nmin_running: 0s";
@@ -99,6 +100,22 @@ async fn by_a_rule_an_agent_gets_http2_from_whomever() {
     let caller = Http2::connect(drowse.front).await;
     let warm = caller.get(&host("echo"), "/echo?x").await.unwrap().answer;
     assert_eq!(warm.json()["target"], format!("{authority}/echo?x"));
+    // Trailers pass if they were announced, and decide nothing.
+    let (pieces, body) = piecewise();
+    let request = Request::post(uri(&host("echo"), "/echo/body"))
+        .header("trailer", "x-sum, x-sandbox-id")
+        .header("te", "trailers");
+    let asking = caller.ask(request.body(body).unwrap());
+    let sending = async {
+        pieces.send(Frame::data(Bytes::from_static(b"x"))).await.unwrap();
+        let fields = [("x-sum", "1"), ("x-late", "2"), ("x-sandbox-id", "other")];
+        let named = fields.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+        pieces.send(Frame::trailers(HeaderMap::from_iter(named))).await.unwrap();
+        drop(pieces);
+    };
+    let (echoed, ()) = tokio::join!(asking, sending);
+    let trailers = echoed.unwrap().trailers;
+    assert_eq!(trailers.keys().map(|name| name.as_str()).collect::<Vec<_>>(), ["x-sum"]);
     // A body that is large, and comes back.
     let large = Bytes::from(vec![b'x'; 3 << 20]);
     let request = Request::post(uri(&host("echo"), "/echo/body")).body(full(large.clone())).unwrap();

@@ -25,6 +25,33 @@ Starting a cluster
 test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s
 ";
 
+/// What a test that failed prints, and the one beside it.
+const BAD: &str = "\
+   Compiling drowse v0.1.0
+     Running tests/it/main.rs (target/debug/deps/it-0123)
+test a ... FAILED
+test b ... FAILED
+
+failures:
+
+---- a stdout ----
+{long}
+thread 'a' panicked at tests/it/a.rs:1:1:
+a is wrong
+
+---- b stdout ----
+
+thread 'b' panicked at tests/it/b.rs:1:1:
+b is wrong
+
+
+failures:
+    a
+    b
+
+test result: FAILED. 0 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s
+";
+
 /// Runs `scripts/test`; `cargo` is a shell script that gets the name of the command as `$1`. Gives the last line, and
 /// whether it ended well.
 fn make_test(cargo: &str) -> (String, bool) {
@@ -32,15 +59,24 @@ fn make_test(cargo: &str) -> (String, bool) {
 }
 
 fn run(cargo: &str, with_cluster: bool) -> (String, bool) {
+    let (out, good) = print(cargo, with_cluster);
+    (out.lines().last().unwrap_or_default().to_owned(), good)
+}
+
+/// The same, and all that it prints.
+fn print(cargo: &str, with_cluster: bool) -> (String, bool) {
     let dir = TempDir::new().unwrap();
     let bin = dir.path().join("bin");
     fs::create_dir(&bin).unwrap();
     fs::write(dir.path().join("good"), GOOD).unwrap();
+    let long: Vec<_> = (0..100).map(|line| format!("said {line}")).collect();
+    fs::write(dir.path().join("bad"), BAD.replace("{long}", &long.join("\n"))).unwrap();
     fs::write(dir.path().join("cluster"), CLUSTER).unwrap();
-    // `cargo install --root R …` leaves a cargo-deny and a cargo-fuzz that are content.
+    // `cargo install --root R …` leaves a cargo-deny and a cargo-fuzz that are content, unless they are to find something.
     let install = "if [ $1 = install ]; then\n\
         while [ $1 != --root ]; do shift; done\n\
-        mkdir -p $2/bin && cd $2/bin && echo '#!/bin/sh' | tee cargo-deny > cargo-fuzz && chmod +x *; exit\nfi\n";
+        mkdir -p $2/bin && cd $2/bin && printf '#!/bin/sh\n[ ! -e $TARGET/finds-$3 ] || { echo found it; exit 1; }\n' |\n\
+        tee cargo-deny > cargo-fuzz && chmod +x *; exit\nfi\n";
     // An image is made, and a cluster runs one test.
     let cluster = "if [ $1 = metadata ]; then echo \"{\\\"target_directory\\\":\\\"$TARGET\\\"}\"; exit; fi\n\
         if [ $1 = rustc ]; then exit; fi\n\
@@ -58,12 +94,12 @@ fn run(cargo: &str, with_cluster: bool) -> (String, bool) {
         .env("XDG_CACHE_HOME", dir.path())
         .env("CARGO_HOME", dir.path())
         .env("GOOD", dir.path().join("good"))
+        .env("BAD", dir.path().join("bad"))
         .env("CLUSTER", if with_cluster { dir.path().join("cluster") } else { "".into() })
         .env("TARGET", dir.path().join("target"))
         .output()
         .unwrap();
-    let out = String::from_utf8(output.stdout).unwrap();
-    (out.lines().last().unwrap_or_default().to_owned(), output.status.success())
+    (String::from_utf8(output.stdout).unwrap(), output.status.success())
 }
 
 #[test]
@@ -119,4 +155,29 @@ fn a_check_that_finds_something_is_a_failure() {
 fn a_cluster_that_does_not_start_is_a_failure() {
     let (last, good) = run("[ $1 = test ] && cat $GOOD; exit 0", false);
     assert_eq!((last.as_str(), good), ("10 passed, 1 failed", false));
+}
+
+#[test]
+fn what_failed_tests_said_stands_at_the_end_of_the_log() {
+    let (out, good) = print("[ $1 = test ] && cat $BAD && exit 101; exit 0", true);
+    let (_, end) = out.split_once("\nfailed test: a\n").unwrap_or_else(|| panic!("{out}"));
+    assert!(end.starts_with("said 73\n"), "its last 30 lines: {end}");
+    assert!(
+        end.contains(
+            "\na is wrong\n\nfailed test: b\nthread 'b' panicked at tests/it/b.rs:1:1:\nb is wrong\n"
+        ),
+        "{end}"
+    );
+    assert!(!good && end.ends_with("\nfailed: tests\n6 passed, 2 failed\n"), "{end}");
+    let (out, _) = print("[ $1 = test ] && echo 'error: could not compile' && exit 101; exit 0", true);
+    assert!(out.contains("\nthe end of tests:\nerror: could not compile\n"), "{out}");
+}
+
+#[test]
+fn a_fuzz_target_that_finds_something_is_named_beside_what_it_prints() {
+    let fuzzing = "[ $1 = clippy ] && mkdir -p $TARGET && touch $TARGET/finds-routing
+        [ $1 = test ] && cat $GOOD; exit 0";
+    let (out, good) = print(fuzzing, true);
+    assert!(!good && out.contains("routing: FAILED\nfound it\nrouting: FAILED\n"), "{out}");
+    assert!(out.ends_with("\nfailed: fuzzing\n10 passed, 1 failed\n"), "{out}");
 }

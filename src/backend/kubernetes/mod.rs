@@ -9,6 +9,7 @@ mod events;
 mod facts;
 mod index;
 mod marks;
+mod options;
 mod pod;
 mod sandbox;
 mod suspicion;
@@ -17,7 +18,6 @@ mod watch;
 mod write;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +34,8 @@ use crate::agent::{AgentKey, AgentUid, Generation, Life, Revision};
 use crate::lifecycle::{AgentSeen, Mode, SuspendedBy, Transition, WriteError};
 use crate::time::Clock;
 
+pub use options::Options;
+
 use events::Announcer;
 use index::Index;
 use suspicion::Suspicion;
@@ -46,17 +48,6 @@ const MAX_REPORTS: usize = 1024;
 const REPLICAS: &str = "replicas of Drowse";
 /// How long a connection to the API server may take to be made.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-
-/// Which cluster, and what of it.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Options {
-    /// The namespaces to look at; empty is all of them.
-    pub namespaces: Vec<String>,
-    /// A kubeconfig file. Without one: `KUBECONFIG`, else `~/.kube/config`, else the pod's own service account.
-    pub kubeconfig: Option<PathBuf>,
-    /// The context in it; without one, the current one.
-    pub context: Option<String>,
-}
 
 /// Which pod this is, if it is one; from the environment.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -4,7 +4,10 @@
 //! are written, so that a caller cannot make us drop them. What a caller says about where it comes from
 //! (`Forwarded`, `X-Forwarded-*`, `X-Real-IP`) is replaced by what we saw. `Authorization` passes, except where
 //! the router's own styles are spoken: agent-sandbox's router never shows an agent the credential of its caller;
-//! and except where we check it.
+//! and except where we check it. docs/routing.md has the rules one by one.
+
+mod names;
+mod refuse;
 
 use std::net::SocketAddr;
 
@@ -24,6 +27,10 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+
+pub use refuse::{framing_is_plain, refuse};
+
+use names::Kind;
 
 /// Our name in `Via`, behind the version in which the request came (RFC 9110 §7.6.3).
 const OURSELVES: HeaderValue = HeaderValue::from_static("1.1 drowse");
@@ -71,6 +78,7 @@ fn text(value: &str) -> HeaderValue {
 }
 
 /// What a request needs besides what is common to all.
+#[expect(clippy::struct_excessive_bools, reason = "each means something by itself")]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Wants {
     /// It has a body, so that `Expect` and the framing fields mean something.
@@ -79,6 +87,8 @@ pub struct Wants {
     pub drop_authorization: bool,
     /// It came by HTTP/2.
     pub by_http2: bool,
+    /// The `X-Sandbox-*` fields have routed it, so that they are known to be true.
+    pub keep_routing: bool,
 }
 
 /// Makes the fields of a request those that the agent gets. `Host` is the caller's business.
@@ -86,6 +96,9 @@ pub fn for_agent(headers: &mut HeaderMap, peer: &Peer, wants: Wants) {
     let trailers = names_token(headers, &TE, "trailers");
     let chunked = wants.body && headers.contains_key(TRANSFER_ENCODING);
     strip_hop_by_hop(headers);
+    strip_claims(headers, wants.keep_routing);
+    strip_trailer(headers);
+    plain_length(headers);
     if trailers {
         // RFC 9110 §10.1.4: TE is itself hop-by-hop, and has to say so.
         headers.insert(TE, HeaderValue::from_static("trailers"));
@@ -187,6 +200,49 @@ fn strip_hop_by_hop(headers: &mut HeaderMap) {
     headers.remove(TRANSFER_ENCODING);
 }
 
+/// Removes what a caller says and cannot be believed, however it is spelled.
+fn strip_claims(headers: &mut HeaderMap, keep_routing: bool) {
+    let is_claim = |name: &&HeaderName| match names::kind(name.as_str()) {
+        Kind::Claim | Kind::Lookalike(_) => true,
+        Kind::Routing => !keep_routing,
+        Kind::Plain => false,
+    };
+    // Mostly there are none, and nothing is allocated.
+    let claims: Vec<_> = headers.keys().filter(is_claim).cloned().collect();
+    for claim in claims {
+        headers.remove(claim);
+    }
+}
+
+/// Zeros in front of a length mean nothing here, and an octal number elsewhere.
+fn plain_length(headers: &mut HeaderMap) {
+    let length =
+        headers.get(CONTENT_LENGTH).filter(|length| length.as_bytes().starts_with(b"0") && length.len() > 1);
+    if let Some(length) = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok()) {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+}
+
+/// Of the fields that are announced to come after the body, only those that may. hyper sends no others.
+fn strip_trailer(headers: &mut HeaderMap) {
+    if !headers.contains_key(TRAILER) {
+        return;
+    }
+    let announced: Vec<_> = tokens(headers, &TRAILER).map(str::to_ascii_lowercase).collect();
+    if announced.iter().all(|name| names::may_be_trailer(name)) {
+        return;
+    }
+    let rest: Vec<_> = announced.into_iter().filter(|name| names::may_be_trailer(name)).collect();
+    match HeaderValue::try_from(rest.join(", ")) {
+        Ok(rest) if !rest.is_empty() => {
+            headers.insert(TRAILER, rest);
+        }
+        _ => {
+            headers.remove(TRAILER);
+        }
+    }
+}
+
 /// What `Connection` names, apart from what no caller may make us drop: the framing, which is ours to write, and
 /// `Host`.
 fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
@@ -203,21 +259,11 @@ pub fn names_token(headers: &HeaderMap, name: &HeaderName, wanted: &str) -> bool
 
 /// The members of a list field, without parameters.
 fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
-    let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
-    let members = values.flat_map(|value| value.split(','));
+    // One member that is no text does not hide the others.
+    let members =
+        headers.get_all(name).into_iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    let members = members.filter_map(|member| std::str::from_utf8(member).ok());
     members.map(|member| member.split(';').next().unwrap_or_default().trim())
-}
-
-/// Whether the body of a request is framed in a way that everybody reads alike. hyper sees to the rest: several
-/// lengths that differ and `Transfer-Encoding` with HTTP/1.0 get 400 from it, and of `Transfer-Encoding` together
-/// with `Content-Length` it drops the length and closes the connection after the answer (RFC 9112 §6.3).
-pub fn framing_is_plain(headers: &HeaderMap) -> bool {
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    match (codings.next(), codings.next()) {
-        (None, _) => true,
-        (Some(only), None) => only.as_bytes().eq_ignore_ascii_case(b"chunked"),
-        (Some(_), Some(_)) => false,
-    }
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-const PLAIN: Wants = Wants { body: false, drop_authorization: false, by_http2: false };
-const WITH_BODY: Wants = Wants { body: true, drop_authorization: false, by_http2: false };
+const PLAIN: Wants = Wants { body: false, drop_authorization: false, by_http2: false, keep_routing: false };
+const WITH_BODY: Wants = Wants { body: true, ..PLAIN };
 
 fn peer() -> Peer {
     Peer::new("10.1.2.3:5555".parse().unwrap(), "10.0.0.1:8080".parse().unwrap(), false)
@@ -115,6 +115,69 @@ fn hop_by_hop_fields_end_here() {
 }
 
 #[test]
+fn what_a_caller_claims_is_removed_however_it_is_spelled() {
+    let claims = [
+        "x-forwarded-client-cert",
+        "x_forwarded_for",
+        "x-forwarded_host",
+        "x_real.ip",
+        "true-client-ip",
+        "drowse-start",
+        "drowse_agent",
+        "keep_alive",
+        "proxy_authorization",
+        "x_sandbox_id",
+        "content_length",
+    ];
+    let fields: Vec<_> = claims.into_iter().map(|name| (name, "evil")).chain([("x_my.field", "1")]).collect();
+    for keep_routing in [true, false] {
+        let headers = sent(&fields, Wants { keep_routing, ..PLAIN });
+        assert!(!headers.values().any(|value| value == "evil"), "{headers:?}");
+        assert_eq!(values(&headers, "x_my.field"), ["1"], "it could be taken for nothing of ours");
+    }
+}
+
+#[test]
+fn fields_of_the_router_reach_only_an_agent_that_they_have_named() {
+    let names =
+        ["x-sandbox-id", "x-sandbox-namespace", "x-sandbox-port", "x-sandbox-uid", "x-sandbox-pod-ip"];
+    let fields: Vec<_> = names.into_iter().map(|name| (name, "a")).collect();
+    let routed = sent(&fields, Wants { keep_routing: true, ..PLAIN });
+    let other = sent(&fields, PLAIN);
+    for name in names {
+        assert!(routed.contains_key(name) && !other.contains_key(name), "{name}");
+    }
+    assert_eq!(values(&sent(&[("x-sandbox-timeout", "5")], PLAIN), "x-sandbox-timeout"), ["5"]);
+}
+
+#[test]
+fn trailers_that_decide_something_are_not_announced_to_the_agent() {
+    for (announced, left) in [
+        (&["X-Sum, Grpc-Status"][..], &["X-Sum, Grpc-Status"][..]),
+        (&["X-Sum, Content-Length", "x_real_ip,x-two"], &["x-sum, x-two"]),
+        (&["Host", "Transfer-Encoding, TE"], &[]),
+    ] {
+        let fields: Vec<_> = announced.iter().map(|value| ("trailer", *value)).collect();
+        assert_eq!(values(&sent(&fields, WITH_BODY), "trailer"), left);
+    }
+}
+
+#[test]
+fn a_length_loses_the_zeros_in_front_of_it() {
+    for (length, expected) in [("005", "5"), ("0", "0"), ("000", "0"), ("50", "50")] {
+        assert_eq!(values(&sent(&[("content-length", length)], WITH_BODY), "content-length"), [expected]);
+    }
+}
+
+#[test]
+fn a_member_of_connection_that_is_no_text_hides_no_other() {
+    let mut headers = map(&[("x-hop", "1")]);
+    headers.insert(CONNECTION, HeaderValue::from_bytes(b"\xff, x-hop").unwrap());
+    for_agent(&mut headers, &peer(), PLAIN);
+    assert!(!headers.contains_key("x-hop"));
+}
+
+#[test]
 fn a_body_keeps_its_framing_and_its_expectation() {
     let headers = sent(&[("transfer-encoding", "Chunked"), ("expect", "100-continue")], WITH_BODY);
     assert_eq!(values(&headers, "transfer-encoding"), ["chunked"]);
@@ -200,6 +263,33 @@ fn only_chunked_given_once_is_a_plain_framing() {
     ] {
         let fields: Vec<_> = codings.iter().map(|coding| ("transfer-encoding", *coding)).collect();
         assert_eq!(framing_is_plain(&map(&fields)), plain, "{codings:?}");
+    }
+}
+
+#[test]
+fn heads_that_two_may_read_differently_are_refused_with_what_to_write() {
+    for (fields, advice) in [
+        (&[("transfer-encoding", "identity")][..], "chunked"),
+        (&[("expect", "200-maybe")], "100-continue"),
+        (&[("expect", "100-continue"), ("expect", "100-continue")], "given once"),
+        (&[("x_sandbox_id", "echo")], "write hyphens"),
+        (&[("x-sandbox.port", "80")], "write hyphens"),
+        (&[("content_length", "5")], "write hyphens"),
+        (&[("connection", "close, Host")], "leave it out"),
+        (&[("connection", "close"), ("connection", "x-sandbox-id")], "leave it out"),
+        (&[("connection", "content-length;q=1")], "leave it out"),
+    ] {
+        let error = refuse(&map(fields)).unwrap_err();
+        assert!(error.contains(advice), "{fields:?}: {error}");
+    }
+    for fields in [
+        &[][..],
+        &[("expect", "100-Continue")],
+        &[("x_my_field", "1"), ("x_forwarded_for", "1")],
+        &[("connection", "keep-alive, te, x-my"), ("te", "trailers")],
+        &[("connection", "x-forwarded-for, authorization")],
+    ] {
+        assert_eq!(refuse(&map(fields)), Ok(()), "{fields:?}");
     }
 }
 

@@ -201,6 +201,12 @@ const fn what(style: Style) -> &'static str {
 
 fn target_of(head: Head<'_>) -> Result<PathAndQuery, String> {
     match head.uri.path_and_query() {
+        // `http://host?query` has no slash, and `http://host#fragment` nothing at all.
+        Some(target) if head.uri.authority().is_some() => {
+            let slash = if target.as_str().starts_with('/') { "" } else { "/" };
+            PathAndQuery::try_from(format!("{slash}{target}", target = target.as_str()))
+                .map_err(|error| format!("the request target is not a URL: {error}"))
+        }
         Some(target) if target.path().starts_with('/') => Ok(target.clone()),
         _ if head.method == Method::OPTIONS => {
             Err("OPTIONS * is about the server, not about an agent; ask for a path".to_owned())

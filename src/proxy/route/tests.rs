@@ -205,6 +205,12 @@ fn an_absolute_target_and_the_host_agree() {
         assert_eq!(short(&find(&uri, &field).unwrap().unwrap()), "default/echo - /a?b", "{uri}");
     }
     assert_eq!(short(&find(&format!("http://{host}"), host).unwrap().unwrap()), "default/echo - /");
+    for (rest, expected) in [("#", "/"), ("#x", "/"), ("?x", "/?x"), ("?x#y", "/?x"), ("/a#x", "/a")] {
+        let route = find(&format!("http://{host}{rest}"), host).unwrap().unwrap();
+        assert_eq!(route.target.as_str(), expected, "{rest}");
+        // What hyper writes into the request line.
+        assert_eq!(Uri::from(route.target).to_string(), expected, "{rest}");
+    }
     find(&format!("http://{host}/"), "other.default.agents.example.com").expect_err("two agents");
     find(&format!("http://{host}:81/"), host).expect_err("two ports");
     find(&format!("ftp://{host}/"), host).expect_err("not http");

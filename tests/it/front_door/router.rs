@@ -155,7 +155,8 @@ async fn an_agent_sees_of_a_request_what_the_router_lets_through() {
             "/a%2Fb/../c//d?x=%20",
         ),
         ("GET /agents", "X-Sandbox-ID: echo\nX-Sandbox-Namespace: default\n", "/agents"),
-        // proxy/pathroute.go. Fields of the other style are passed on, and mean nothing without X-Sandbox-ID.
+        // proxy/pathroute.go. Fields of the other style mean nothing without X-Sandbox-ID; ours: they are not passed on, since
+        // nobody has checked them.
         (
             &format!("GET /agents/default/echo/{port}/a%2Fb?x=%20"),
             "X-Sandbox-Pod-IP: nonsense\n",
@@ -169,12 +170,14 @@ async fn an_agent_sees_of_a_request_what_the_router_lets_through() {
         let mut agent = toy.accept().await;
         let head = agent.head().await;
         assert!(head.starts_with(&format!("GET {target} HTTP/1.1\n")), "{first}: {head}");
-        let own = fields.lines().map(|line| {
+        let by_header = fields.contains("X-Sandbox-ID");
+        let own = fields.lines().chain(["X-Sandbox-UID: agent-1"]).map(|line| {
             line.replacen(line.split(':').next().unwrap(), &line.split(':').next().unwrap().to_lowercase(), 1)
         });
+        let (own, not_checked): (Vec<_>, Vec<_>) = own.partition(|_| by_header);
+        assert!(!not_checked.iter().any(|line| head.contains(line)), "{head}");
         let kept = [
             &format!("host: 127.0.0.1:{port}"),
-            "x-sandbox-uid: agent-1",
             "x-sandbox-timeout: 5",
             "cookie: a=b",
             "origin: http://o",

@@ -1,0 +1,57 @@
+//! Pure: heads that are refused before anybody is looked for, because two who read them may not agree on where the request
+//! goes or where it ends.
+
+use http::HeaderMap;
+use http::header::{CONNECTION, EXPECT, HeaderName, TRANSFER_ENCODING};
+
+use super::names::{self, Kind, Of};
+use super::tokens;
+
+/// What is wrong with a head, and what to write instead.
+pub fn refuse(headers: &HeaderMap) -> Result<(), String> {
+    if !framing_is_plain(headers) {
+        return Err("the only Transfer-Encoding that is understood is chunked, given once".to_owned());
+    }
+    if !expectation_is_plain(headers) {
+        return Err("the only Expect that is understood is 100-continue, given once".to_owned());
+    }
+    let is_lookalike = |name: &&HeaderName| names::kind(name.as_str()) == Kind::Lookalike(Of::Routing);
+    if let Some(name) = headers.keys().find(is_lookalike) {
+        return Err(format!(
+            "an agent may take the field {name} for one with hyphens; write hyphens, or another name"
+        ));
+    }
+    if !headers.contains_key(CONNECTION) {
+        return Ok(());
+    }
+    let named =
+        tokens(headers, &CONNECTION).filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok());
+    match named.into_iter().find(|name| !names::may_be_hop_by_hop(name)) {
+        None => Ok(()),
+        Some(name) => {
+            Err(format!("Connection names {name}, which is not for one connection alone; leave it out there"))
+        }
+    }
+}
+
+/// Whether the body of a request is framed in a way that everybody reads alike. hyper sees to the rest: several
+/// lengths that differ and `Transfer-Encoding` with HTTP/1.0 get 400 from it, and of `Transfer-Encoding` together
+/// with `Content-Length` it drops the length and closes the connection after the answer (RFC 9112 §6.3).
+pub fn framing_is_plain(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => true,
+        (Some(only), None) => only.as_bytes().eq_ignore_ascii_case(b"chunked"),
+        (Some(_), Some(_)) => false,
+    }
+}
+
+/// What else a caller might expect, we do not know, and an agent might (RFC 9110 §10.1.1).
+fn expectation_is_plain(headers: &HeaderMap) -> bool {
+    let mut expectations = headers.get_all(EXPECT).iter();
+    match (expectations.next(), expectations.next()) {
+        (None, _) => true,
+        (Some(only), None) => only.as_bytes().eq_ignore_ascii_case(b"100-continue"),
+        (Some(_), Some(_)) => false,
+    }
+}
