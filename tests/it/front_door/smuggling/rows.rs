@@ -274,7 +274,7 @@ pub(super) const HEADS: &[Row] = &[
     bad("HTTP/1.2", "GET /a HTTP/1.2\n{H}\n\n"),
     bad("HTTP/11", "GET /a HTTP/11\n{H}\n\n"),
     bad("the version in lower case", "GET /a http/1.1\n{H}\n\n"),
-    row("nearly the preface of HTTP/2", "PRI * HTTP/2.0\n\nXX\n\n", &[], &[]),
+    bad("nearly the preface of HTTP/2", "PRI * HTTP/2.0\n\nXX\n\n"),
     bad("two versions", "GET /a HTTP/1.1 HTTP/1.1\n{H}\n\n"),
     bad("a space in a target", "GET /a b HTTP/1.1\n{H}\n\n"),
     bad("two spaces", "GET  /a HTTP/1.1\n{H}\n\n"),
