@@ -61,6 +61,6 @@ pub(super) async fn read_ahead_while<F: Future>(
 }
 
 /// The caller left, or what it sent is no body.
-pub(super) fn broken_body(error: &hyper::Error) -> Fault {
+pub(super) fn broken_body(error: &dyn std::fmt::Display) -> Fault {
     Fault::Bad(format!("the request body ended early or is malformed: {error}"))
 }

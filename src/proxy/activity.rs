@@ -84,6 +84,11 @@ impl Activity {
         self.multiplexed.load(Ordering::Relaxed)
     }
 
+    /// Something is being served.
+    pub(super) fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::Acquire) > 0
+    }
+
     /// A request is being served; gives the moment at which its head began to arrive.
     pub(super) fn begin(&self) -> Moment {
         self.busy.fetch_add(1, Ordering::Relaxed);

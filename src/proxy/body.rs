@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 
 use crate::engine::Permit;
 use crate::metrics::{Bound, RequestOutcome};
+use crate::policy::Protocol;
 use crate::time::Moment;
 use crate::upstream::{Connection, RequestBody, Upstream};
 
@@ -121,6 +122,8 @@ pub(super) enum Held {
 pub(super) enum BrokenOff {
     #[error(transparent)]
     ByAgent(hyper::Error),
+    #[error("the agent took its answer back half way")]
+    CutShort,
     #[error("the agent went to sleep, or Drowse ends, in the middle of an event")]
     InAnEvent,
     #[error("no byte moved for as long as busy_cap allows")]
@@ -171,6 +174,7 @@ impl AgentBody {
         {
             return self.end_early(end, BrokenOff::InAnEvent, cx);
         }
+        let says_its_end = connection.protocol() == Protocol::H2c;
         match std::task::ready!(connection.poll_frame(&mut self.incoming, cx)) {
             Some(Ok(frame)) => {
                 self.complete = frame.is_trailers() || self.incoming.is_end_stream();
@@ -182,6 +186,10 @@ impl AgentBody {
             Some(Err(error)) => {
                 let end = stream.map_or(End::Broken, |stream| stream.broke_off());
                 self.end_early(end, BrokenOff::ByAgent(error), cx)
+            }
+            // A reset without an error, which hyper takes for the end.
+            None if says_its_end && !self.incoming.is_end_stream() => {
+                self.end_early(End::Broken, BrokenOff::CutShort, cx)
             }
             None if stream.is_some_and(|stream| stream.ended() == End::Broken) => {
                 self.end_early(End::Broken, BrokenOff::InAnEvent, cx)

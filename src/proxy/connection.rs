@@ -97,7 +97,7 @@ async fn secure(stream: TcpStream, acceptor: &TlsAcceptor, door: &Door) -> Optio
     let limit = door.settings.load().head_timeout;
     let shaken = tokio::select! {
         shaken = tokio::time::timeout(limit, acceptor.accept(stream)) => shaken,
-        () = door.stages.reached(Stage::Draining) => return None,
+        () = too_late(door) => return None,
     };
     let error = match shaken {
         Ok(Ok(stream)) => return Some(Transport::Tls(Box::new(stream))),
@@ -117,25 +117,25 @@ enum Version {
 
 /// What the caller speaks.
 async fn version(stream: &mut Watched, caller: &Caller) -> Result<Version, End> {
-    match stream.stream.agreed_protocol() {
+    let may_be_http2 = match stream.stream.agreed_protocol() {
         Some(b"h2") => return Ok(Version::Http2),
-        Some(_) => return Ok(Version::Http1),
-        None => {}
-    }
-    let stages = &caller.door.stages;
+        agreed => agreed.is_none(),
+    };
     let mut looking = pin!(look_for_preface(stream));
-    // Whoever has just connected when Drowse is told to end may have sent a request that is still under way.
-    let mut too_late = pin!(async {
-        stages.reached(Stage::Draining).await;
-        tokio::time::sleep(LINGER).await;
-    });
+    let mut too_late = pin!(too_late(&caller.door));
     drive(caller, |cx, _| match looking.as_mut().poll(cx) {
-        Poll::Ready(Ok(version)) => Poll::Ready(Ok(version)),
+        Poll::Ready(Ok(version)) => Poll::Ready(Ok(if may_be_http2 { version } else { Version::Http1 })),
         Poll::Ready(Err(_gone)) => Poll::Ready(Err(End::Cut)),
         Poll::Pending => too_late.as_mut().poll(cx).map(|()| Err(End::Cut)),
     })
     .await
     .unwrap_or_else(Err)
+}
+
+/// Whoever has just connected when Drowse is told to end may have sent a request that is still under way.
+async fn too_late(door: &Door) {
+    door.stages.reached(Stage::Draining).await;
+    tokio::time::sleep(LINGER).await;
 }
 
 /// Reads until it is known, and gives back what was read.
@@ -182,9 +182,13 @@ async fn http2(stream: Watched, caller: Arc<Caller>) {
         End::Http(Ok(())) | End::Cut | End::Overdue(Overdue::Stalled | Overdue::Head | Overdue::Silent) => {}
         End::Http(Err(error)) => tracing::debug!(%error, "a caller's connection broke off"),
         End::Overdue(Overdue::Idle) => {
-            // A request that is on its way meanwhile is told that it reached nobody (RFC 9113 §6.8).
+            // What is asked for before the caller knows is served; what comes later is told that it reached nobody
+            // (RFC 9113 §6.8).
             Pin::new(&mut connection).graceful_shutdown();
-            let _over = tokio::time::timeout(LINGER, connection).await;
+            let over = tokio::time::timeout(LINGER, &mut connection).await;
+            if over.is_err() && caller.activity.is_busy() {
+                let _end = drive_http(&caller, &mut connection, http2::Connection::graceful_shutdown).await;
+            }
         }
     }
 }
@@ -207,10 +211,13 @@ async fn drive_http<C: Future<Output = hyper::Result<()>> + Unpin>(
 ) -> End {
     let mut told = false;
     drive(caller, |cx, stage| {
-        if stage >= Stage::Draining && !std::mem::replace(&mut told, true) {
+        let polled = Pin::new(&mut *connection).poll(cx);
+        if polled.is_pending() && stage >= Stage::Draining && !std::mem::replace(&mut told, true) {
+            // Only now, when it has seen what has already come: hyper closes a connection on which nothing was asked.
             graceful_shutdown(Pin::new(connection));
+            return Pin::new(&mut *connection).poll(cx);
         }
-        Pin::new(&mut *connection).poll(cx)
+        polled
     })
     .await
     .map_or_else(|end| end, End::Http)
@@ -349,8 +356,11 @@ async fn close(mut stream: Transport, end: End, door: &Door) {
             door.metrics.request_refused(Fault::SlowHead.as_str());
             let answer = raw(&Fault::SlowHead.answer(Form::Problem, None));
             // It fits the socket's buffer; a caller so slow that it does not gets nothing.
-            let sent = tokio::time::timeout(LINGER, stream.write_all(&answer)).await;
-            if matches!(sent, Ok(Ok(()))) && stream.shutdown().await.is_ok() {
+            let sending = async {
+                stream.write_all(&answer).await?;
+                stream.shutdown().await
+            };
+            if matches!(tokio::time::timeout(LINGER, sending).await, Ok(Ok(()))) {
                 linger(stream).await;
             }
         }

@@ -112,7 +112,8 @@ async fn answer(
         streams: parts.method == Method::GET,
         upgrade: upgrade::asked(&parts, !incoming.is_end_stream()).map_err(|bad| fail(Fault::Bad(bad)))?,
     };
-    let body = RequestBody::new(incoming, wants.expects);
+    let by_http2 = parts.version > Version::HTTP_11;
+    let body = RequestBody::new(incoming, wants.expects).by_http2(by_http2);
     in_flight.uploads(&body);
     let call = call(in_flight, slot, &policy, &route, wants).map_err(fail)?;
     let request = outgoing(&caller, parts, body, &route, call.upgrade.as_ref());

@@ -76,7 +76,7 @@ impl Tunnel {
         // A caller who does not take it learns of the end by the end.
         let _told = match end {
             End::GoingAway => tokio::time::timeout(FAREWELL, down.farewell()).await.is_ok(),
-            End::Sides => down.shut().await.is_ok(),
+            End::Sides => tokio::time::timeout(FAREWELL, down.shut()).await.is_ok(),
         };
     }
 }
@@ -191,7 +191,8 @@ impl<'a, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Pipe<'a, R, W> {
     }
 
     async fn shut(&mut self) -> io::Result<()> {
-        self.ends.to.shutdown().await
+        // With TLS, or on a stream of HTTP/2, the end has to be taken like any byte.
+        tokio::time::timeout(self.ends.patience, self.ends.to.shutdown()).await.map_err(|_| late())?
     }
 
     /// The last bytes to a caller: those under way, and a close frame where one may stand.

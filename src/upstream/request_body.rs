@@ -26,6 +26,19 @@ pub struct RequestBody {
     progress: Option<Arc<Progress>>,
     /// The trailers that may pass; all, if there is no list.
     announced: Option<Box<[HeaderName]>>,
+    /// It comes on a stream of HTTP/2.
+    by_http2: bool,
+}
+
+/// Why a body is not whole.
+#[derive(Debug, thiserror::Error)]
+pub enum BrokenBody {
+    /// The caller left, or sent nonsense.
+    #[error(transparent)]
+    Malformed(#[from] hyper::Error),
+    /// Its stream was reset without an error (RFC 9113 §8.1), which hyper takes for its end.
+    #[error("the caller took it back half way")]
+    CutShort,
 }
 
 /// A frame that was read ahead, and its place in the budget, which is given back when it is sent.
@@ -98,11 +111,18 @@ impl RequestBody {
         Self { incoming: Some(incoming), progress: Some(progress), ..Self::default() }
     }
 
+    /// It comes on a stream of HTTP/2, which says where its bodies end.
+    #[must_use]
+    pub const fn by_http2(mut self, by_http2: bool) -> Self {
+        self.by_http2 = by_http2;
+        self
+    }
+
     /// Lets only those trailers pass that the head has announced, as HTTP/1.1 has it: what comes late must not say what was
     /// checked in the head.
     pub(super) fn announce(&mut self, head: &HeaderMap) {
-        let named = head.get_all(TRAILER).iter().filter_map(|names| names.to_str().ok());
-        let names = named.flat_map(|names| names.split(','));
+        let lists = head.get_all(TRAILER).iter().filter_map(|list| list.to_str().ok());
+        let names = lists.flat_map(|list| list.split(','));
         self.announced = Some(names.filter_map(|name| name.trim().parse().ok()).collect());
     }
 
@@ -117,7 +137,7 @@ impl RequestBody {
         &mut self,
         appetite: &mut Appetite<'_>,
         cx: &mut Context<'_>,
-    ) -> Poll<hyper::Result<()>> {
+    ) -> Poll<Result<(), BrokenBody>> {
         while self.ahead_bytes < appetite.limit {
             let Some(incoming) = &mut self.incoming else { return Poll::Ready(Ok(())) };
             if let Some(progress) = &self.progress
@@ -147,7 +167,7 @@ impl RequestBody {
         self.ahead.push_back(Ahead { frame, _reserved: reserved });
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenBody>>> {
         if let Some(ahead) = self.ahead.pop_front() {
             self.ahead_bytes -= size_of_data(&ahead.frame);
             return Poll::Ready(Some(Ok(ahead.frame)));
@@ -156,13 +176,16 @@ impl RequestBody {
     }
 
     /// The next frame that the caller sends. Lets go of hyper's end of the body as soon as it is known to be over.
-    fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+    fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenBody>>> {
         let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
         let frame = std::task::ready!(Pin::new(&mut *incoming).poll_frame(cx));
+        if frame.is_none() && self.by_http2 && !incoming.is_end_stream() {
+            return Poll::Ready(Some(Err(BrokenBody::CutShort)));
+        }
         if frame.is_none() || incoming.is_end_stream() {
             self.incoming = None;
         }
-        Poll::Ready(frame)
+        Poll::Ready(frame.map(|frame| frame.map_err(BrokenBody::from)))
     }
 }
 
@@ -172,12 +195,12 @@ fn size_of_data(frame: &Frame<Bytes>) -> u64 {
 
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BrokenBody;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenBody>>> {
         if let Some(progress) = &self.progress
             && !progress.poll_open(cx)
         {
@@ -231,7 +254,7 @@ mod tests {
     use crate::engine::budget::Budget;
     use crate::upstream::testing::{incoming, until};
 
-    async fn read_ahead(body: &mut RequestBody, limit: u64, budget: &Arc<Budget>) -> hyper::Result<()> {
+    async fn read_ahead(body: &mut RequestBody, limit: u64, budget: &Arc<Budget>) -> Result<(), BrokenBody> {
         std::future::poll_fn(|cx| {
             let mut reserve = |bytes| budget.reserve(bytes);
             body.poll_read_ahead(&mut Appetite { limit, reserve: &mut reserve }, cx)

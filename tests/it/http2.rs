@@ -115,7 +115,7 @@ async fn by_a_rule_an_agent_gets_http2_from_whomever() {
     };
     let (echoed, ()) = tokio::join!(asking, sending);
     let trailers = echoed.unwrap().trailers;
-    assert_eq!(trailers.keys().map(|name| name.as_str()).collect::<Vec<_>>(), ["x-sum"]);
+    assert_eq!(trailers.keys().map(hyper::header::HeaderName::as_str).collect::<Vec<_>>(), ["x-sum"]);
     // A body that is large, and comes back.
     let large = Bytes::from(vec![b'x'; 3 << 20]);
     let request = Request::post(uri(&host("echo"), "/echo/body")).body(full(large.clone())).unwrap();

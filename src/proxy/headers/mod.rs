@@ -94,7 +94,9 @@ pub struct Wants {
 /// Makes the fields of a request those that the agent gets. `Host` is the caller's business.
 pub fn for_agent(headers: &mut HeaderMap, peer: &Peer, wants: Wants) {
     let trailers = names_token(headers, &TE, "trailers");
-    let chunked = wants.body && headers.contains_key(TRANSFER_ENCODING);
+    // HTTP/2 has an end for every body; HTTP/1.1 takes a GET without a length for one without a body.
+    let unsaid = wants.by_http2 && !headers.contains_key(CONTENT_LENGTH);
+    let chunked = wants.body && (unsaid || headers.contains_key(TRANSFER_ENCODING));
     strip_hop_by_hop(headers);
     strip_claims(headers, wants.keep_routing);
     strip_trailer(headers);

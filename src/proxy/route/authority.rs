@@ -26,13 +26,17 @@ pub(super) fn of(head: Head<'_>) -> Result<Option<Cow<'_, str>>, String> {
         return Ok(header.flatten().map(|authority| authority.host));
     };
 
-    if !head.uri.scheme_str().is_some_and(|scheme| scheme == "http" || scheme == "https") {
-        return Err("the request target must be a path or an http URL".to_owned());
-    }
+    let default_port = match head.uri.scheme_str() {
+        Some("http") => 80,
+        Some("https") => 443,
+        _ => return Err("the request target must be a path or an http URL".to_owned()),
+    };
     let target = parse_text(authority.as_str())?;
     match (header, target) {
         (None, target) => Ok(target.map(|authority| authority.host)),
-        (Some(header), Some(target)) if header.as_ref().is_some_and(|header| header.same_as(&target)) => {
+        (Some(header), Some(target))
+            if header.as_ref().is_some_and(|header| header.same_as(&target, default_port)) =>
+        {
             Ok(Some(target.host))
         }
         _ => Err("the host of the request target and the Host field differ".to_owned()),
@@ -46,8 +50,8 @@ struct Authority<'a> {
 }
 
 impl Authority<'_> {
-    fn same_as(&self, other: &Self) -> bool {
-        self.host == other.host && self.port.unwrap_or(80) == other.port.unwrap_or(80)
+    fn same_as(&self, other: &Self, default_port: u16) -> bool {
+        self.host == other.host && self.port.unwrap_or(default_port) == other.port.unwrap_or(default_port)
     }
 }
 

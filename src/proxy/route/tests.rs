@@ -201,6 +201,7 @@ fn an_absolute_target_and_the_host_agree() {
         (format!("http://{host}:80/a?b"), host.to_owned()),
         (format!("http://{}/a?b", host.to_uppercase()), format!("{host}:80")),
         (format!("https://{host}./a?b"), host.to_owned()),
+        (format!("https://{host}/a?b"), format!("{host}:443")),
     ] {
         assert_eq!(short(&find(&uri, &field).unwrap().unwrap()), "default/echo - /a?b", "{uri}");
     }
@@ -213,6 +214,7 @@ fn an_absolute_target_and_the_host_agree() {
     }
     find(&format!("http://{host}/"), "other.default.agents.example.com").expect_err("two agents");
     find(&format!("http://{host}:81/"), host).expect_err("two ports");
+    find(&format!("https://{host}/"), &format!("{host}:80")).expect_err("two ports, by the scheme");
     find(&format!("ftp://{host}/"), host).expect_err("not http");
     find(&format!("http://user@{host}/"), host).expect_err("user information");
     get(&format!("http://{host}/"), &[]).find().expect_err("HTTP/1.1 needs the field all the same");

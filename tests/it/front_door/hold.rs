@@ -419,6 +419,19 @@ async fn a_shutdown_lets_requests_in_flight_and_held_ones_end() {
 }
 
 #[tokio::test]
+async fn a_request_that_was_under_way_when_the_shutdown_began_is_served() {
+    let port = Toy::answering("HTTP/1.1 200 OK\nContent-Length: 2\n\nok").await;
+    let world = World::awake(port).await;
+    let mut caller = world.caller().await;
+    until(|| world.metrics.render().contains("drowse_connections 1\n")).await;
+    world.shutdown.cancel();
+    caller.send(&format!("GET / HTTP/1.1\n{HOST}\n\n")).await;
+    let answer = caller.rest().await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK\n"), "{answer}");
+    assert!(answer.to_lowercase().contains("connection: close"), "{answer}");
+}
+
+#[tokio::test]
 async fn a_shutdown_cuts_what_does_not_end_in_time() {
     let mut toy = Toy::new().await;
     let mut start = Start::default();

@@ -15,7 +15,9 @@ use hyper::ext::Protocol;
 use hyper::{Method, Request, Version};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::world::{PATIENCE, Played, Start, Toy, World, until};
 use crate::support::http2::{Body, Http2, empty, full, piecewise, uri, whole};
@@ -111,6 +113,51 @@ async fn a_body_without_a_length_goes_on_in_chunks_as_it_comes() {
     };
     let (response, ()) = tokio::join!(sending, playing);
     assert_eq!(whole(response.unwrap()).await.unwrap().answer.text(), "ok");
+}
+
+/// A caller whose frames the test chooses.
+async fn frames(world: &World) -> (h2::client::SendRequest<Bytes>, AbortOnDropHandle<()>) {
+    let stream = TcpStream::connect(world.address).await.unwrap();
+    let (sender, connection) = h2::client::handshake(stream).await.unwrap();
+    let driver = tokio::spawn(async move { drop(connection.await) });
+    (sender.ready().await.unwrap(), AbortOnDropHandle::new(driver))
+}
+
+#[tokio::test]
+async fn a_body_that_is_taken_back_half_way_is_no_whole_one_whatever_reason_is_given() {
+    let mut toy = Toy::new().await;
+    let world = World::awake(toy.port).await;
+    for reason in [h2::Reason::NO_ERROR, h2::Reason::CANCEL] {
+        let (mut sender, _driver) = frames(&world).await;
+        let request = Request::post(uri(HOST, "/")).body(()).unwrap();
+        let (_answer, mut body) = sender.send_request(request, false).unwrap();
+        body.send_data(Bytes::from_static(b"half"), false).unwrap();
+        let mut agent = toy.accept().await;
+        agent.head().await;
+        assert_eq!(agent.read(9).await, b"4\r\nhalf\r\n");
+        body.send_reset(reason);
+        assert!(agent.is_closed().await, "an end by {reason:?}");
+        until(|| world.in_flight() == 0).await;
+    }
+}
+
+#[tokio::test]
+async fn a_get_with_a_body_keeps_it() {
+    let mut toy = Toy::new().await;
+    let world = World::awake(toy.port).await;
+    let caller = Http2::connect(world.address).await;
+    let (pieces, body) = piecewise();
+    let asking = caller.ask(Request::get(uri(HOST, "/")).body(body).unwrap());
+    let playing = async {
+        pieces.send(Frame::data(Bytes::from_static(b"body"))).await.unwrap();
+        drop(pieces);
+        let mut agent = toy.accept().await;
+        agent.head().await;
+        assert_eq!(agent.read(14).await, b"4\r\nbody\r\n0\r\n\r\n");
+        agent.caller.send(OK).await;
+    };
+    let (answer, ()) = tokio::join!(asking, playing);
+    assert_eq!(answer.unwrap().answer.status, 200);
 }
 
 #[tokio::test]
