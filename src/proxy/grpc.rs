@@ -16,9 +16,8 @@ const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// Whether it is a call of gRPC, which there is only over HTTP/2.
 pub(super) fn is_call(version: Version, headers: &HeaderMap) -> bool {
-    let media = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-    let rest = media.strip_prefix(GRPC.as_bytes());
-    version == Version::HTTP_2 && rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+    let media = || headers.get(CONTENT_TYPE)?.as_bytes().strip_prefix(GRPC.as_bytes());
+    version == Version::HTTP_2 && media().is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
 }
 
 /// How long its caller waits for the answer at most, if it says so.

@@ -37,7 +37,7 @@ pub(super) async fn serve(caller: Arc<Caller>, request: Request<Incoming>) -> Re
     let mut in_flight = InFlight::begin(caller);
     let has_body = !request.body().is_end_stream();
     let is_grpc = grpc::is_call(request.version(), request.headers());
-    let response = match answer(&mut in_flight, request).await {
+    let response = match answer(&mut in_flight, request, is_grpc).await {
         Ok(response) => response,
         Err(failure) => failure.answer(&in_flight, is_grpc, has_body).map(ours),
     };
@@ -80,6 +80,7 @@ impl Failure {
 async fn answer(
     in_flight: &mut InFlight,
     mut request: Request<Incoming>,
+    is_grpc: bool,
 ) -> Result<Response<Content>, Failure> {
     let caller = Arc::clone(in_flight.caller());
     let stream = (*request.method() == Method::CONNECT).then(|| hyper::upgrade::on(&mut request));
@@ -107,8 +108,8 @@ async fn answer(
     in_flight.record = Some(Record { outcome: RequestOutcome::Abandoned, cold: false });
     let wants = WantsOfHttp {
         expects: expects_continue(&parts, &incoming),
-        is_grpc: grpc::is_call(parts.version, &parts.headers),
-        timeout: grpc::timeout(&parts.headers),
+        is_grpc,
+        timeout: if is_grpc { grpc::timeout(&parts.headers) } else { None },
         streams: parts.method == Method::GET,
         upgrade: upgrade::asked(&parts, !incoming.is_end_stream()).map_err(|bad| fail(Fault::Bad(bad)))?,
     };
@@ -149,8 +150,8 @@ async fn answer(
 
 /// Passes bytes on one stream of HTTP/2, once its caller has its answer.
 fn carry(caller: Arc<Caller>, stream: OnUpgrade, tunnel: Box<Tunnel>) {
-    let door = Arc::clone(&caller.door);
-    door.tasks.spawn(async move {
+    let tasks = caller.door.tasks.clone();
+    tasks.spawn(async move {
         let _busy = Busy::begin(&caller.activity);
         let door = &caller.door;
         // An error means that the caller has left.
@@ -254,7 +255,7 @@ fn call(
             "this agent has no other port than its own, since all agents of this machine share an address";
         return Err(Fault::Unreachable { port, error: error.to_owned() });
     }
-    let own_limits = [route.patience, wants.timeout.filter(|_| wants.is_grpc)];
+    let own_limits = [route.patience, wants.timeout];
     let patience = own_limits.into_iter().flatten().fold(policy.hold_timeout, Duration::min);
     let protocol = match policy.protocol {
         // There is no upgrade to it from HTTP/2 that agents would know.
