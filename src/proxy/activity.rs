@@ -30,10 +30,6 @@ pub(super) struct Activity {
     stalled_since: Mark,
     /// It carries several requests at once (HTTP/2), each served by a task of its own.
     multiplexed: AtomicBool,
-    /// Of several requests: those whose callers have part of an answer and have not asked for more.
-    unread: AtomicU32,
-    /// When the caller last took part of one of several answers.
-    taken: AtomicU64,
     /// Who looks at [`Self::due`], to be woken when one of several requests changes what it says.
     looking: AtomicWaker,
     /// Of the request that is being served.
@@ -66,8 +62,6 @@ impl Activity {
             head_since: Mark::none(),
             stalled_since: Mark::none(),
             multiplexed: AtomicBool::new(false),
-            unread: AtomicU32::new(0),
-            taken: AtomicU64::new(0),
             looking: AtomicWaker::new(),
             silence: Arc::new(Silence::new()),
         }
@@ -109,10 +103,6 @@ impl Activity {
     /// as it wants, unless it is silent.
     pub(super) fn due(&self, settings: &Settings) -> Option<(Moment, Overdue)> {
         if let Some(since) = self.stalled_since.get() {
-            return Some((since + settings.idle_connection_timeout, Overdue::Stalled));
-        }
-        if self.unread.load(Ordering::Acquire) > 0 {
-            let since = Moment::from_micros(self.taken.load(Ordering::Relaxed));
             return Some((since + settings.idle_connection_timeout, Overdue::Stalled));
         }
         if self.busy.load(Ordering::Acquire) > 0 {
@@ -161,19 +151,6 @@ impl Activity {
             _ => {}
         }
     }
-
-    fn hand_out(&self) {
-        self.taken.store(self.clock.now().as_micros(), Ordering::Relaxed);
-        if self.unread.fetch_add(1, Ordering::AcqRel) == 0 {
-            self.looking.wake();
-        }
-    }
-
-    fn took(&self) {
-        self.taken.store(self.clock.now().as_micros(), Ordering::Relaxed);
-        self.unread.fetch_sub(1, Ordering::AcqRel);
-        // Who looks too early sees that it does, and looks again.
-    }
 }
 
 /// A use of a connection that is no request any more.
@@ -189,28 +166,6 @@ impl<'a> Busy<'a> {
 impl Drop for Busy<'_> {
     fn drop(&mut self) {
         self.0.end(self.0.clock.now());
-    }
-}
-
-/// Whether the caller of one of several requests still has to take what it was given of its answer. HTTP/2 has a window
-/// for each (RFC 9113 §5.2), of which the stream below says nothing.
-#[derive(Debug, Default)]
-pub(super) struct Unread(bool);
-
-impl Unread {
-    /// More of the answer is asked for, so what was given was taken.
-    pub(super) fn asked(&mut self, activity: &Activity) {
-        if std::mem::take(&mut self.0) {
-            activity.took();
-        }
-    }
-
-    /// Part of the answer is given.
-    pub(super) fn given(&mut self, activity: &Activity) {
-        if activity.is_multiplexed() && !self.0 {
-            self.0 = true;
-            activity.hand_out();
-        }
     }
 }
 

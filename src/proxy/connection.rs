@@ -11,7 +11,6 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
 use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -20,7 +19,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 use tokio_rustls::TlsAcceptor;
-use tokio_util::task::TaskTracker;
 
 use crate::metrics::Bound;
 use crate::time::{Clock, Moment};
@@ -31,6 +29,7 @@ use super::error::{Fault, Form};
 use super::headers::Peer;
 use super::stage::Stage;
 use super::transport::Transport;
+use super::unread::Spawner;
 use super::{Caller, Door, request};
 
 /// The smallest buffer that hyper works with.
@@ -275,10 +274,10 @@ fn http1_builder(door: &Door) -> http1::Builder {
 }
 
 /// Floods (rapid reset and others) end a connection by hyper's own bounds.
-fn http2_builder(door: &Door) -> http2::Builder<Spawner> {
+fn http2_builder(door: &Arc<Door>) -> http2::Builder<Spawner> {
     let settings = door.settings.load();
     let max_head = u32::try_from(settings.max_head_bytes.max(MIN_HEAD_BYTES)).unwrap_or(u32::MAX);
-    let mut builder = http2::Builder::new(Spawner(door.tasks.clone()));
+    let mut builder = http2::Builder::new(Spawner(Arc::clone(door)));
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(settings.max_streams)
@@ -290,16 +289,6 @@ fn http2_builder(door: &Door) -> http2::Builder<Spawner> {
         .keep_alive_timeout(PONG_WITHIN)
         .enable_connect_protocol();
     builder
-}
-
-/// Gives each request of a connection a task, for whose end the front door waits.
-#[derive(Clone, Debug)]
-struct Spawner(TaskTracker);
-
-impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Spawner {
-    fn execute(&self, task: F) {
-        self.0.spawn(task);
-    }
 }
 
 /// A timer that is set only when something comes due earlier than it is set to. When it fires too early, which it
