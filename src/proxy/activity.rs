@@ -12,9 +12,11 @@ use std::task::{Context, Poll, Waker};
 use bytes::{Buf as _, Bytes};
 use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
 
 use crate::time::{Clock, Moment};
 
+use super::connection::LINGER;
 use super::settings::Settings;
 use super::silence::Silence;
 use super::transport::Transport;
@@ -205,6 +207,28 @@ pub(super) struct Watched {
     /// What was read to see which version of HTTP it is.
     pub(super) early: Bytes,
     pub(super) activity: Arc<Activity>,
+    /// For how long it is still read after its shutdown.
+    lingering: Option<Pin<Box<Sleep>>>,
+}
+
+impl Watched {
+    pub(super) const fn new(stream: Transport, activity: Arc<Activity>) -> Self {
+        Self { stream, early: Bytes::new(), activity, lingering: None }
+    }
+
+    /// Reads and forgets what the caller still sends, until it closes its side too, for a while.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let over = self.lingering.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
+        let mut ignored = [0; 4096];
+        while over.as_mut().poll(cx).is_pending() {
+            let mut buffer = ReadBuf::new(&mut ignored);
+            let read = std::task::ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer));
+            if read.is_err() || buffer.filled().is_empty() {
+                break;
+            }
+        }
+        Poll::Ready(())
+    }
 }
 
 impl AsyncRead for Watched {
@@ -258,8 +282,15 @@ impl AsyncWrite for Watched {
         polled
     }
 
+    /// The last thing that hyper does with a stream. With HTTP/2 it does not give it back, so that lingering has its place here.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        if self.lingering.is_none() {
+            std::task::ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+        }
+        if self.activity.is_multiplexed() {
+            std::task::ready!(self.poll_linger(cx));
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -241,7 +241,7 @@ mod tests {
         let (request, mut caller) = upload(0).await;
         let (stream, mut agent) = streams().await;
         let _sending = AbortOnDropHandle::new(tokio::spawn(async move {
-            while caller.write_all(&[b'x'; 1 << 16]).await.is_ok() {}
+            while caller.write_all(&vec![b'x'; 1 << 16]).await.is_ok() {}
         }));
         let before = tasks();
         // As much as can be given for each stream, and for all (RFC 9113 §6.5.2 and §6.9).

@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use drowse::engine::Limits;
 use drowse::lifecycle::PhaseName;
 use drowse::policy::Policy;
 use drowse::proxy::Settings;
@@ -414,30 +413,4 @@ async fn at_the_end_requests_in_flight_end_and_new_ones_are_refused() {
     let (answer, ()) = tokio::join!(caller.ask(get("/")), playing);
     assert_eq!(answer.unwrap().answer.status, 200);
     tokio::time::timeout(PATIENCE, world.serving).await.expect("it ends").unwrap();
-}
-
-#[tokio::test]
-async fn a_held_body_does_not_stand_in_the_way_of_the_other_requests_of_its_connection() {
-    let port = Toy::answering(OK).await;
-    let limits = Limits { held_body_bytes: 0, ..Start::default().limits };
-    let world = World::start(port, Start { limits, ..asleep() }).await;
-    let start = world.backend.hold_next_start();
-    let caller = Http2::connect(world.address).await;
-    let large = vec![b'x'; 1 << 20];
-    let mut held: Vec<_> = (0..8)
-        .map(|_| {
-            let request = Request::post(uri(HOST, "/")).body(full(large.clone())).unwrap();
-            Box::pin(caller.ask(request))
-        })
-        .collect();
-    let waiting = join_all(held.iter_mut());
-    tokio::select! {
-        _ = waiting => panic!("they are held"),
-        () = until(|| world.held() == 8) => {}
-    }
-    // Nobody's agent, but a body as well.
-    let other = Request::post(uri("other.default.agents.localhost", "/")).body(full("body")).unwrap();
-    assert_eq!(caller.ask(other).await.unwrap().answer.status, 404);
-    drop(held);
-    drop(start);
 }
