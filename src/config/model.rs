@@ -127,7 +127,7 @@ pub struct FrontDoor {
     pub cluster_domain: String,
     /// For the head of a request. Not zero.
     pub head_timeout: Duration,
-    /// For a connection without a request. Not zero.
+    /// For a connection without a request, and for a caller to take any of its answer. Not zero.
     pub idle_connection_timeout: Duration,
     /// Bytes of a request's head at most. From 8 KiB to 1 MiB.
     pub max_head_bytes: usize,

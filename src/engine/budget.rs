@@ -39,6 +39,11 @@ impl Budget {
         self.limit.store(limit, Ordering::Relaxed);
     }
 
+    /// The size.
+    pub fn limit(&self) -> u64 {
+        self.limit.load(Ordering::Relaxed)
+    }
+
     /// How much is taken.
     pub fn used(&self) -> u64 {
         self.used.load(Ordering::Acquire)

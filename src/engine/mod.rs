@@ -7,6 +7,7 @@ pub mod budget;
 mod calls;
 mod command;
 mod deadlines;
+mod dialling;
 mod door;
 mod effects;
 mod history;
@@ -44,6 +45,7 @@ use crate::policy::rules::RuleSet;
 use crate::time::Clock;
 
 pub use command::CommandError;
+pub use dialling::DialError;
 pub use door::MessageDoor;
 pub use hold::{Hold, Ticket, Waited};
 pub use lease_order::{LeaseAction, LeaseFault, LeaseOrder};

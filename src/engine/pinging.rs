@@ -10,8 +10,8 @@ use crate::lifecycle::{CallId, Event};
 use crate::metrics::Bound;
 use crate::policy::ping::{PingAnswer, PingFault, PingFaultKind};
 use crate::units::{PingTarget, Port};
+use crate::upstream::Upstream;
 use crate::upstream::ping::{PingError, ping};
-use crate::upstream::{Connection, Upstream, connect};
 
 use super::{Engine, Slot};
 
@@ -21,8 +21,6 @@ pub(super) const MAX_PINGS: usize = 64;
 const TURN_WITHIN: Duration = Duration::from_secs(10);
 /// How long an agent has for its answer. The contract wants it at once; a machine that is busy may take a second or two.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-/// One dial, as for a request.
-const DIAL_LIMIT: Duration = Duration::from_secs(2);
 
 impl Engine {
     /// Asks this life, and tells the machine. If that life is over, there is nobody to ask and nothing to tell.
@@ -85,7 +83,11 @@ impl Engine {
         loop {
             let (mut connection, fresh) = match upstream.pool.take(port, protocol) {
                 Some(connection) => (connection, false),
-                None => (self.dial(slot, upstream, port).await?, true),
+                None => {
+                    let place = upstream.place_to_dial(port).await;
+                    let dialled = self.dial(slot, upstream, port, protocol, place).await;
+                    (dialled.map_err(|error| (PingFaultKind::Unreachable, error.to_string()))?, true)
+                }
             };
             let error = match ping(&mut connection, &authority, path).await {
                 Ok(answer) => {
@@ -101,26 +103,5 @@ impl Engine {
             };
             return Err((kind, error.to_string()));
         }
-    }
-
-    /// A new connection, and it is the agent who answers there (guard IDENT).
-    async fn dial(
-        &self,
-        slot: &Slot,
-        upstream: &Upstream,
-        port: u16,
-    ) -> Result<Connection, (PingFaultKind, String)> {
-        let failed = |seen: String| (PingFaultKind::Unreachable, seen);
-        let place = upstream.place_to_dial(port).await;
-        let dialled = connect::connect(upstream.address, port, DIAL_LIMIT).await;
-        drop(place);
-        let stream = dialled.map_err(|error| failed(error.to_string()))?;
-        match self.vouch(slot, &upstream.life, SocketAddr::new(upstream.address, port)).await {
-            Ok(true) => {}
-            Ok(false) => return Err(failed("its pod is not there any more".to_owned())),
-            Err(error) => return Err(failed(format!("cannot tell who answers there: {error}"))),
-        }
-        let connection = Connection::speaking(slot.policy().protocol, stream).await;
-        connection.ok_or_else(|| failed("no connection can be made".to_owned()))
     }
 }

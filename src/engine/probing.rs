@@ -86,7 +86,7 @@ impl Engine {
 
     /// Whether a connection to this life that has just been made may carry a request. While the watch is broken for
     /// long, only if a read past every cache says so. An error is "cannot tell".
-    pub async fn vouch(&self, slot: &Slot, life: &Life, at: SocketAddr) -> Result<bool, String> {
+    pub(super) async fn vouch(&self, slot: &Slot, life: &Life, at: SocketAddr) -> Result<bool, String> {
         if self.trust.holds(self.clock.now()) {
             return Ok(true);
         }

@@ -12,9 +12,11 @@ use std::task::{Context, Poll, Waker};
 use bytes::{Buf as _, Bytes};
 use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
 
 use crate::time::{Clock, Moment};
 
+use super::connection::LINGER;
 use super::settings::Settings;
 use super::silence::Silence;
 use super::transport::Transport;
@@ -30,10 +32,6 @@ pub(super) struct Activity {
     stalled_since: Mark,
     /// It carries several requests at once (HTTP/2), each served by a task of its own.
     multiplexed: AtomicBool,
-    /// Of several requests: those whose callers have part of an answer and have not asked for more.
-    unread: AtomicU32,
-    /// When the caller last took part of one of several answers.
-    taken: AtomicU64,
     /// Who looks at [`Self::due`], to be woken when one of several requests changes what it says.
     looking: AtomicWaker,
     /// Of the request that is being served.
@@ -66,8 +64,6 @@ impl Activity {
             head_since: Mark::none(),
             stalled_since: Mark::none(),
             multiplexed: AtomicBool::new(false),
-            unread: AtomicU32::new(0),
-            taken: AtomicU64::new(0),
             looking: AtomicWaker::new(),
             silence: Arc::new(Silence::new()),
         }
@@ -109,10 +105,6 @@ impl Activity {
     /// as it wants, unless it is silent.
     pub(super) fn due(&self, settings: &Settings) -> Option<(Moment, Overdue)> {
         if let Some(since) = self.stalled_since.get() {
-            return Some((since + settings.idle_connection_timeout, Overdue::Stalled));
-        }
-        if self.unread.load(Ordering::Acquire) > 0 {
-            let since = Moment::from_micros(self.taken.load(Ordering::Relaxed));
             return Some((since + settings.idle_connection_timeout, Overdue::Stalled));
         }
         if self.busy.load(Ordering::Acquire) > 0 {
@@ -161,19 +153,6 @@ impl Activity {
             _ => {}
         }
     }
-
-    fn hand_out(&self) {
-        self.taken.store(self.clock.now().as_micros(), Ordering::Relaxed);
-        if self.unread.fetch_add(1, Ordering::AcqRel) == 0 {
-            self.looking.wake();
-        }
-    }
-
-    fn took(&self) {
-        self.taken.store(self.clock.now().as_micros(), Ordering::Relaxed);
-        self.unread.fetch_sub(1, Ordering::AcqRel);
-        // Who looks too early sees that it does, and looks again.
-    }
 }
 
 /// A use of a connection that is no request any more.
@@ -189,28 +168,6 @@ impl<'a> Busy<'a> {
 impl Drop for Busy<'_> {
     fn drop(&mut self) {
         self.0.end(self.0.clock.now());
-    }
-}
-
-/// Whether the caller of one of several requests still has to take what it was given of its answer. HTTP/2 has a window
-/// for each (RFC 9113 §5.2), of which the stream below says nothing.
-#[derive(Debug, Default)]
-pub(super) struct Unread(bool);
-
-impl Unread {
-    /// More of the answer is asked for, so what was given was taken.
-    pub(super) fn asked(&mut self, activity: &Activity) {
-        if std::mem::take(&mut self.0) {
-            activity.took();
-        }
-    }
-
-    /// Part of the answer is given.
-    pub(super) fn given(&mut self, activity: &Activity) {
-        if activity.is_multiplexed() && !self.0 {
-            self.0 = true;
-            activity.hand_out();
-        }
     }
 }
 
@@ -250,6 +207,28 @@ pub(super) struct Watched {
     /// What was read to see which version of HTTP it is.
     pub(super) early: Bytes,
     pub(super) activity: Arc<Activity>,
+    /// For how long it is still read after its shutdown.
+    lingering: Option<Pin<Box<Sleep>>>,
+}
+
+impl Watched {
+    pub(super) const fn new(stream: Transport, activity: Arc<Activity>) -> Self {
+        Self { stream, early: Bytes::new(), activity, lingering: None }
+    }
+
+    /// Reads and forgets what the caller still sends, until it closes its side too, for a while.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let over = self.lingering.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
+        let mut ignored = [0; 4096];
+        while over.as_mut().poll(cx).is_pending() {
+            let mut buffer = ReadBuf::new(&mut ignored);
+            let read = std::task::ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer));
+            if read.is_err() || buffer.filled().is_empty() {
+                break;
+            }
+        }
+        Poll::Ready(())
+    }
 }
 
 impl AsyncRead for Watched {
@@ -303,8 +282,15 @@ impl AsyncWrite for Watched {
         polled
     }
 
+    /// The last thing that hyper does with a stream. With HTTP/2 it does not give it back, so that lingering has its place here.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        if self.lingering.is_none() {
+            std::task::ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+        }
+        if self.activity.is_multiplexed() {
+            std::task::ready!(self.poll_linger(cx));
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -15,14 +15,17 @@ use crate::time::Moment;
 use crate::upstream::{Connection, RequestBody, Upstream};
 
 use super::Caller;
-use super::activity::Unread;
 use super::silence::Silence;
 use super::stream::{End, EventStream};
+use super::unread::{PORTION, Unread};
 
 /// The body of an answer, whoever gives it. Its end is the end of the request.
 pub(super) struct AnswerBody {
     content: Content,
-    unread: Unread,
+    /// What was got and not yet handed out.
+    rest: Bytes,
+    /// Where its connection carries others as well.
+    unread: Option<Arc<Unread>>,
     in_flight: InFlight,
 }
 
@@ -87,13 +90,20 @@ impl Drop for InFlight {
 
 impl AnswerBody {
     pub(super) fn new(content: Content, in_flight: InFlight) -> Self {
-        Self { content, unread: Unread::default(), in_flight }
+        Self { content, rest: Bytes::new(), unread: Unread::own(), in_flight }
     }
-}
 
-impl Drop for AnswerBody {
-    fn drop(&mut self) {
-        self.unread.asked(&self.in_flight.caller.activity);
+    fn poll_content(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        match &mut self.content {
+            Content::Ours(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
+            Content::Agent(body) => match body.poll_frame(cx) {
+                Poll::Pending if self.in_flight.silence().poll_over(cx) => {
+                    body.give_up(&self.in_flight, cx);
+                    Poll::Pending
+                }
+                polled => polled,
+            },
+        }
     }
 }
 
@@ -243,37 +253,41 @@ impl Body for AnswerBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
-        let Self { content, unread, in_flight } = &mut *self;
-        let activity = &in_flight.caller.activity;
-        unread.asked(activity);
-        let polled = match content {
-            Content::Ours(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
-            Content::Agent(body) => match body.poll_frame(cx) {
-                Poll::Pending if in_flight.silence().poll_over(cx) => {
-                    body.give_up(in_flight, cx);
-                    Poll::Pending
-                }
-                polled => polled,
-            },
-        };
-        if let Poll::Ready(Some(Ok(_))) = polled {
-            in_flight.silence().answered();
-            unread.given(activity);
+        if let Some(unread) = &self.unread {
+            unread.asked();
         }
-        polled
+        let polled = if self.rest.is_empty() {
+            self.poll_content(cx)
+        } else {
+            Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.rest)))))
+        };
+        let Poll::Ready(Some(Ok(mut frame))) = polled else { return polled };
+        self.in_flight.silence().answered();
+        if let Some(unread) = &self.unread {
+            unread.given();
+            if let Some(data) = frame.data_mut()
+                && data.len() > PORTION
+            {
+                let rest = data.split_off(PORTION);
+                self.rest = rest;
+            }
+        }
+        Poll::Ready(Some(Ok(frame)))
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.content {
+        let no_more_comes = match &self.content {
             Content::Ours(text) => text.is_none(),
             Content::Agent(body) => body.incoming.is_end_stream(),
-        }
+        };
+        no_more_comes && self.rest.is_empty()
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.content {
+        let to_come = match &self.content {
             Content::Ours(text) => SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64)),
             Content::Agent(body) => body.incoming.size_hint(),
-        }
+        };
+        to_come.exact().map_or(to_come, |size| SizeHint::with_exact(size + self.rest.len() as u64))
     }
 }

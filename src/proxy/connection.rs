@@ -11,7 +11,6 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
 use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -20,7 +19,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 use tokio_rustls::TlsAcceptor;
-use tokio_util::task::TaskTracker;
 
 use crate::metrics::Bound;
 use crate::time::{Clock, Moment};
@@ -31,6 +29,7 @@ use super::error::{Fault, Form};
 use super::headers::Peer;
 use super::stage::Stage;
 use super::transport::Transport;
+use super::unread::Spawner;
 use super::{Caller, Door, request};
 
 /// The smallest buffer that hyper works with.
@@ -38,14 +37,16 @@ pub(super) const MIN_HEAD_BYTES: usize = 8 * 1024;
 
 /// How long a caller that still sends is read and ignored after our last answer. Closing with bytes unread would
 /// make its system throw our answer away.
-const LINGER: Duration = Duration::from_secs(1);
+pub(super) const LINGER: Duration = Duration::from_secs(1);
 
 /// How a connection of HTTP/2 begins (RFC 9113 §3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// What is taken of a body before it is read, for one stream and for all of a connection. A held request that is not
-/// read further must not keep the others of its connection waiting, and cannot cost more than this.
+/// What is taken of a body before it is read, on one stream. A held request that is not read further cannot cost more than this.
 const STREAM_WINDOW: u32 = 64 * 1024;
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// The same for all of a connection is at least this, see [`connection_window`].
+const MIN_CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// RFC 9113 §6.9.1.
+const MAX_WINDOW: u32 = (1 << 31) - 1;
 /// What hyper keeps of an answer that waits for the caller's window, for each stream.
 const SEND_BUFFER: usize = 64 * 1024;
 /// A caller that vanished without a word is noticed by a PING after so long, though its requests may all be silent.
@@ -84,7 +85,7 @@ pub(super) async fn serve(
         door,
         tunnel: Mutex::new(None),
     });
-    let mut stream = Watched { stream, early: Bytes::new(), activity: Arc::clone(&caller.activity) };
+    let mut stream = Watched::new(stream, Arc::clone(&caller.activity));
     match version(&mut stream, &caller).await {
         Ok(Version::Http1) => http1(stream, caller).await,
         Ok(Version::Http2) => http2(stream, caller).await,
@@ -275,16 +276,16 @@ fn http1_builder(door: &Door) -> http1::Builder {
 }
 
 /// Floods (rapid reset and others) end a connection by hyper's own bounds.
-fn http2_builder(door: &Door) -> http2::Builder<Spawner> {
+fn http2_builder(door: &Arc<Door>) -> http2::Builder<Spawner> {
     let settings = door.settings.load();
     let max_head = u32::try_from(settings.max_head_bytes.max(MIN_HEAD_BYTES)).unwrap_or(u32::MAX);
-    let mut builder = http2::Builder::new(Spawner(door.tasks.clone()));
+    let mut builder = http2::Builder::new(Spawner(Arc::clone(door)));
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(settings.max_streams)
         .max_header_list_size(max_head)
         .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_connection_window_size(connection_window(door, settings.max_streams))
         .max_send_buf_size(SEND_BUFFER)
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PONG_WITHIN)
@@ -292,14 +293,11 @@ fn http2_builder(door: &Door) -> http2::Builder<Spawner> {
     builder
 }
 
-/// Gives each request of a connection a task, for whose end the front door waits.
-#[derive(Clone, Debug)]
-struct Spawner(TaskTracker);
-
-impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Spawner {
-    fn execute(&self, task: F) {
-        self.0.spawn(task);
-    }
+/// Bytes that a caller may send before any of them is read. Held bodies must not keep the other requests of their connection
+/// waiting, so there is room for as many as it may have; but no connection takes more than all held bodies may.
+fn connection_window(door: &Door, max_streams: u32) -> u32 {
+    let total = u32::try_from(door.engine.held_bytes().limit()).unwrap_or(MAX_WINDOW);
+    max_streams.saturating_mul(STREAM_WINDOW).min(total).clamp(MIN_CONNECTION_WINDOW, MAX_WINDOW)
 }
 
 /// A timer that is set only when something comes due earlier than it is set to. When it fires too early, which it

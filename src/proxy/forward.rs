@@ -13,12 +13,12 @@ use http_body::Body;
 use hyper::body::Incoming;
 
 use crate::agent::AgentUid;
-use crate::engine::{Hold, Outcome, Permit, Slot};
+use crate::engine::{DialError, Hold, Outcome, Permit, Slot};
 use crate::metrics::Bound;
 use crate::policy;
 use crate::time::Moment;
 use crate::upstream::request_body::Progress;
-use crate::upstream::{Connection, RequestBody, SendError, Upstream, connect};
+use crate::upstream::{Connection, RequestBody, SendError};
 
 use super::Door;
 use super::activate::{admit, broken_body, read_ahead_while};
@@ -35,8 +35,6 @@ use super::{headers, timing};
 const YOUNG: Duration = Duration::from_secs(10);
 /// How long a refused port of an older agent is tried.
 const OLD_PATIENCE: Duration = Duration::from_secs(1);
-/// One dial. A pod whose node is gone does not even refuse.
-const DIAL_LIMIT: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LAST_PAUSE: Duration = Duration::from_millis(100);
 
@@ -146,12 +144,14 @@ async fn attempt(
                 let streams = call.streams && !uploads && stream::streams(&response);
                 return answer(door, call, response, connection, permit, streams).map(Attempt::Answered);
             }
-            Err(SendError::Failed(error)) if error.is_user() => {
+            Err(SendError::Failed(error)) => {
+                let Some(why) = progress.as_deref().and_then(Progress::broken) else {
+                    return Err(Fault::Broken { error: error.to_string() });
+                };
                 // It left in the middle of its body.
                 permit.expect(left);
-                return Err(broken_body(&error));
+                return Err(broken_body(&why));
             }
-            Err(SendError::Failed(error)) => return Err(Fault::Broken { error: error.to_string() }),
             Err(SendError::Unsent(unsent)) => request = *unsent,
         }
         if !permit.is_current() {
@@ -175,42 +175,18 @@ async fn dial(
         loop {
             let upstream = permit.upstream();
             let place = patience.bound(door, upstream.place_to_dial(call.port)).await?;
-            let dialled = connect::connect(upstream.address, call.port, DIAL_LIMIT).await;
-            drop(place);
-            let spoken = match dialled {
-                Ok(stream) => Ok(Connection::speaking(call.protocol, stream).await),
-                Err(error) => Err(error),
+            let dialled = door.engine.dial(&call.slot, upstream, call.port, call.protocol, place).await;
+            let error = match dialled {
+                Ok(connection) => return Ok(Some(connection)),
+                // That is known by now: it queues up for the next one.
+                Err(_) if !permit.is_current() => return Ok(None),
+                Err(DialError::Unconfirmed(error)) => return Err(Fault::Unconfirmed { error }),
+                Err(DialError::Unreachable(error)) => error,
             };
-            let error = match spoken {
-                Ok(Some(connection)) => {
-                    return match confirm(door, call, upstream).await {
-                        Ok(()) => Ok(Some(connection)),
-                        // That is known by now: it queues up for the next one.
-                        Err(_) if !permit.is_current() => Ok(None),
-                        Err(fault) => Err(fault),
-                    };
-                }
-                Ok(None) => "no connection can be made".to_owned(),
-                Err(error) => error.to_string(),
-            };
-            if !permit.is_current() {
-                return Ok(None);
-            }
             patience.wait(door, &error).await?;
         }
     };
     read_ahead_while(door, body, dialling).await?
-}
-
-/// Makes sure that it is still our agent who answers there.
-async fn confirm(door: &Door, call: &Call, upstream: &Upstream) -> Result<(), Fault> {
-    let at = std::net::SocketAddr::new(upstream.address, call.port);
-    let error = match door.engine.vouch(&call.slot, &upstream.life, at).await {
-        Ok(true) => return Ok(()),
-        Ok(false) => "its pod is not there any more".to_owned(),
-        Err(error) => error,
-    };
-    Err(Fault::Unconfirmed { error })
 }
 
 /// How long a port that does not take connections is tried. Fails the request, never the agent.

@@ -28,6 +28,7 @@ mod timing;
 mod tls;
 mod transport;
 mod tunnel;
+mod unread;
 mod upgrade;
 
 use std::io;

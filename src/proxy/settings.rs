@@ -43,7 +43,7 @@ pub struct Settings {
     /// A request head must be complete this long after its first byte.
     pub head_timeout: Duration,
     /// A connection is closed after this long without a request, or when its caller has not taken a byte of an
-    /// answer for this long.
+    /// answer for this long; with HTTP/2 it is that answer's stream alone which is reset.
     pub idle_connection_timeout: Duration,
     /// Size of a request head at most, in bytes; not less than 8 KiB. Applies to new connections.
     pub max_head_bytes: usize,

@@ -1,10 +1,13 @@
 //! One connection of HTTP/2 to an agent, without TLS and begun with the preface (RFC 9113 §3.3).
 //!
-//! Its requests are those of gRPC and of agents that a rule says it of. hyper gives the connection a task; it ends when the
-//! [`H2c`] is dropped, and what is still open on it is reset.
+//! Its requests are those of gRPC and of agents that a rule says it of. hyper gives the connection a task, and each body that
+//! is not sent at once; they end when the [`H2c`] is dropped, and what is still open on it is reset.
 
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, HOST, TRANSFER_ENCODING, UPGRADE};
@@ -13,9 +16,10 @@ use http::{Request, Response, Uri, Version};
 use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper::rt::Executor;
+use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::RequestBody;
 use super::connection::SendError;
@@ -26,30 +30,34 @@ const WINDOW: u32 = 64 * 1024;
 const SEND_BUFFER: usize = 64 * 1024;
 /// Bytes of an answer's fields at most.
 const MAX_HEAD: u32 = 64 * 1024;
+/// How long an agent has to take our last frames. One that takes none sees the connection closed.
+const LAST_FRAMES: Duration = Duration::from_secs(1);
 
 /// A connection of HTTP/2. Used by one request at a time.
 #[derive(Debug)]
 pub struct H2c {
     sender: http2::SendRequest<RequestBody>,
-    _task: AbortOnDropHandle<()>,
+    _tasks: DropGuard,
     /// Something of a request is still under way, and will be when its answer is over.
     used_up: bool,
 }
 
 impl H2c {
     pub(super) async fn new(stream: TcpStream) -> Option<Self> {
-        let handshake = http2::Builder::new(TokioExecutor::new())
+        let tasks = Tasks::default();
+        let ended = tasks.ended.clone().drop_guard();
+        let handshake = http2::Builder::new(tasks.clone())
             .initial_stream_window_size(WINDOW)
             .initial_connection_window_size(WINDOW)
             .max_send_buf_size(SEND_BUFFER)
             .max_header_list_size(MAX_HEAD)
             .handshake(TokioIo::new(stream));
-        let (sender, connection) = handshake.await.ok()?;
-        let task = tokio::spawn(async move {
+        let (sender, requests) = handshake.await.ok()?;
+        tasks.execute(async move {
             // An error has been told to the request, or to the body of its answer.
-            let _told = connection.await;
+            let _told = requests.await;
         });
-        Some(Self { sender, _task: AbortOnDropHandle::new(task), used_up: false })
+        Some(Self { sender, _tasks: ended, used_up: false })
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -78,6 +86,35 @@ impl H2c {
         cx: &mut Context<'_>,
     ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
         Pin::new(incoming).poll_frame(cx)
+    }
+}
+
+/// The tasks of one connection.
+#[derive(Clone, Debug, Default)]
+struct Tasks {
+    ended: CancellationToken,
+    /// hyper has handed over the connection itself, which comes first.
+    has_connection: Arc<AtomicBool>,
+}
+
+impl<F: Future<Output: Send> + Send + 'static> Executor<F> for Tasks {
+    fn execute(&self, task: F) {
+        let ended = self.ended.clone();
+        if self.has_connection.swap(true, Ordering::Relaxed) {
+            tokio::spawn(ended.run_until_cancelled_owned(task));
+            return;
+        }
+        // Once the others have ended it sends what is left to say, and closes.
+        tokio::spawn(async move {
+            let over = async {
+                ended.cancelled().await;
+                tokio::time::sleep(LAST_FRAMES).await;
+            };
+            tokio::select! {
+                _ = task => {}
+                () = over => {}
+            }
+        });
     }
 }
 
@@ -112,11 +149,17 @@ mod tests {
     use http_body_util::{BodyExt as _, Full};
     use hyper::server::conn::http2 as server;
     use hyper::service::service_fn;
+    use hyper_util::rt::TokioExecutor;
+    use tokio::io::{AsyncWriteExt as _, DuplexStream};
+    use tokio_util::task::AbortOnDropHandle;
 
     use super::*;
     use crate::policy::Protocol;
     use crate::upstream::Connection;
-    use crate::upstream::testing::{get, streams, until};
+    use crate::upstream::testing::{get, incoming, streams, until};
+
+    /// A test that waits longer than this for something has failed.
+    const PATIENCE: Duration = Duration::from_secs(20);
 
     /// A connection to an agent that answers with what it was asked for.
     async fn connection() -> (Connection, tokio::task::JoinHandle<()>) {
@@ -158,5 +201,70 @@ mod tests {
         let (connection, serving) = connection().await;
         drop(connection);
         serving.await.unwrap();
+    }
+
+    fn tasks() -> usize {
+        tokio::runtime::Handle::current().metrics().num_alive_tasks()
+    }
+
+    /// An upload of which this much is there, but never all, and the end through which more can be sent.
+    async fn upload(size: usize) -> (Request<RequestBody>, DuplexStream) {
+        let (body, mut caller) = incoming("POST / HTTP/1.1\nHost: a\nContent-Length: 100000000\n\n").await;
+        caller.write_all(&vec![b'x'; size]).await.unwrap();
+        (get().map(|_| RequestBody::new(body, false)), caller)
+    }
+
+    #[tokio::test]
+    async fn dropping_it_takes_back_an_upload_that_the_agent_does_not_read() {
+        let (request, _caller) = upload(200_000).await;
+        let (stream, agent) = streams().await;
+        let before = tasks();
+        let asking = async {
+            let mut connection = Connection::speaking(Protocol::H2c, stream).await.unwrap();
+            drop(connection.send(request).await.unwrap());
+        };
+        let serving = async {
+            let mut agent = h2::server::handshake(agent).await.unwrap();
+            let (_unread, mut respond) = agent.accept().await.unwrap().unwrap();
+            let mut answer = respond.send_response(Response::new(()), false).unwrap();
+            tokio::join!(std::future::poll_fn(|cx| answer.poll_reset(cx)), agent.accept())
+        };
+        let both = async { tokio::join!(asking, serving) };
+        let ((), (reset, next)) = tokio::time::timeout(PATIENCE, both).await.expect("the agent hears of it");
+        assert_eq!(reset.unwrap(), h2::Reason::CANCEL);
+        assert!(next.is_none(), "the connection is closed");
+        until(|| tasks() == before).await;
+    }
+
+    #[tokio::test]
+    async fn dropping_it_leaves_nothing_behind_where_the_agent_takes_nothing() {
+        let (request, mut caller) = upload(0).await;
+        let (stream, mut agent) = streams().await;
+        let _sending = AbortOnDropHandle::new(tokio::spawn(async move {
+            while caller.write_all(&vec![b'x'; 1 << 16]).await.is_ok() {}
+        }));
+        let before = tasks();
+        // As much as can be given for each stream, and for all (RFC 9113 §6.5.2 and §6.9).
+        agent.write_all(b"\0\0\x06\x04\0\0\0\0\0\0\x04\x7f\xff\xff\xff").await.unwrap();
+        agent.write_all(b"\0\0\x04\x08\0\0\0\0\0\x7f\xff\0\0").await.unwrap();
+        let mut connection = Connection::speaking(Protocol::H2c, stream).await.unwrap();
+        let progress = Arc::clone(request.body().progress().unwrap());
+        {
+            let mut sending = std::pin::pin!(connection.send(request));
+            let mut taken = 0;
+            // Until the socket is full.
+            let full = async {
+                while taken != progress.taken() || taken == 0 {
+                    taken = progress.taken();
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+            };
+            tokio::select! {
+                _ = &mut sending => panic!("nobody answers"),
+                () = full => {}
+            }
+        }
+        drop(connection);
+        until(|| tasks() == before).await;
     }
 }

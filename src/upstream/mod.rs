@@ -8,6 +8,7 @@ mod pace;
 pub mod ping;
 pub mod pool;
 pub mod probe;
+mod read_ahead;
 pub mod ready;
 pub mod request_body;
 #[cfg(test)]

@@ -1,10 +1,9 @@
 //! The body of a request on its way to an agent: what was read ahead while the request was held, then the rest
 //! as it comes.
 
-use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -14,6 +13,7 @@ use http::header::{HeaderName, TRAILER};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::read_ahead::{BLOCK, ReadAhead};
 use crate::engine::budget::Reservation;
 
 /// The body of a request. One without a body costs nothing.
@@ -21,8 +21,7 @@ use crate::engine::budget::Reservation;
 pub struct RequestBody {
     /// `None` once everything that the caller sends was read.
     incoming: Option<Incoming>,
-    ahead: VecDeque<Ahead>,
-    ahead_bytes: u64,
+    ahead: ReadAhead,
     progress: Option<Arc<Progress>>,
     /// The trailers that may pass; all, if there is no list.
     announced: Option<Box<[HeaderName]>>,
@@ -41,13 +40,6 @@ pub enum BrokenBody {
     CutShort,
 }
 
-/// A frame that was read ahead, and its place in the budget, which is given back when it is sent.
-#[derive(Debug)]
-struct Ahead {
-    frame: Frame<Bytes>,
-    _reserved: Vec<Reservation>,
-}
-
 /// What others need to know of, and decide about, a body that hyper owns.
 #[derive(Debug)]
 pub struct Progress {
@@ -56,6 +48,8 @@ pub struct Progress {
     opened: AtomicWaker,
     /// Frames.
     taken: AtomicU64,
+    /// Why the rest will not come.
+    broken: OnceLock<String>,
 }
 
 impl Progress {
@@ -75,6 +69,11 @@ impl Progress {
         self.taken.load(Ordering::Relaxed)
     }
 
+    /// Why it is not whole, if whoever sends it was told so: then that is why there is no answer. With HTTP/2 hyper does not say it.
+    pub fn broken(&self) -> Option<&str> {
+        self.broken.get().map(String::as_str)
+    }
+
     fn poll_open(&self, cx: &mut Context<'_>) -> bool {
         if self.open.load(Ordering::Acquire) {
             return true;
@@ -92,9 +91,6 @@ pub struct Appetite<'a> {
     pub reserve: &'a mut (dyn FnMut(u64) -> Option<Reservation> + Send),
 }
 
-/// A place for this much is reserved before a frame is read, because its size is not known before.
-const STEP: u64 = 16 * 1024;
-
 impl RequestBody {
     /// The body as it comes from the caller. `expects` closes it until [`Progress::open`] is called, because
     /// reading it would send the caller a `100 Continue`.
@@ -107,6 +103,7 @@ impl RequestBody {
             finished: AtomicBool::new(false),
             opened: AtomicWaker::new(),
             taken: AtomicU64::new(0),
+            broken: OnceLock::new(),
         });
         Self { incoming: Some(incoming), progress: Some(progress), ..Self::default() }
     }
@@ -138,39 +135,38 @@ impl RequestBody {
         appetite: &mut Appetite<'_>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), BrokenBody>> {
-        while self.ahead_bytes < appetite.limit {
+        while self.ahead.bytes() < appetite.limit {
             let Some(incoming) = &mut self.incoming else { return Poll::Ready(Ok(())) };
             if let Some(progress) = &self.progress
                 && !progress.poll_open(cx)
             {
                 return Poll::Pending;
             }
-            let step = incoming.size_hint().exact().unwrap_or(STEP).clamp(1, STEP);
-            let Some(reserved) = (appetite.reserve)(step) else { return Poll::Ready(Ok(())) };
-            let frame = std::task::ready!(self.poll_incoming(cx)).transpose()?;
-            if let Some(frame) = frame {
-                self.keep(frame, reserved, step, appetite);
+            // The size of a frame is not known before it is read.
+            let size = incoming.size_hint().exact().unwrap_or(BLOCK).clamp(1, BLOCK);
+            let mut place = None;
+            if self.ahead.room() == 0 {
+                place = (appetite.reserve)(size);
+                if place.is_none() {
+                    return Poll::Ready(Ok(()));
+                }
+            }
+            match std::task::ready!(self.poll_incoming(cx)).transpose()?.map(Frame::into_data) {
+                Some(Ok(data)) => self.ahead.keep(data, place, size, appetite.reserve),
+                Some(Err(last)) => {
+                    if let Ok(trailers) = last.into_trailers() {
+                        self.ahead.keep_trailers(trailers, place);
+                    }
+                }
+                None => {}
             }
         }
         Poll::Ready(Ok(()))
     }
 
-    fn keep(&mut self, frame: Frame<Bytes>, reserved: Reservation, step: u64, appetite: &mut Appetite<'_>) {
-        let size = size_of_data(&frame);
-        self.ahead_bytes += size;
-        let mut reserved = vec![reserved];
-        if size > step {
-            // hyper gave more than a step. It is in memory already: if the budget has no place for it, the next
-            // step finds that out.
-            reserved.extend((appetite.reserve)(size - step));
-        }
-        self.ahead.push_back(Ahead { frame, _reserved: reserved });
-    }
-
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenBody>>> {
-        if let Some(ahead) = self.ahead.pop_front() {
-            self.ahead_bytes -= size_of_data(&ahead.frame);
-            return Poll::Ready(Some(Ok(ahead.frame)));
+        if let Some(ahead) = self.ahead.pop() {
+            return Poll::Ready(Some(Ok(ahead)));
         }
         self.poll_incoming(cx)
     }
@@ -187,10 +183,6 @@ impl RequestBody {
         }
         Poll::Ready(frame.map(|frame| frame.map_err(BrokenBody::from)))
     }
-}
-
-fn size_of_data(frame: &Frame<Bytes>) -> u64 {
-    frame.data_ref().map_or(0, |data| data.len() as u64)
 }
 
 impl Body for RequestBody {
@@ -221,6 +213,9 @@ impl Body for RequestBody {
         }
         if let Some(progress) = &self.progress {
             progress.taken.fetch_add(1, Ordering::Relaxed);
+            if let Some(Err(error)) = &frame {
+                let _first = progress.broken.set(error.to_string());
+            }
             if self.is_end_stream() {
                 progress.finished.store(true, Ordering::Release);
             }
@@ -237,7 +232,7 @@ impl Body for RequestBody {
         // end in trailers, and is passed on as it came.
         let rest = self.incoming.as_ref().map_or(SizeHint::default(), Body::size_hint);
         match rest.exact() {
-            Some(rest) => SizeHint::with_exact(rest + self.ahead_bytes),
+            Some(rest) => SizeHint::with_exact(rest + self.ahead.bytes()),
             None => SizeHint::default(),
         }
     }
@@ -298,8 +293,24 @@ mod tests {
         let (incoming, _caller) = incoming("POST / HTTP/1.1\nHost: a\nContent-Length: 3\n\nabc").await;
         let mut body = RequestBody::new(incoming, false);
         read_ahead(&mut body, 100, &budget).await.unwrap();
-        assert_eq!((body.ahead.len(), budget.used()), (0, 0));
+        assert_eq!((body.ahead.bytes(), budget.used()), (0, 0));
         assert_eq!(body.collect().await.unwrap().to_bytes(), "abc");
+    }
+
+    #[tokio::test]
+    async fn small_frames_are_no_more_to_the_budget_than_they_are() {
+        let budget = Budget::new(1 << 20);
+        let head = "POST / HTTP/1.1\nHost: a\nTransfer-Encoding: chunked\n\n";
+        let (incoming, mut caller) = incoming(head).await;
+        for _ in 0..4000 {
+            caller.write_all(b"5\r\nabcde\r\n").await.unwrap();
+        }
+        caller.write_all(b"0\r\n\r\n").await.unwrap();
+        let mut body = RequestBody::new(incoming, false);
+        read_ahead(&mut body, 1 << 20, &budget).await.unwrap();
+        assert_eq!(budget.used(), 2 * BLOCK, "20000 bytes");
+        assert_eq!(body.collect().await.unwrap().to_bytes(), b"abcde".repeat(4000));
+        assert_eq!(budget.used(), 0);
     }
 
     #[tokio::test]

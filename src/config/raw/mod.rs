@@ -88,7 +88,7 @@ pub(crate) struct FrontDoor {
     pub(crate) cluster_domain: Domain,
     /// How long a caller may take to send the head of a request; and the body of one for a busy lease.
     pub(crate) head_timeout: Timeout,
-    /// How long a connection of a caller may stay open without a request.
+    /// How long a connection of a caller may stay open without a request, and an answer may wait for its caller to take any of it.
     pub(crate) idle_connection_timeout: Timeout,
     /// The size of a request's head (its first line and its header fields) at most. From 8KiB to 1MiB.
     pub(crate) max_head: ByteSize,

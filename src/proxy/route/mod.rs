@@ -201,8 +201,9 @@ const fn what(style: Style) -> &'static str {
 
 fn target_of(head: Head<'_>) -> Result<PathAndQuery, String> {
     match head.uri.path_and_query() {
-        // `http://host?query` has no slash, and `http://host#fragment` nothing at all.
-        Some(target) if head.uri.authority().is_some() => {
+        // With HTTP/2 the host is always there, also beside a `*`.
+        Some(target) if head.uri.authority().is_some() && target.as_str() != "*" => {
+            // `http://host?query` has no slash, and `http://host#fragment` nothing at all.
             let slash = if target.as_str().starts_with('/') { "" } else { "/" };
             PathAndQuery::try_from(format!("{slash}{target}", target = target.as_str()))
                 .map_err(|error| format!("the request target is not a URL: {error}"))

@@ -452,6 +452,16 @@ fn a_request_for_no_path_is_refused() {
     let bad = star.find().unwrap_err();
     assert!(bad.detail.contains("OPTIONS *"), "{bad}");
     get("example.com:80", &[("host", "example.com:80")]).find().expect_err("authority form");
+    // As HTTP/2 has it: the host is beside it, and not in a field.
+    for (path, is_one) in [("*", false), ("/*", true)] {
+        let mut parts = Uri::from_static("http://echo.default.agents.example.com/").into_parts();
+        parts.path_and_query = Some(path.parse().unwrap());
+        let mut star = get("/", &[]);
+        star.uri = Uri::from_parts(parts).unwrap();
+        star.method = Method::OPTIONS;
+        star.version = Version::HTTP_2;
+        assert_eq!(star.find().is_ok(), is_one, "{path}");
+    }
 }
 
 #[test]

@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::world::{PATIENCE, Toy, World, pattern, until};
+use drowse::policy::{Policy, Protocol};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::world::{PATIENCE, Start, Toy, World, pattern, until};
 
 const HOST: &str = "Host: echo.default.agents.localhost";
 
@@ -213,4 +216,38 @@ async fn many_small_frames_arrive_as_they_are_sent() {
     }
     agent.caller.send("0\n\n").await;
     caller.read_until("0\n\n").await;
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_is_its_callers_fault_whatever_the_agent_speaks() {
+    let mut toy = Toy::new().await;
+    for protocol in [Protocol::Http1, Protocol::H2c] {
+        let policy = Policy { protocol, ..Start::default().policy };
+        let world = World::start(toy.port, Start { policy, ..Start::default() }).await;
+        world.until_running().await;
+        let mut caller = world.caller().await;
+        caller.send(&format!("POST / HTTP/1.1\n{HOST}\nTransfer-Encoding: chunked\n\n4\nhalf\n")).await;
+        let mut agent = toy.accept().await;
+        let _driver = if protocol == Protocol::H2c {
+            let mut agent = h2::server::handshake(agent.caller.stream).await.unwrap();
+            let (request, _respond) = agent.accept().await.unwrap().unwrap();
+            let driver = tokio::spawn(async move { while agent.accept().await.is_some() {} });
+            let mut body = request.into_body();
+            assert_eq!(body.data().await.unwrap().unwrap(), "half");
+            caller.send("no chunk\n").await;
+            body.data().await.unwrap().expect_err("it is taken back");
+            Some(AbortOnDropHandle::new(driver))
+        } else {
+            agent.head().await;
+            assert_eq!(agent.read(9).await, b"4\r\nhalf\r\n");
+            caller.send("no chunk\n").await;
+            None
+        };
+        let answer = caller.rest().await;
+        assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("body"), "{protocol:?}: {answer}");
+        until(|| world.in_flight() == 0).await;
+        let metrics = world.metrics.render();
+        let abandoned = "drowse_requests_total{outcome=\"abandoned\",start=\"warm\"} 1\n";
+        assert!(metrics.contains(abandoned), "{protocol:?}: {metrics}");
+    }
 }

@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use drowse::engine::Limits;
 use drowse::lifecycle::PhaseName;
 use drowse::policy::Policy;
 use drowse::proxy::Settings;
@@ -15,12 +14,10 @@ use hyper::ext::Protocol;
 use hyper::{Method, Request, Version};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_util::task::AbortOnDropHandle;
 
 use super::world::{PATIENCE, Played, Start, Toy, World, until};
-use crate::support::http2::{Body, Http2, empty, full, piecewise, uri, whole};
+use crate::support::http2::{Body, Http2, empty, frames, full, piecewise, uri, whole};
 
 const HOST: &str = "echo.default.agents.localhost";
 const OK: &str = "HTTP/1.1 200 OK\nContent-Length: 2\n\nok";
@@ -115,20 +112,12 @@ async fn a_body_without_a_length_goes_on_in_chunks_as_it_comes() {
     assert_eq!(whole(response.unwrap()).await.unwrap().answer.text(), "ok");
 }
 
-/// A caller whose frames the test chooses.
-async fn frames(world: &World) -> (h2::client::SendRequest<Bytes>, AbortOnDropHandle<()>) {
-    let stream = TcpStream::connect(world.address).await.unwrap();
-    let (sender, connection) = h2::client::handshake(stream).await.unwrap();
-    let driver = tokio::spawn(async move { drop(connection.await) });
-    (sender.ready().await.unwrap(), AbortOnDropHandle::new(driver))
-}
-
 #[tokio::test]
 async fn a_body_that_is_taken_back_half_way_is_no_whole_one_whatever_reason_is_given() {
     let mut toy = Toy::new().await;
     let world = World::awake(toy.port).await;
     for reason in [h2::Reason::NO_ERROR, h2::Reason::CANCEL] {
-        let (mut sender, _driver) = frames(&world).await;
+        let (mut sender, _driver) = frames(world.address).await;
         let request = Request::post(uri(HOST, "/")).body(()).unwrap();
         let (_answer, mut body) = sender.send_request(request, false).unwrap();
         body.send_data(Bytes::from_static(b"half"), false).unwrap();
@@ -424,30 +413,4 @@ async fn at_the_end_requests_in_flight_end_and_new_ones_are_refused() {
     let (answer, ()) = tokio::join!(caller.ask(get("/")), playing);
     assert_eq!(answer.unwrap().answer.status, 200);
     tokio::time::timeout(PATIENCE, world.serving).await.expect("it ends").unwrap();
-}
-
-#[tokio::test]
-async fn a_held_body_does_not_stand_in_the_way_of_the_other_requests_of_its_connection() {
-    let port = Toy::answering(OK).await;
-    let limits = Limits { held_body_bytes: 0, ..Start::default().limits };
-    let world = World::start(port, Start { limits, ..asleep() }).await;
-    let start = world.backend.hold_next_start();
-    let caller = Http2::connect(world.address).await;
-    let large = vec![b'x'; 1 << 20];
-    let mut held: Vec<_> = (0..8)
-        .map(|_| {
-            let request = Request::post(uri(HOST, "/")).body(full(large.clone())).unwrap();
-            Box::pin(caller.ask(request))
-        })
-        .collect();
-    let waiting = join_all(held.iter_mut());
-    tokio::select! {
-        _ = waiting => panic!("they are held"),
-        () = until(|| world.held() == 8) => {}
-    }
-    // Nobody's agent, but a body as well.
-    let other = Request::post(uri("other.default.agents.localhost", "/")).body(full("body")).unwrap();
-    assert_eq!(caller.ask(other).await.unwrap().answer.status, 404);
-    drop(held);
-    drop(start);
 }

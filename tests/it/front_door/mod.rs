@@ -2,6 +2,7 @@
 
 mod auth;
 mod bodies;
+mod endings;
 mod hold;
 mod hostile;
 mod http;
@@ -15,4 +16,5 @@ mod silence;
 mod smuggling;
 mod streams;
 mod tunnels;
+mod windows;
 mod world;

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use h2::client::SendRequest;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
@@ -78,6 +79,19 @@ impl Http2 {
     pub(crate) async fn get(&self, host: &str, path: &str) -> Result<Whole, Failure> {
         self.ask(Request::get(uri(host, path)).body(empty()).unwrap()).await
     }
+}
+
+/// What may be sent to a caller of [`frames`] on one stream before any of it is taken, in bytes.
+pub(crate) const WINDOW: u16 = 16 * 1024;
+
+/// A caller whose frames the test chooses, with little room for each answer and much for all.
+pub(crate) async fn frames(to: SocketAddr) -> (SendRequest<Bytes>, AbortOnDropHandle<()>) {
+    let stream = TcpStream::connect(to).await.unwrap();
+    let mut builder = h2::client::Builder::new();
+    builder.initial_window_size(WINDOW.into()).initial_connection_window_size(1 << 20);
+    let (sender, connection) = builder.handshake(stream).await.unwrap();
+    let driver = tokio::spawn(async move { drop(connection.await) });
+    (sender.ready().await.unwrap(), AbortOnDropHandle::new(driver))
 }
 
 /// Reads all of an answer.
