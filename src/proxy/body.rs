@@ -246,6 +246,9 @@ impl Body for AnswerBody {
         let Self { content, unread, in_flight } = &mut *self;
         let activity = &in_flight.caller.activity;
         unread.asked(activity);
+        if activity.is_behind() {
+            return Poll::Pending;
+        }
         let polled = match content {
             Content::Ours(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
             Content::Agent(body) => match body.poll_frame(cx) {
@@ -256,7 +259,8 @@ impl Body for AnswerBody {
                 polled => polled,
             },
         };
-        if let Poll::Ready(Some(Ok(_))) = polled {
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            activity.gave(frame.data_ref().map_or(0, Bytes::len));
             in_flight.silence().answered();
             unread.given(activity);
         }
