@@ -4,7 +4,7 @@ SEEDS  ?= 1000000
 CYCLES ?= 200
 CONFIG ?= config/local.yaml
 
-.PHONY: help run test check simulate bursts fuzz bench bench-messages bench-cluster scale references image cluster cluster-down upstream-e2e
+.PHONY: help run test check simulate bursts fuzz bench bench-abuse bench-messages bench-cluster scale references image cluster cluster-down upstream-e2e
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -32,6 +32,10 @@ fuzz: ## Feed everything that reads bytes of strangers with made-up ones, each f
 bench: ## Measure Drowse on this machine: warm, waking, and in a storm
 	cargo build --locked --release --package drowse --package drowse-loadtest
 	cargo run --locked --release --quiet --package drowse-loadtest -- all
+
+bench-abuse: ## Measure what honest callers notice while others abuse the front door
+	cargo build --locked --release --package drowse --package drowse-loadtest
+	cargo run --locked --release --quiet --package drowse-loadtest -- abuse
 
 bench-messages: ## Measure what Drowse costs messages over NATS, and 10,000 sleeping agents (Go)
 	cargo build --locked --release --package drowse --package drowse-loadtest

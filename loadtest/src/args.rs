@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::value_parser;
 
+use crate::abuse::Mode;
+
 /// Measure Drowse under load, on this machine alone
 #[derive(Debug, clap::Parser)]
 #[command(version)]
@@ -28,6 +30,11 @@ pub(crate) enum Scenario {
     Wake(Wake),
     /// Many callers at one sleeping agent, all at once
     Storm(Storm),
+    /// Honest callers while others abuse the front door, and while nobody does
+    Abuse(Abuse),
+    /// Abuse the front door of this machine; for `abuse`, which starts it
+    #[command(hide = true)]
+    Abuser(Abuser),
     /// Messages over NATS to agents that are awake: with Drowse connected, and without it
     Messages(Messages),
     /// Many sleeping agents on one leaf-node link of NATS: time, memory, and one request to one of them
@@ -82,6 +89,55 @@ pub(crate) struct Storm {
     /// Requests that Drowse may give to the agent at once, at most
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = value_parser!(u32).range(1..=25_000))]
     pub(crate) max_in_flight: u32,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Abuse {
+    /// Only this kind of abuse; may be given several times
+    #[arg(long, value_name = "MODE")]
+    pub(crate) only: Vec<Mode>,
+    /// Connections of a slow attack
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = value_parser!(u32).range(1..=10_000))]
+    pub(crate) connections: u32,
+    /// Connections of a flood
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = value_parser!(u32).range(1..=100))]
+    pub(crate) floods: u32,
+    /// Keep-alive connections of honest callers
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = value_parser!(u16).range(1..=1024))]
+    pub(crate) callers: u16,
+    /// Requests a second of honest callers
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = value_parser!(u32).range(1..=100_000))]
+    pub(crate) rate: u32,
+    /// Rounds, each without abuse and with it
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = value_parser!(u16).range(1..=20))]
+    pub(crate) rounds: u16,
+    /// How long a slow attack takes: it opens 200 connections a second
+    #[arg(long, value_name = "SECONDS", default_value_t = 8, value_parser = value_parser!(u64).range(1..=60))]
+    pub(crate) slow_secs: u64,
+    /// How long a flood takes
+    #[arg(long, value_name = "SECONDS", default_value_t = 4, value_parser = value_parser!(u64).range(1..=60))]
+    pub(crate) flood_secs: u64,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Abuser {
+    #[arg(long)]
+    pub(crate) mode: Mode,
+    /// Of the front door, on this machine
+    #[arg(long)]
+    pub(crate) port: u16,
+    /// Of an agent
+    #[arg(long, value_parser = host)]
+    pub(crate) host: String,
+    #[arg(long, value_parser = value_parser!(u32).range(1..=10_000))]
+    pub(crate) connections: u32,
+    #[arg(long, value_parser = value_parser!(u64).range(1..=120))]
+    pub(crate) secs: u64,
+}
+
+/// Short enough for one byte of length.
+fn host(text: &str) -> Result<String, String> {
+    if text.len() < 127 { Ok(text.to_owned()) } else { Err("it is too long".to_owned()) }
 }
 
 #[derive(Debug, clap::Args)]
@@ -167,6 +223,9 @@ mod tests {
             ["wake", "--cycles", "1001"],
             ["storm", "--callers", "25001"],
             ["all", "--callers", "0"],
+            ["abuse", "--connections", "10001"],
+            ["abuse", "--floods", "101"],
+            ["abuse", "--rate", "100001"],
             ["messages", "--rounds", "21"],
             ["messages", "--clients", "65"],
             ["sleepers", "--agents", "11001"],

@@ -17,6 +17,11 @@ impl Loopback {
         Ok(Self(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?))
     }
 
+    /// A port of 127.0.0.1.
+    pub(crate) fn local(port: u16) -> Self {
+        Self(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+    }
+
     /// As sockets want it.
     pub(crate) fn address(self) -> SocketAddr {
         self.0

@@ -2,6 +2,7 @@
 //!
 //! Every run is bounded in requests and time, and ends what it started. README.md says what the figures mean.
 
+mod abuse;
 mod agent;
 mod args;
 mod client;
@@ -38,18 +39,29 @@ fn main() -> ExitCode {
     let args = Args::parse();
     // One thread: the generator shares the machine with what it measures, and must not crowd it out.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let done = runtime.context("failed to start").and_then(|runtime| runtime.block_on(run(&args)));
-    match done {
+    let runtime = match runtime.context("failed to start") {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error),
+    };
+    if let Scenario::Abuser(options) = &args.scenario {
+        // Whoever starts it ends it, too.
+        return runtime
+            .block_on(abuse::abuser::run(options))
+            .map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS);
+    }
+    match runtime.block_on(run(&args)) {
         Ok(report) if report.is_clean() => ExitCode::SUCCESS,
         Ok(_) => {
             eprintln!("some requests failed: do not use these figures");
             ExitCode::FAILURE
         }
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
+        Err(error) => failed(&error),
     }
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    eprintln!("error: {error:#}");
+    ExitCode::FAILURE
 }
 
 /// Runs what was asked for, unless a signal ends it first. Either way Drowse ends too.
@@ -88,6 +100,11 @@ async fn measure(args: &Args) -> anyhow::Result<Report> {
         let figures = storm::run(&program, options).await.context("storm")?;
         println!("{}", figures.table());
         report.storm = Some(figures);
+    }
+    if let Scenario::Abuse(options) = &args.scenario {
+        let figures = abuse::run(&program, options).await.context("abuse")?;
+        println!("{}", figures.table());
+        report.abuse = Some(figures);
     }
     if let Scenario::Messages(options) = &args.scenario {
         let figures = messages::run(&program, options).await.context("messages")?;

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::cluster::{scale, wake as cluster_wake};
 use crate::drowse::Program;
-use crate::{messages, sleepers, storm, wake, warm};
+use crate::{abuse, messages, sleepers, storm, wake, warm};
 
 /// All figures of a run.
 #[derive(Debug, Serialize)]
@@ -22,6 +22,7 @@ pub(crate) struct Report {
     pub(crate) warm: Option<warm::Figures>,
     pub(crate) wake: Option<wake::Figures>,
     pub(crate) storm: Option<storm::Figures>,
+    pub(crate) abuse: Option<abuse::Figures>,
     pub(crate) messages: Option<messages::Figures>,
     pub(crate) sleepers: Option<sleepers::Figures>,
     pub(crate) cluster_wake: Option<cluster_wake::Figures>,
@@ -39,6 +40,7 @@ impl Report {
             warm: None,
             wake: None,
             storm: None,
+            abuse: None,
             messages: None,
             sleepers: None,
             cluster_wake: None,
@@ -57,6 +59,7 @@ impl Report {
         self.warm.as_ref().is_none_or(warm::Figures::is_clean)
             && self.wake.as_ref().is_none_or(|wake| wake.answers.is_clean())
             && self.storm.as_ref().is_none_or(storm::Figures::is_clean)
+            && self.abuse.as_ref().is_none_or(abuse::Figures::is_clean)
             && self.cluster_wake.as_ref().is_none_or(|wake| wake.answers.is_clean())
             && self.cluster_scale.as_ref().is_none_or(scale::Figures::is_clean)
     }

@@ -147,6 +147,8 @@ pub enum Bound {
     Pings,
     /// `busy_cap` of a request in flight on which no byte moved: it was broken off.
     Silence,
+    /// A caller with HTTP/2 sent too many frames that move no request ahead: its connection was cut.
+    IdleFrames,
 }
 
 impl Label for Bound {
@@ -160,6 +162,7 @@ impl Label for Bound {
         Self::TokenReviews,
         Self::Pings,
         Self::Silence,
+        Self::IdleFrames,
     ];
 
     fn index(self) -> usize {
@@ -177,6 +180,7 @@ impl Label for Bound {
             Self::TokenReviews => "token_reviews",
             Self::Pings => "pings",
             Self::Silence => "silence",
+            Self::IdleFrames => "idle_frames",
         }
     }
 }

@@ -6,7 +6,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf as _, Bytes};
@@ -17,9 +17,14 @@ use tokio::time::Sleep;
 use crate::time::{Clock, Moment};
 
 use super::connection::LINGER;
+use super::chatter::Chatter;
 use super::settings::Settings;
 use super::silence::Silence;
 use super::transport::Transport;
+
+/// What waits of an answer of HTTP/1.1 before more of it is taken from the agent, in bytes. hyper itself waits for 64 KiB,
+/// and a caller that hardly reads costs all of it.
+const MAX_UNWRITTEN: usize = 16 * 1024;
 
 /// The marks of one connection. With HTTP/1.1 all are made by the one task that serves it.
 #[derive(Debug)]
@@ -32,6 +37,10 @@ pub(super) struct Activity {
     stalled_since: Mark,
     /// It carries several requests at once (HTTP/2), each served by a task of its own.
     multiplexed: AtomicBool,
+    /// Bytes of an answer of HTTP/1.1 that the stream below has not taken.
+    unwritten: AtomicUsize,
+    /// More of that answer is not asked for until it takes some.
+    behind: AtomicBool,
     /// Who looks at [`Self::due`], to be woken when one of several requests changes what it says.
     looking: AtomicWaker,
     /// Of the request that is being served.
@@ -64,6 +73,8 @@ impl Activity {
             head_since: Mark::none(),
             stalled_since: Mark::none(),
             multiplexed: AtomicBool::new(false),
+            unwritten: AtomicUsize::new(0),
+            behind: AtomicBool::new(false),
             looking: AtomicWaker::new(),
             silence: Arc::new(Silence::new()),
         }
@@ -88,6 +99,7 @@ impl Activity {
     /// A request is being served; gives the moment at which its head began to arrive.
     pub(super) fn begin(&self) -> Moment {
         self.busy.fetch_add(1, Ordering::Relaxed);
+        self.unwritten.store(0, Ordering::Relaxed);
         self.head_since.take().unwrap_or_else(|| self.clock.now())
     }
 
@@ -153,6 +165,34 @@ impl Activity {
             _ => {}
         }
     }
+
+    /// Part of an answer was given to hyper, which keeps more of it than is worth its memory.
+    pub(super) fn gave(&self, count: usize) {
+        if !self.is_multiplexed() {
+            self.unwritten.fetch_add(count, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether what was given is enough until some of it is written, when the task is woken.
+    pub(super) fn is_behind(&self) -> bool {
+        let behind = self.unwritten.load(Ordering::Relaxed) >= MAX_UNWRITTEN;
+        if behind {
+            self.behind.store(true, Ordering::Relaxed);
+        }
+        behind
+    }
+
+    /// So much was taken of what was written.
+    fn took_bytes(&self, count: usize, cx: &Context<'_>) {
+        let unwritten = self.unwritten.load(Ordering::Relaxed);
+        if unwritten > 0 {
+            // Heads and the frames of chunks count, too, so that it is never more than there is.
+            self.unwritten.store(unwritten.saturating_sub(count), Ordering::Relaxed);
+            if self.behind.swap(false, Ordering::Relaxed) {
+                cx.waker().wake_by_ref();
+            }
+        }
+    }
 }
 
 /// A use of a connection that is no request any more.
@@ -207,13 +247,15 @@ pub(super) struct Watched {
     /// What was read to see which version of HTTP it is.
     pub(super) early: Bytes,
     pub(super) activity: Arc<Activity>,
+    /// With HTTP/2.
+    pub(super) chatter: Option<Box<Chatter>>,
     /// For how long it is still read after its shutdown.
     lingering: Option<Pin<Box<Sleep>>>,
 }
 
 impl Watched {
     pub(super) const fn new(stream: Transport, activity: Arc<Activity>) -> Self {
-        Self { stream, early: Bytes::new(), activity, lingering: None }
+        Self { stream, early: Bytes::new(), activity, chatter: None, lingering: None }
     }
 
     /// Reads and forgets what the caller still sends, until it closes its side too, for a while.
@@ -229,6 +271,22 @@ impl Watched {
         }
         Poll::Ready(())
     }
+
+    fn wrote(&mut self, polled: &Poll<io::Result<usize>>, slices: &[io::IoSlice<'_>], cx: &Context<'_>) {
+        self.activity.written(polled.is_pending());
+        let Poll::Ready(Ok(count)) = polled else { return };
+        match &mut self.chatter {
+            None => self.activity.took_bytes(*count, cx),
+            Some(chatter) => {
+                let mut left = *count;
+                for slice in slices {
+                    let here = left.min(slice.len());
+                    chatter.written(&slice[..here]);
+                    left -= here;
+                }
+            }
+        }
+    }
 }
 
 impl AsyncRead for Watched {
@@ -243,10 +301,21 @@ impl AsyncRead for Watched {
             self.early.advance(count);
             return Poll::Ready(Ok(()));
         }
+        if let Some(chatter) = &mut self.chatter
+            && chatter.has_had_its_turn(cx.waker())
+        {
+            return Poll::Pending;
+        }
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
         if buffer.filled().len() > before {
             self.activity.read();
+        }
+        if let Some(chatter) = &mut self.chatter {
+            match polled {
+                Poll::Ready(Ok(())) => chatter.read(&buffer.filled()[before..]).map_err(io::Error::other)?,
+                _ => chatter.waits(),
+            }
         }
         polled
     }
@@ -255,7 +324,7 @@ impl AsyncRead for Watched {
 impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.activity.written(polled.is_pending());
+        self.wrote(&polled, &[io::IoSlice::new(bytes)], cx);
         polled
     }
 
@@ -265,7 +334,7 @@ impl AsyncWrite for Watched {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.activity.written(polled.is_pending());
+        self.wrote(&polled, slices, cx);
         polled
     }
 
@@ -298,7 +367,11 @@ impl AsyncWrite for Watched {
 mod tests {
     use std::time::Duration;
 
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+
     use super::*;
+    use crate::metrics::Metrics;
 
     const HEAD: Duration = Duration::from_secs(10);
     const IDLE: Duration = Duration::from_mins(2);
@@ -336,5 +409,91 @@ mod tests {
         let end = clock.now();
         activity.end(end);
         assert_eq!(activity.due(&settings), Some((end + IDLE, Overdue::Idle)));
+    }
+
+    /// How often.
+    #[derive(Default)]
+    struct Woken(AtomicU32);
+
+    impl std::task::Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[tokio::test]
+    async fn no_more_of_an_answer_is_wanted_than_its_caller_takes() {
+        let activity = Activity::new(Clock::start());
+        activity.begin();
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let cx = Context::from_waker(&waker);
+        activity.gave(MAX_UNWRITTEN - 1);
+        assert!(!activity.is_behind());
+        activity.gave(1);
+        assert!(activity.is_behind());
+        activity.took_bytes(1, &cx);
+        assert!(!activity.is_behind());
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1, "whoever was told to wait asks again");
+        activity.took_bytes(MAX_UNWRITTEN, &cx);
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1, "nobody waits");
+        activity.gave(MAX_UNWRITTEN);
+        activity.begin();
+        assert!(!activity.is_behind(), "that was the request before");
+        activity.multiplex();
+        activity.gave(MAX_UNWRITTEN);
+        assert!(!activity.is_behind(), "HTTP/2 has windows");
+    }
+
+    /// The caller's side of a connection, and what reads ours as one of HTTP/2.
+    async fn multiplexed() -> (TcpStream, Watched) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let caller = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, clock) = (Transport::Tcp(listener.accept().await.unwrap().0), Clock::start());
+        let chatter = Some(Box::new(Chatter::new(clock, Arc::new(Metrics::new()), 0)));
+        let activity = Arc::new(Activity::new(clock));
+        (caller, Watched { chatter, ..Watched::new(stream, activity) })
+    }
+
+    #[tokio::test]
+    async fn a_caller_with_http_2_who_always_sends_is_read_in_turns() {
+        let (mut caller, mut watched) = multiplexed().await;
+        // Heads without an end, so that nothing is counted but bytes and frames.
+        let sending = tokio::spawn(async move { while caller.write_all(&[1; 8 * 1024]).await.is_ok() {} });
+        let mut most = 0;
+        for _ in 0..20 {
+            let mut turn = 0;
+            std::future::poll_fn(|cx| {
+                let mut bytes = [0; 8192];
+                let mut buffer = ReadBuf::new(&mut bytes);
+                while Pin::new(&mut watched).poll_read(cx, &mut buffer).is_ready() {
+                    turn += buffer.filled().len();
+                    buffer.clear();
+                }
+                Poll::Ready(())
+            })
+            .await;
+            most = turn.max(most);
+            tokio::task::yield_now().await;
+        }
+        sending.abort();
+        assert!((1..=40 * 1024).contains(&most), "{most} bytes at once");
+    }
+
+    #[tokio::test]
+    async fn a_caller_with_http_2_who_only_chatters_is_cut_off() {
+        let (mut caller, mut watched) = multiplexed().await;
+        let ping = b"\0\0\x08\x06\0\0\0\0\0pingping";
+        let sending = tokio::spawn(async move { while caller.write_all(&ping.repeat(100)).await.is_ok() {} });
+        let mut bytes = vec![0; 8192];
+        let end = loop {
+            match watched.read(&mut bytes).await {
+                Ok(_) => {}
+                Err(error) => break error,
+            }
+        };
+        assert!(end.to_string().contains("move no request ahead"), "{end}");
+        drop(watched);
+        sending.await.unwrap();
     }
 }

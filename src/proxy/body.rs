@@ -256,6 +256,9 @@ impl Body for AnswerBody {
         if let Some(unread) = &self.unread {
             unread.asked();
         }
+        if self.in_flight.caller.activity.is_behind() {
+            return Poll::Pending;
+        }
         let polled = if self.rest.is_empty() {
             self.poll_content(cx)
         } else {
@@ -272,6 +275,7 @@ impl Body for AnswerBody {
                 self.rest = rest;
             }
         }
+        self.in_flight.caller.activity.gave(frame.data_ref().map_or(0, Bytes::len));
         Poll::Ready(Some(Ok(frame)))
     }
 

@@ -25,6 +25,7 @@ use crate::time::{Clock, Moment};
 
 use super::activity::{Activity, Overdue, Watched};
 use super::body::AnswerBody;
+use super::chatter::Chatter;
 use super::error::{Fault, Form};
 use super::headers::Peer;
 use super::stage::Stage;
@@ -47,6 +48,8 @@ const STREAM_WINDOW: u32 = 64 * 1024;
 const MIN_CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// RFC 9113 §6.9.1.
 const MAX_WINDOW: u32 = (1 << 31) - 1;
+/// Requests of a connection that break the rules, for as long as it lives: each has been taken on before it has to be reset.
+const MAX_ERRORS: usize = 64;
 /// What hyper keeps of an answer that waits for the caller's window, for each stream.
 const SEND_BUFFER: usize = 64 * 1024;
 /// A caller that vanished without a word is noticed by a PING after so long, though its requests may all be silent.
@@ -174,9 +177,11 @@ async fn http1(stream: Watched, caller: Arc<Caller>) {
     }
 }
 
-async fn http2(stream: Watched, caller: Arc<Caller>) {
+async fn http2(mut stream: Watched, caller: Arc<Caller>) {
     caller.activity.multiplex();
     let door = Arc::clone(&caller.door);
+    let preface = PREFACE.len() - stream.early.len();
+    stream.chatter = Some(Box::new(Chatter::new(door.engine.clock(), Arc::clone(&door.metrics), preface)));
     let mut connection =
         http2_builder(&door).serve_connection(TokioIo::new(stream), answers(Arc::clone(&caller)));
     match drive_http(&caller, &mut connection, http2::Connection::graceful_shutdown).await {
@@ -275,7 +280,7 @@ fn http1_builder(door: &Door) -> http1::Builder {
     builder
 }
 
-/// Floods (rapid reset and others) end a connection by hyper's own bounds.
+/// Floods end a connection by hyper's own bounds, and by those of `chatter`.
 fn http2_builder(door: &Arc<Door>) -> http2::Builder<Spawner> {
     let settings = door.settings.load();
     let max_head = u32::try_from(settings.max_head_bytes.max(MIN_HEAD_BYTES)).unwrap_or(u32::MAX);
@@ -283,6 +288,7 @@ fn http2_builder(door: &Arc<Door>) -> http2::Builder<Spawner> {
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(settings.max_streams)
+        .max_local_error_reset_streams(MAX_ERRORS)
         .max_header_list_size(max_head)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(connection_window(door, settings.max_streams))
@@ -368,7 +374,8 @@ async fn close(mut stream: Transport, end: End, door: &Door) {
 
 /// Reads and forgets what the caller still sends, until it closes its side too, for a while.
 async fn linger(mut stream: Transport) {
-    let mut ignored = [0; 4096];
+    // Not in the future, which every connection has from its beginning.
+    let mut ignored = vec![0; 4096];
     let reading = async { while matches!(stream.read(&mut ignored).await, Ok(count) if count > 0) {} };
     // Whether it closed or time is up makes no difference.
     let _over = tokio::time::timeout(LINGER, reading).await;

@@ -20,6 +20,11 @@ const BACKLOG: u32 = 4096;
 /// The wait after the system had no file or no memory for a connection.
 const BREATH: Duration = Duration::from_millis(50);
 
+/// What the system keeps of an answer that it cannot send yet, in bytes, per connection. By itself it would keep up to 4 MiB for a
+/// caller that hardly reads, and would have that made, and copied to it, at once. What is under way does not count.
+#[cfg(target_os = "linux")]
+const MAX_UNSENT: u32 = 128 * 1024;
+
 /// Opens the socket.
 pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
@@ -62,7 +67,7 @@ async fn has_room(door: &Door) {
 }
 
 fn spawn(stream: TcpStream, remote: SocketAddr, tls: Option<Arc<TlsAcceptor>>, door: &Arc<Door>) {
-    if let Err(error) = set_options(&stream) {
+    if let Err(error) = set_options(&stream).and_then(|()| keep_little_unsent(&stream)) {
         tracing::debug!(%error, "a caller has left already");
         return;
     }
@@ -70,6 +75,17 @@ fn spawn(stream: TcpStream, remote: SocketAddr, tls: Option<Arc<TlsAcceptor>>, d
     door.tasks.spawn(async move {
         connection::serve(stream, remote, tls, Arc::clone(&open.door)).await;
     });
+}
+
+#[cfg(target_os = "linux")]
+fn keep_little_unsent(stream: &TcpStream) -> io::Result<()> {
+    socket2::SockRef::from(stream).set_tcp_notsent_lowat(MAX_UNSENT)
+}
+
+/// Elsewhere the system decides.
+#[cfg(not(target_os = "linux"))]
+fn keep_little_unsent(_stream: &TcpStream) -> io::Result<()> {
+    Ok(())
 }
 
 /// An open connection, for the count.

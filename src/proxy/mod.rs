@@ -8,6 +8,7 @@ mod activate;
 mod activity;
 pub mod auth;
 mod body;
+mod chatter;
 mod connection;
 pub mod error;
 mod events;

@@ -20,6 +20,10 @@ use tokio_util::task::AbortOnDropHandle;
 use super::RequestBody;
 use super::connection::SendError;
 
+/// What is read of an answer at once, in bytes, and so the size of its head at most. hyper would read up to 400 KiB while its
+/// caller takes none.
+const MAX_READ_BYTES: usize = 32 * 1024;
+
 type Driver = http1::Connection<TokioIo<TcpStream>, RequestBody>;
 
 /// A connection of HTTP/1.1. Used by one request at a time.
@@ -41,7 +45,8 @@ impl Http1 {
     /// Speaks HTTP/1.1 on this stream. `None` only if hyper gives up before anything was sent.
     pub(super) fn new(stream: TcpStream) -> Option<Self> {
         // The handshake of HTTP/1 sends nothing: it is ready at once.
-        let handshake = http1::Builder::new().handshake(TokioIo::new(stream)).now_or_never();
+        let handshake =
+            http1::Builder::new().max_buf_size(MAX_READ_BYTES).handshake(TokioIo::new(stream)).now_or_never();
         let (sender, driver) = handshake?.ok()?;
         Some(Self { sender, driver: Drive::Here(Box::new(driver)) })
     }
@@ -180,6 +185,27 @@ mod tests {
         let (all, ()) = tokio::join!(body(&mut connection, incoming), writing);
         assert_eq!(all, b"abcde");
         assert!(connection.is_usable());
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_read_in_small_parts_however_much_of_it_there_is() {
+        let (mut connection, mut agent) = connection().await;
+        let size = 4 << 20;
+        let head = "HTTP/1.1 200 OK\nContent-Length: 4194304\n\n";
+        let (response, ()) = tokio::join!(connection.send(get()), answer(&mut agent, head));
+        let mut incoming = response.unwrap().into_body();
+        let writing = tokio::spawn(async move { agent.write_all(&vec![b'x'; size]).await });
+        let (mut most, mut all) = (0, 0);
+        while all < size {
+            // Lets as much come as may.
+            tokio::task::yield_now().await;
+            let frame = std::future::poll_fn(|cx| connection.poll_frame(&mut incoming, cx)).await;
+            let part = frame.unwrap().unwrap().into_data().unwrap().len();
+            (most, all) = (part.max(most), all + part);
+        }
+        writing.await.unwrap().unwrap();
+        // Its buffer may grow by doubling.
+        assert!(most <= 2 * MAX_READ_BYTES, "{most} bytes at once");
     }
 
     #[tokio::test]

@@ -3,7 +3,7 @@
 
 mod closed;
 mod figures;
-mod open;
+pub(crate) mod open;
 
 use std::time::Duration;
 

@@ -18,14 +18,14 @@ use crate::ticker::Ticker;
 
 /// When which request should be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     period: Duration,
     total: u32,
 }
 
 impl Pace {
     /// So many a second, for so long. `rate` must be above zero.
-    pub(super) fn new(rate: u32, length: Duration) -> Self {
+    pub(crate) fn new(rate: u32, length: Duration) -> Self {
         let total = u64::from(rate) * length.as_secs();
         Self { period: Duration::from_secs(1) / rate, total: u32::try_from(total).unwrap_or(u32::MAX) }
     }
@@ -35,24 +35,24 @@ impl Pace {
         start + self.period * (number + 1)
     }
 
-    pub(super) fn length(&self) -> Duration {
+    pub(crate) fn length(&self) -> Duration {
         self.period * self.total
     }
 }
 
 /// What came out of it.
 #[derive(Debug)]
-pub(super) struct Latencies {
-    pub(super) answers: Tally,
-    pub(super) recorder: Recorder,
+pub(crate) struct Latencies {
+    pub(crate) answers: Tally,
+    pub(crate) recorder: Recorder,
 }
 
 impl Latencies {
-    pub(super) fn new() -> anyhow::Result<Self> {
+    pub(crate) fn new() -> anyhow::Result<Self> {
         Ok(Self { answers: Tally::default(), recorder: Recorder::new()? })
     }
 
-    pub(super) fn merge(&mut self, other: Self) -> anyhow::Result<()> {
+    pub(crate) fn merge(&mut self, other: Self) -> anyhow::Result<()> {
         self.answers.merge(other.answers);
         self.recorder.merge(&other.recorder)
     }
@@ -66,7 +66,7 @@ struct Due {
 }
 
 /// Sends all requests of a pace. A connection that breaks is not opened again.
-pub(super) async fn load(
+pub(crate) async fn load(
     clock: Clock,
     connections: Vec<Connection>,
     call: &Call,

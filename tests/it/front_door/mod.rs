@@ -3,6 +3,7 @@
 mod auth;
 mod bodies;
 mod endings;
+mod floods;
 mod hold;
 mod hostile;
 mod http;

@@ -1,0 +1,262 @@
+//! What the rounds of each mode add up to, and whether the goals are met.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::abuser::Done;
+use super::modes::Mode;
+use crate::args;
+use crate::report::{Table, millis};
+use crate::stats::Quantiles;
+use crate::tally::Tally;
+use crate::warm::open::Latencies;
+
+/// Honest callers' p99 with abuse over that without it, at most.
+const RATIO: f64 = 1.2;
+/// What abuse adds to the memory of Drowse, in kB, at most.
+const MEMORY_KB: u64 = 64_000;
+
+/// The figures of the scenario.
+#[derive(Debug, Serialize)]
+pub(crate) struct Figures {
+    rate: u32,
+    callers: u16,
+    rounds: u16,
+    pub(super) modes: Vec<Abused>,
+}
+
+/// One kind of abuse.
+#[derive(Debug, Serialize)]
+pub(super) struct Abused {
+    mode: Mode,
+    /// That the abuser wanted to have open.
+    connections: u32,
+    abuser: Done,
+    /// Of the honest callers, in all rounds.
+    answers: Tally,
+    without: Quantiles,
+    during: Quantiles,
+    /// Of p99.
+    ratio: f64,
+    /// CPU time of the drowse process, in percent of one CPU.
+    cpu_without: f64,
+    cpu_during: f64,
+    rss_before_kb: u64,
+    /// The most that was seen.
+    rss_most_kb: u64,
+    /// How often which bound of Drowse was hit.
+    bounds_hit: BTreeMap<String, u64>,
+    goal_met: bool,
+}
+
+/// Of honest callers.
+#[derive(Debug)]
+pub(super) struct Load {
+    pub(super) latencies: Latencies,
+    /// Of the drowse process.
+    pub(super) cpu: Duration,
+    pub(super) length: Duration,
+}
+
+impl Load {
+    pub(super) fn new() -> anyhow::Result<Self> {
+        Ok(Self { latencies: Latencies::new()?, cpu: Duration::ZERO, length: Duration::ZERO })
+    }
+
+    pub(super) fn merge(&mut self, other: Self) -> anyhow::Result<()> {
+        self.cpu += other.cpu;
+        self.length += other.length;
+        self.latencies.merge(other.latencies)
+    }
+
+    fn cpu_percent(&self) -> f64 {
+        100.0 * self.cpu.as_secs_f64() / self.length.as_secs_f64().max(f64::EPSILON)
+    }
+}
+
+impl Done {
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.opened += other.opened;
+        self.peak = self.peak.max(other.peak);
+        self.ended += other.ended;
+        self.frames += other.frames;
+    }
+}
+
+impl Abused {
+    pub(super) fn new(
+        mode: Mode,
+        options: &args::Abuse,
+        without: Load,
+        during: Load,
+        [rss_before_kb, rss_most_kb]: [u64; 2],
+        abuser: Done,
+        bounds_hit: BTreeMap<String, u64>,
+    ) -> Self {
+        let [cpu_without, cpu_during] = [&without, &during].map(Load::cpu_percent);
+        let [before, after] = [&without, &during].map(|load| load.latencies.recorder.quantiles());
+        let mut answers = without.latencies.answers;
+        answers.merge(during.latencies.answers);
+        let ratio = after.p99_ms / before.p99_ms.max(0.001);
+        let grown_kb = rss_most_kb.saturating_sub(rss_before_kb);
+        Self {
+            mode,
+            connections: if mode.is_slow() { options.connections } else { options.floods },
+            abuser,
+            goal_met: ratio <= RATIO && grown_kb <= MEMORY_KB && answers.is_clean(),
+            answers,
+            without: before,
+            during: after,
+            ratio,
+            cpu_without,
+            cpu_during,
+            rss_before_kb,
+            rss_most_kb,
+            bounds_hit,
+        }
+    }
+
+    fn memory(&self) -> String {
+        format!("+{:.1}", self.rss_most_kb.saturating_sub(self.rss_before_kb) as f64 / 1000.0)
+    }
+}
+
+impl Figures {
+    pub(super) const fn new(options: &args::Abuse) -> Self {
+        Self { rate: options.rate, callers: options.callers, rounds: options.rounds, modes: Vec::new() }
+    }
+
+    /// Whether every honest request was answered 200.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.modes.iter().all(|mode| mode.answers.is_clean())
+    }
+
+    pub(crate) fn table(&self) -> String {
+        let title = format!("abuse, {} honest req/s", self.rate);
+        let mut table = Table::new(&[
+            &title,
+            "connections",
+            "p99 without, ms",
+            "p99 with, ms",
+            "ratio",
+            "memory, MB",
+            "CPU without, %",
+            "CPU with, %",
+            "goal met",
+        ]);
+        for mode in &self.modes {
+            table.row([
+                mode.mode.name(),
+                mode.connections.to_string(),
+                millis(mode.without.p99_ms),
+                millis(mode.during.p99_ms),
+                format!("{:.2}", mode.ratio),
+                mode.memory(),
+                format!("{:.1}", mode.cpu_without),
+                format!("{:.1}", mode.cpu_during),
+                if mode.goal_met { "yes" } else { "NO" }.to_owned(),
+            ]);
+        }
+        let mut did = Table::new(&[
+            "what the abusers did",
+            "opened",
+            "at once",
+            "ended by Drowse",
+            "frames",
+            "bounds hit",
+        ]);
+        for mode in &self.modes {
+            let Done { opened, peak, ended, frames } = mode.abuser;
+            let bounds: Vec<_> =
+                mode.bounds_hit.iter().map(|(bound, hits)| format!("{bound}: {hits}")).collect();
+            let counts = [opened, peak, ended, frames].map(|count| count.to_string());
+            did.row(std::iter::once(mode.mode.name()).chain(counts).chain([bounds.join(", ")]));
+        }
+        format!("{table}\n{did}{}", self.failures())
+    }
+
+    /// What was not answered 200, if anything.
+    fn failures(&self) -> String {
+        let failed = self.modes.iter().filter(|mode| !mode.answers.is_clean());
+        let lines =
+            failed.map(|mode| format!("answers with {}: {}\n", mode.mode.name(), mode.answers.text()));
+        lines.collect::<Vec<_>>().concat()
+    }
+}
+
+/// The bounds that were hit, as the metrics of Drowse have them.
+pub(super) fn bounds_hit(metrics: &str) -> BTreeMap<String, u64> {
+    let bounds = metrics.lines().filter_map(|line| {
+        let rest = line.strip_prefix("drowse_bounds_hit_total{bound=\"")?;
+        let (bound, hits) = rest.split_once("\"} ")?;
+        Some((bound.to_owned(), hits.trim().parse().ok()?))
+    });
+    bounds.filter(|(_, hits)| *hits > 0).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options() -> args::Abuse {
+        args::Abuse {
+            only: Vec::new(),
+            connections: 1000,
+            floods: 10,
+            callers: 16,
+            rate: 1000,
+            rounds: 2,
+            slow_secs: 8,
+            flood_secs: 3,
+        }
+    }
+
+    fn load(took_ms: u64, status: &str) -> Load {
+        let mut latencies = Latencies::new().unwrap();
+        latencies.recorder.record(Duration::from_millis(took_ms));
+        latencies.answers.count(status.to_owned(), 1);
+        Load { latencies, cpu: Duration::from_millis(100), length: Duration::from_secs(1) }
+    }
+
+    fn abused(during: Load, most_kb: u64) -> Abused {
+        let bounds = bounds_hit("drowse_bounds_hit_total{bound=\"head\"} 7\n");
+        Abused::new(
+            Mode::RapidReset,
+            &options(),
+            load(10, "200"),
+            during,
+            [1000, most_kb],
+            Done::default(),
+            bounds,
+        )
+    }
+
+    #[test]
+    fn the_goal_is_missed_by_latency_by_memory_and_by_an_answer() {
+        assert!(abused(load(12, "200"), 65_000).goal_met);
+        assert!(!abused(load(13, "200"), 65_000).goal_met);
+        assert!(!abused(load(12, "200"), 65_001).goal_met);
+        assert!(!abused(load(12, "503"), 65_000).goal_met);
+    }
+
+    #[test]
+    fn the_table_has_every_mode_and_what_its_abusers_did() {
+        let mut figures = Figures::new(&options());
+        figures.modes.push(abused(load(12, "200"), 65_000));
+        assert!(figures.is_clean());
+        figures.modes.push(abused(load(12, "503"), 65_000));
+        let table = figures.table();
+        for part in ["rapid-reset", "1.20", "+64.0", "10.0", "yes", "NO", "head: 7", "503: 1"] {
+            assert!(table.contains(part), "{part} is missing:\n{table}");
+        }
+        assert!(!figures.is_clean());
+    }
+
+    #[test]
+    fn bounds_that_were_not_hit_are_left_out() {
+        let metrics = "# TYPE x\ndrowse_bounds_hit_total{bound=\"head\"} 0\ndrowse_bounds_hit_total{bound=\"held\"} 3\n";
+        assert_eq!(bounds_hit(metrics), BTreeMap::from([("held".to_owned(), 3)]));
+    }
+}

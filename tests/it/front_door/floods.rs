@@ -1,0 +1,275 @@
+//! Floods of HTTP/2, written frame by frame: each ends its connection or costs little, others are served meanwhile, and
+//! nothing of it is left.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use drowse::proxy::Settings;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::world::{PATIENCE, Start, Toy, World, until};
+
+const HOST: &str = "echo.default.agents.localhost";
+const OK: &str = "HTTP/1.1 200 OK\nContent-Length: 2\n\nok";
+
+/// How a connection begins (RFC 9113 §3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const PRIORITY: u8 = 2;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+
+/// RFC 9113 §4.1.
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let mut bytes = length[1..].to_vec();
+    bytes.extend([kind, flags]);
+    bytes.extend(stream.to_be_bytes());
+    bytes.extend(payload);
+    bytes
+}
+
+/// The fields of a request without Huffman's code and without a table (RFC 7541 §6).
+fn head(method: u8, flags: u8, stream: u32) -> Vec<u8> {
+    let mut fields = vec![method, 0x84, 0x86, 0x01, u8::try_from(HOST.len()).unwrap()];
+    fields.extend(HOST.as_bytes());
+    frame(HEADERS, flags, stream, &fields)
+}
+
+fn get(stream: u32) -> Vec<u8> {
+    head(0x82, END_STREAM | END_HEADERS, stream)
+}
+
+/// The beginning of a request whose body does not come.
+fn post(stream: u32) -> Vec<u8> {
+    head(0x83, END_HEADERS, stream)
+}
+
+/// Numbers of requests on a connection.
+fn streams() -> impl Iterator<Item = u32> {
+    (1..).step_by(2)
+}
+
+/// More than any connection may send in vain.
+const MOST_BYTES: usize = 32 << 20;
+
+/// Sends this, and then a block after another until the front door has had enough.
+async fn flood(world: &World, opening: Vec<u8>, mut block: impl FnMut() -> Vec<u8>) {
+    let stream = TcpStream::connect(world.address).await.unwrap();
+    let (mut reader, mut writer) = stream.into_split();
+    let writing = async {
+        let mut sent = 0;
+        writer.write_all(&[PREFACE, &opening].concat()).await?;
+        while sent < MOST_BYTES {
+            let block = block();
+            sent += block.len();
+            writer.write_all(&block).await?;
+        }
+        panic!("it takes everything");
+    };
+    let reading = async {
+        let mut answers = vec![0; 64 * 1024];
+        while reader.read(&mut answers).await? > 0 {}
+        std::io::Result::Ok(())
+    };
+    let ended = async {
+        tokio::select! {
+            end = writing => end,
+            end = reading => end,
+        }
+    };
+    // Closed or reset is the same.
+    let _end = tokio::time::timeout(PATIENCE, ended).await.expect("it never has enough");
+}
+
+async fn asleep() -> (World, Toy) {
+    let toy = Toy::new().await;
+    let world = World::start(toy.port, Start { asleep: true, ..Start::default() }).await;
+    (world, toy)
+}
+
+fn cut_for_chatter(world: &World) -> bool {
+    world.metrics.render().contains("drowse_bounds_hit_total{bound=\"idle_frames\"} 1\n")
+}
+
+#[tokio::test]
+async fn frames_that_move_no_request_ahead_end_their_connection_and_wake_nobody() {
+    let unknown = 0xff;
+    for (kind, stream, payload) in [
+        (PING, 0, &[7; 8][..]),
+        (SETTINGS, 0, &[]),
+        (PRIORITY, 1, &[0, 0, 0, 3, 1]),
+        (WINDOW_UPDATE, 0, &[0, 0, 0, 1]),
+        (unknown, 0, b"grease"),
+    ] {
+        let (world, mut toy) = asleep().await;
+        let block = frame(kind, 0, stream, payload).repeat(100);
+        flood(&world, Vec::new(), || block.clone()).await;
+        until(|| cut_for_chatter(&world)).await;
+        assert_eq!(world.backend.resumes(), 0);
+        assert!(!toy.was_called());
+    }
+}
+
+#[tokio::test]
+async fn empty_data_on_a_request_that_is_held_ends_it_and_leaves_the_others() {
+    let (world, _toy) = asleep().await;
+    let _start = world.backend.hold_next_start();
+    let mut other = world.caller().await;
+    other.send(&format!("GET / HTTP/1.1\nHost: {HOST}\n\n")).await;
+    until(|| world.held() == 1).await;
+    let block = frame(DATA, 0, 1, &[]).repeat(100);
+    flood(&world, post(1), || block.clone()).await;
+    until(|| world.held() == 1).await;
+    assert!(other.stream.try_read(&mut [0]).is_err(), "it still waits");
+}
+
+#[tokio::test]
+async fn a_head_without_an_end_is_bounded_and_wakes_nobody() {
+    let (world, mut toy) = asleep().await;
+    for field in [&[][..], &[0x10, 1, b'x', 1, b'y']] {
+        let block = frame(CONTINUATION, 0, 1, field).repeat(100);
+        flood(&world, head(0x82, END_STREAM, 1), || block.clone()).await;
+    }
+    assert_eq!(world.backend.resumes(), 0);
+    assert!(!toy.was_called());
+}
+
+#[tokio::test]
+async fn a_head_that_a_few_bytes_make_huge_is_bounded_and_wakes_nobody() {
+    let (world, mut toy) = asleep().await;
+    let mut bomb = vec![0x82, 0x84, 0x86, 0x01, u8::try_from(HOST.len()).unwrap()];
+    bomb.extend(HOST.as_bytes());
+    // A field of almost 4 KiB goes into the table (127 + 3873), and is then named again and again.
+    let mut first = bomb.clone();
+    first.extend([0x40, 1, b'x', 127, 0xa1, 0x1e]);
+    first.extend([b'a'; 4000]);
+    bomb.extend([0xbe; 10_000]);
+    let mut streams = streams().skip(1);
+    let opening = frame(HEADERS, END_STREAM | END_HEADERS, 1, &[first, vec![0xbe; 1000]].concat());
+    flood(&world, opening, || frame(HEADERS, END_STREAM | END_HEADERS, streams.next().unwrap(), &bomb)).await;
+    assert_eq!(world.backend.resumes(), 0);
+    assert!(!toy.was_called());
+}
+
+/// Requests that are reset, by their caller or because they break a rule.
+#[tokio::test]
+async fn requests_that_are_reset_again_and_again_end_their_connection_and_leave_nothing() {
+    let port = Toy::answering(OK).await;
+    let world = World::awake(port).await;
+    let cancel = 8_u32.to_be_bytes();
+    let too_much = 0x7fff_ffff_u32.to_be_bytes();
+    for (kind, payload) in
+        [(RST_STREAM, &cancel[..]), (DATA, b"late"), (WINDOW_UPDATE, &too_much), (WINDOW_UPDATE, &[0; 4])]
+    {
+        let mut streams = streams();
+        flood(&world, Vec::new(), || {
+            let mut block = Vec::new();
+            for stream in streams.by_ref().take(100) {
+                block.extend([get(stream), frame(kind, 0, stream, payload)].concat());
+            }
+            block
+        })
+        .await;
+        until(|| world.in_flight() == 0 && world.held() == 0).await;
+        let answer = world.ask(&format!("GET / HTTP/1.1\nHost: {HOST}\nConnection: close\n\n")).await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK\n"), "{answer}");
+    }
+}
+
+/// One at a time, so that none of them is a burst.
+#[tokio::test]
+async fn few_requests_that_break_a_rule_end_their_connection() {
+    let port = Toy::answering(OK).await;
+    let world = World::awake(port).await;
+    let mut connection = TcpStream::connect(world.address).await.unwrap();
+    connection.write_all(PREFACE).await.unwrap();
+    let mut broken = 0;
+    for stream in streams().take(200) {
+        let too_much = frame(WINDOW_UPDATE, 0, stream, &0x7fff_ffff_u32.to_be_bytes());
+        if connection.write_all(&[post(stream), too_much].concat()).await.is_err() {
+            break;
+        }
+        while let Some((kind, of)) = next_frame(&mut connection).await
+            && (kind, of) != (RST_STREAM, stream)
+        {}
+        broken += 1;
+    }
+    assert!((10..100).contains(&broken), "{broken} were taken on");
+    until(|| world.in_flight() == 0 && world.held() == 0).await;
+}
+
+/// Kind and stream of what comes next, unless the connection ends.
+async fn next_frame(connection: &mut TcpStream) -> Option<(u8, u32)> {
+    let mut head = [0; 9];
+    let reading = connection.read_exact(&mut head);
+    tokio::time::timeout(PATIENCE, reading).await.expect("silence").ok()?;
+    let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+    connection.read_exact(&mut vec![0; length]).await.ok()?;
+    Some((head[3], u32::from_be_bytes([head[5], head[6], head[7], head[8]])))
+}
+
+/// As clients measure the way, and say what they have taken, each time that they get data.
+#[tokio::test]
+async fn a_caller_with_much_to_say_about_a_long_answer_is_no_flood() {
+    const PARTS: usize = 2000;
+    let mut toy = Toy::new().await;
+    let world = World::awake(toy.port).await;
+    let mut stream = TcpStream::connect(world.address).await.unwrap();
+    stream.write_all(&[PREFACE, &get(1)].concat()).await.unwrap();
+    let mut agent = toy.accept().await;
+    agent.head().await;
+    agent.caller.send("HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n").await;
+    let mut remarks = frame(PING, 0, 0, &[7; 8]);
+    remarks.extend(frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]));
+    remarks.extend(frame(WINDOW_UPDATE, 0, 1, &[0, 0, 0, 1]));
+    let mut got = 0;
+    while got < PARTS {
+        agent.caller.send("1\nx\n").await;
+        loop {
+            let next = next_frame(&mut stream).await;
+            let (kind, _) = next.unwrap_or_else(|| panic!("cut after {got} parts"));
+            if kind == DATA {
+                break;
+            }
+        }
+        stream.write_all(&remarks).await.unwrap();
+        got += 1;
+    }
+    assert!(!cut_for_chatter(&world));
+}
+
+#[tokio::test]
+async fn connections_that_say_nothing_are_bounded_and_make_room_in_time() {
+    let port = Toy::answering(OK).await;
+    let settings = Settings {
+        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        max_connections: 50,
+        idle_connection_timeout: std::time::Duration::from_millis(500),
+        ..Settings::default()
+    };
+    let world = World::start(port, Start { settings, ..Start::default() }).await;
+    world.until_running().await;
+    let request = format!("GET / HTTP/1.1\nHost: {HOST}\n\n");
+    let mut before = world.caller().await;
+    before.send(&request).await;
+    before.read_until("ok").await;
+    let mut crowd = Vec::new();
+    for _ in 0..120 {
+        crowd.push(world.caller().await);
+    }
+    until(|| !world.metrics.render().contains("drowse_bounds_hit_total{bound=\"connections\"} 0\n")).await;
+    before.send(&request).await;
+    before.read_until("ok").await;
+    // Behind all of them.
+    let mut after = world.caller().await;
+    after.send(&request).await;
+    after.read_until("ok").await;
+}
