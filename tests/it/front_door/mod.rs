@@ -15,4 +15,5 @@ mod silence;
 mod smuggling;
 mod streams;
 mod tunnels;
+mod turns;
 mod world;
