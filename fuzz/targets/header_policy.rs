@@ -7,7 +7,7 @@ mod head;
 
 use bytes::Bytes;
 use drowse::proxy::headers::{Peer, Wants, for_agent, for_caller, refuse};
-use http::{HeaderMap, HeaderName, HeaderValue, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, Version};
 use http_body_util::Full;
 use libfuzzer_sys::fuzz_target;
 
@@ -27,7 +27,7 @@ fuzz_target!(|input: &[u8]| {
     let Some((wants, text)) = input.split_first() else { return };
     let Some(head) = head::read(text) else { return };
     check_answer(&head.headers);
-    if refuse(&head.headers).is_err() {
+    if refuse(&head.headers, head.version).is_err() {
         return;
     }
     let wants = Wants {
@@ -43,7 +43,7 @@ fuzz_target!(|input: &[u8]| {
     check_claims(&sent, &head.headers, wants);
     check_rest(&sent, &head.headers, wants);
 
-    assert_eq!(refuse(&sent), Ok(()), "the next one of us would refuse it");
+    assert_eq!(refuse(&sent, Version::HTTP_11), Ok(()), "the next one of us would refuse it");
     let mut again = sent.clone();
     for_agent(&mut again, &peer, wants);
     again.remove("via");

@@ -11,6 +11,7 @@ use crate::agent::AgentKey;
 use crate::backend::Profile;
 use crate::config::{self, Backend, Config};
 use crate::engine::snapshot::PolicyKeyView;
+use crate::policy::Policy;
 
 pub(super) fn check(args: &Check) -> Result<(), Failure> {
     let path = &args.file.config;
@@ -51,7 +52,23 @@ fn section(page: &mut String, config: &Config, key: &AgentKey, profile: &Profile
         .collect();
     // Writing to a String cannot fail.
     let _ = write!(page, "\n{key}\n{}", policy(&keys));
+    if let Some(warning) = asks_elsewhere(&resolved.policy, profile) {
+        let _ = writeln!(page, "  warning: {warning}");
+    }
     for problem in resolved.problems {
         let _ = writeln!(page, "  warning: {problem}");
     }
+}
+
+/// An agent that has only one port cannot be asked at another: it would count as broken, and stay up until `busy_cap`.
+fn asks_elsewhere(policy: &Policy, profile: &Profile) -> Option<String> {
+    let target = policy.ping.target()?;
+    let (asked, own) = (target.port?.get(), profile.port?);
+    let path = &target.path;
+    (profile.only_port && asked != own).then(|| {
+        format!(
+            "ping names port {asked}, and a process has no port but its own, {own}, so it would count as one whose ping \
+             is broken; write ping: {path}"
+        )
+    })
 }

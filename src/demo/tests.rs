@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Parser;
-use futures_util::{SinkExt as _, StreamExt as _};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body_util::{BodyExt as _, Empty, Full, StreamBody};
 use hyper::body::{Body, Frame, Incoming};
@@ -14,7 +13,6 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
-use tokio_tungstenite::tungstenite::Message;
 
 use super::{Args, live, run, serve, start};
 
@@ -347,22 +345,4 @@ async fn it_tells_who_answers() {
     assert_eq!(who["hostname"], std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap().trim_end());
     assert!(who.get("pod_name").is_some() && who.get("pod_uid").is_some(), "{who}");
     assert_eq!(agent.json("/").await["visits"], 1, "asking is no visit");
-}
-
-#[tokio::test]
-async fn a_websocket_gives_back_what_it_gets_and_closes_with_the_code_that_it_is_told() {
-    let dir = TempDir::new().unwrap();
-    let agent = Running::start(&dir).await;
-    let stream = TcpStream::connect(agent.address).await.unwrap();
-    let (mut socket, _) = tokio_tungstenite::client_async("ws://x/ws", stream).await.unwrap();
-    for message in [Message::text("hello"), Message::binary(vec![1, 2])] {
-        socket.send(message.clone()).await.unwrap();
-        assert_eq!(socket.next().await.unwrap().unwrap(), message);
-    }
-    socket.send(Message::text("close 4000")).await.unwrap();
-    match socket.next().await {
-        Some(Ok(Message::Close(Some(frame)))) => assert_eq!(u16::from(frame.code), 4000),
-        other => panic!("{other:?}"),
-    }
-    assert_eq!(agent.call("GET", "/ws").await.0, 426);
 }

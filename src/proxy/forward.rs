@@ -284,6 +284,10 @@ fn answer(
         let error = "it answered a WebSocket handshake without switching protocols".to_owned();
         return Err(Fault::Broken { error });
     }
+    if !headers::answer_is_plain(response.version(), response.headers()) {
+        let error = "its answer has a Transfer-Encoding that is not chunked, given once".to_owned();
+        return Err(Fault::Broken { error });
+    }
     if streams {
         return Ok(Answer::Http(streaming(door, call, response, connection, permit)));
     }

@@ -181,7 +181,7 @@ fn find(caller: &Caller, parts: &request::Parts) -> Result<Goal, Failure> {
             None => return Err(Failure::new(Fault::Method, Form::Problem, None)),
         }
     }
-    headers::refuse(&parts.headers)
+    headers::refuse(&parts.headers, parts.version)
         .map_err(|detail| Failure::new(Fault::Bad(detail), Form::Problem, None))?;
     let found = route::find(&settings, head).map_err(|bad| {
         let form = Form::of(bad.by_router);

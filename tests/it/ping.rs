@@ -205,6 +205,10 @@ async fn check_names_who_says_where_an_agent_is_asked_and_refuses_what_is_no_pat
     let (code, text) = check(":9000/ping", "").await;
     assert_eq!(code, Some(0), "{text}");
     assert!(row(&text).starts_with("ping :9000/ping rules[0]"), "{text}");
+    let warning = "  warning: ping names port 9000, and a process has no port but its own, 9101, ";
+    assert!(text.contains(warning) && text.contains("; write ping: /ping\n"), "{text}");
+    let (code, text) = check(":9101/ping", "").await;
+    assert!(code == Some(0) && !text.contains("warning"), "{text}");
     let (_, text) = check("off", "drowse.dev/ping: /busy").await;
     assert_eq!(row(&text), "ping /busy annotation drowse.dev/ping", "{text}");
     let (_, text) = check("/ping", "drowse.dev/ping: \"off\"").await;

@@ -16,7 +16,7 @@ use http::header::{
     self, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, HeaderName,
     HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
 };
-use http::{HeaderMap, Response};
+use http::{HeaderMap, Response, StatusCode};
 use http_body::Body;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -28,7 +28,7 @@ const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port")
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
-pub use refuse::{framing_is_plain, refuse};
+pub use refuse::{answer_is_plain, framing_is_plain, refuse};
 
 use names::Kind;
 
@@ -171,7 +171,19 @@ fn replace_forwarded(headers: &mut HeaderMap, peer: &Peer) {
 pub fn for_caller<B: Body>(response: &mut Response<B>) {
     let length = response.body().size_hint().exact();
     let chunked = response.headers().contains_key(TRANSFER_ENCODING);
+    let offered: Vec<_> = match response.status() {
+        StatusCode::UPGRADE_REQUIRED => response.headers().get_all(UPGRADE).iter().cloned().collect(),
+        _ => Vec::new(),
+    };
     strip_hop_by_hop(response.headers_mut());
+    if !offered.is_empty() {
+        // RFC 9110 §15.5.22: 426 says what to upgrade to, and §7.8: Connection says that this is for one hop. In HTTP/2, which
+        // has neither field, hyper leaves them out.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        for protocol in offered {
+            response.headers_mut().append(UPGRADE, protocol);
+        }
+    }
     if chunked {
         // RFC 9112 §6.3: Transfer-Encoding wins, and the other must not be passed on.
         response.headers_mut().remove(CONTENT_LENGTH);
@@ -216,11 +228,15 @@ fn strip_claims(headers: &mut HeaderMap, keep_routing: bool) {
     }
 }
 
-/// Zeros in front of a length mean nothing here, and an octal number elsewhere.
+/// Zeros in front of a length mean nothing here, and an octal number elsewhere. Lengths that are given more than once are
+/// equal, or nobody gets here, but whoever is next may refuse them all the same.
 fn plain_length(headers: &mut HeaderMap) {
-    let length =
-        headers.get(CONTENT_LENGTH).filter(|length| length.as_bytes().starts_with(b"0") && length.len() > 1);
-    if let Some(length) = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok()) {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let Some(first) = lengths.next() else { return };
+    if lengths.next().is_none() && !(first.len() > 1 && first.as_bytes().starts_with(b"0")) {
+        return;
+    }
+    if let Some(length) = first.to_str().ok().and_then(|length| length.parse::<u64>().ok()) {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
 }

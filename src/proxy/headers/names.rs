@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use http::HeaderName;
-use http::header::{CONTENT_LENGTH, HOST, TRAILER, TRANSFER_ENCODING};
+use http::header::{self, CONTENT_LENGTH, HOST, TRAILER, TRANSFER_ENCODING};
 
 use super::HOP_BY_HOP;
 use crate::proxy::route::SANDBOX_HEADERS;
@@ -66,11 +66,33 @@ pub(super) fn kind(name: &str) -> Kind {
     }
 }
 
+/// What has to be known before a body is read: how it is framed and coded, whom it is for and from, and whether it is wanted
+/// at all (RFC 9110 §6.5.1).
+const OF_THE_HEAD: [HeaderName; 18] = [
+    header::AUTHORIZATION,
+    header::CACHE_CONTROL,
+    header::CONTENT_ENCODING,
+    CONTENT_LENGTH,
+    header::CONTENT_RANGE,
+    header::CONTENT_TYPE,
+    header::COOKIE,
+    header::EXPECT,
+    HOST,
+    header::IF_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_NONE_MATCH,
+    header::IF_RANGE,
+    header::IF_UNMODIFIED_SINCE,
+    header::MAX_FORWARDS,
+    header::RANGE,
+    TRAILER,
+    TRANSFER_ENCODING,
+];
+
 /// Whether a field of this name may come after a body. What says where a request goes, where it ends or who sends it has to
 /// be in its head.
 pub(super) fn may_be_trailer(name: &str) -> bool {
-    let framing = [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, TRAILER];
-    kind(name) == Kind::Plain && !HOP_BY_HOP.iter().chain(&framing).any(|hop| *hop == *name)
+    kind(name) == Kind::Plain && !HOP_BY_HOP.iter().chain(&OF_THE_HEAD).any(|other| *other == *name)
 }
 
 /// Whether `Connection` may name it. Whoever is before us would have to remove it, and then the request goes somewhere
@@ -141,6 +163,10 @@ mod tests {
             "x-forwarded-for",
             "drowse-start",
             "keep-alive",
+            "authorization",
+            "cookie",
+            "content-type",
+            "expect",
         ] {
             assert!(!may_be_trailer(name), "{name}");
         }

@@ -1,16 +1,24 @@
 //! Pure: heads that are refused before anybody is looked for, because two who read them may not agree on where the request
 //! goes or where it ends.
 
-use http::HeaderMap;
-use http::header::{CONNECTION, EXPECT, HeaderName, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderName, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderValue, Version};
 
 use super::names::{self, Kind, Of};
 use super::tokens;
 
 /// What is wrong with a head, and what to write instead.
-pub fn refuse(headers: &HeaderMap) -> Result<(), String> {
+pub fn refuse(headers: &HeaderMap, version: Version) -> Result<(), String> {
     if !framing_is_plain(headers) {
         return Err("the only Transfer-Encoding that is understood is chunked, given once".to_owned());
+    }
+    if !headers.get_all(CONTENT_LENGTH).iter().all(is_number) {
+        return Err("Content-Length has to be a number".to_owned());
+    }
+    if version > Version::HTTP_11
+        && let Some((name, _)) = headers.iter().find(|(_, value)| is_padded(value))
+    {
+        return Err(format!("the value of {name} begins or ends with a space; leave it out"));
     }
     if !expectation_is_plain(headers) {
         return Err("the only Expect that is understood is 100-continue, given once".to_owned());
@@ -44,6 +52,22 @@ pub fn framing_is_plain(headers: &HeaderMap) -> bool {
         (Some(only), None) => only.as_bytes().eq_ignore_ascii_case(b"chunked"),
         (Some(_), Some(_)) => false,
     }
+}
+
+/// h2 takes a length without a digit for 0 (RFC 9110 §8.6).
+fn is_number(length: &HeaderValue) -> bool {
+    !length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit)
+}
+
+/// RFC 9113 §8.2.1. In HTTP/1.1 the space would not be part of the value any more, so that it could become another one.
+fn is_padded(value: &HeaderValue) -> bool {
+    value.as_bytes().trim_ascii().len() != value.len()
+}
+
+/// Whether the body of an agent's answer is framed so. HTTP/1.0 has no transfer codings (RFC 9112 §6.1), and no agent is asked
+/// for any other.
+pub fn answer_is_plain(version: Version, headers: &HeaderMap) -> bool {
+    framing_is_plain(headers) && (version != Version::HTTP_10 || !headers.contains_key(TRANSFER_ENCODING))
 }
 
 /// What else a caller might expect, we do not know, and an agent might (RFC 9110 §10.1.1).

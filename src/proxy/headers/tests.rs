@@ -1,6 +1,7 @@
 //! Which fields reach the agent, which reach the caller, and which never leave.
 
 use bytes::Bytes;
+use http::Version;
 use http_body_util::{Empty, Full};
 use proptest::prelude::*;
 
@@ -270,6 +271,8 @@ fn only_chunked_given_once_is_a_plain_framing() {
 fn heads_that_two_may_read_differently_are_refused_with_what_to_write() {
     for (fields, advice) in [
         (&[("transfer-encoding", "identity")][..], "chunked"),
+        (&[("content-length", "")], "a number"),
+        (&[("content-length", "5"), ("content-length", "+5")], "a number"),
         (&[("expect", "200-maybe")], "100-continue"),
         (&[("expect", "100-continue"), ("expect", "100-continue")], "given once"),
         (&[("x_sandbox_id", "echo")], "write hyphens"),
@@ -279,7 +282,7 @@ fn heads_that_two_may_read_differently_are_refused_with_what_to_write() {
         (&[("connection", "close"), ("connection", "x-sandbox-id")], "leave it out"),
         (&[("connection", "content-length;q=1")], "leave it out"),
     ] {
-        let error = refuse(&map(fields)).unwrap_err();
+        let error = refuse(&map(fields), Version::HTTP_11).unwrap_err();
         assert!(error.contains(advice), "{fields:?}: {error}");
     }
     for fields in [
@@ -289,7 +292,26 @@ fn heads_that_two_may_read_differently_are_refused_with_what_to_write() {
         &[("connection", "keep-alive, te, x-my"), ("te", "trailers")],
         &[("connection", "x-forwarded-for, authorization")],
     ] {
-        assert_eq!(refuse(&map(fields)), Ok(()), "{fields:?}");
+        assert_eq!(refuse(&map(fields), Version::HTTP_11), Ok(()), "{fields:?}");
+    }
+}
+
+#[test]
+fn space_around_a_value_of_http2_is_refused() {
+    for value in [" 1", "1 ", "\t1", "1\t", " "] {
+        let fields = map(&[("x", "1"), ("x", value)]);
+        assert!(refuse(&fields, Version::HTTP_2).unwrap_err().contains("value of x"), "{value:?}");
+        assert_eq!(refuse(&fields, Version::HTTP_11), Ok(()), "hyper has left it out: {value:?}");
+    }
+    assert_eq!(refuse(&map(&[("x", ""), ("y", "a b")]), Version::HTTP_2), Ok(()));
+}
+
+#[test]
+fn a_length_leaves_as_one_plain_number() {
+    for lengths in [&["5"][..], &["005"], &["5", "5"], &["05", "5"]] {
+        let fields: Vec<_> = lengths.iter().map(|length| ("content-length", *length)).collect();
+        let headers = sent(&fields, Wants { body: true, ..PLAIN });
+        assert_eq!(values(&headers, "content-length"), ["5"], "{lengths:?}");
     }
 }
 

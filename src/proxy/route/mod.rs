@@ -200,15 +200,18 @@ const fn what(style: Style) -> &'static str {
 }
 
 fn target_of(head: Head<'_>) -> Result<PathAndQuery, String> {
+    let is_url = head.version <= Version::HTTP_11 && head.uri.authority().is_some();
     match head.uri.path_and_query() {
-        // With HTTP/2 the host is always there, also beside a `*`.
-        Some(target) if head.uri.authority().is_some() && target.as_str() != "*" => {
-            // `http://host?query` has no slash, and `http://host#fragment` nothing at all.
+        // `http://host?query` has no slash, and `http://host#fragment` nothing at all.
+        Some(target) if is_url => {
             let slash = if target.as_str().starts_with('/') { "" } else { "/" };
             PathAndQuery::try_from(format!("{slash}{target}", target = target.as_str()))
                 .map_err(|error| format!("the request target is not a URL: {error}"))
         }
-        Some(target) if target.path().starts_with('/') => Ok(target.clone()),
+        // Of HTTP/2 there may be `*` or `?query` here, and http says that the path of the latter is `/` (RFC 9113 §8.3.1).
+        // Where http has left out a fragment nothing may be left, which it calls `/` but does not write so.
+        Some(target) if target.as_str() == "/" => Ok(PathAndQuery::from_static("/")),
+        Some(target) if target.as_str().starts_with('/') => Ok(target.clone()),
         _ if head.method == Method::OPTIONS => {
             Err("OPTIONS * is about the server, not about an agent; ask for a path".to_owned())
         }

@@ -17,5 +17,6 @@ mod silence;
 mod smuggling;
 mod streams;
 mod tunnels;
+mod turns;
 mod windows;
 mod world;

@@ -62,7 +62,7 @@ impl Recorder {
             match Heard::read(&bytes) {
                 Ok(Some((heard, end))) => {
                     bytes.drain(..end);
-                    self.heard.lock().push(heard);
+                    self.hear(heard);
                     let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
                     if stream.write_all(answer).await.is_err() {
                         break None;
@@ -78,8 +78,18 @@ impl Recorder {
         };
         if !bytes.is_empty() {
             let what = odd.unwrap_or("a part of a request");
-            self.odd.lock().push(format!("{what}: {:?}", String::from_utf8_lossy(&bytes)));
+            self.wonder(format!("{what}: {:?}", String::from_utf8_lossy(&bytes)));
         }
+    }
+
+    pub(super) fn hear(&self, heard: Heard) {
+        let is_ours = |field: &String| OURS.iter().any(|ours| field.starts_with(ours));
+        let fields = heard.fields.iter().filter(|field| !is_ours(field)).cloned().collect();
+        self.heard.lock().push(Heard { fields, ..heard });
+    }
+
+    pub(super) fn wonder(&self, odd: String) {
+        self.odd.lock().push(odd);
     }
 
     /// All requests since the last call, once the one with this target is among them, and what was odd.
@@ -114,8 +124,7 @@ impl Heard {
             _ => return Err("a framing that is not plain"),
         };
         let Some((body, trailers, end)) = framed else { return Ok(None) };
-        let fields = fields.into_iter().filter(|field| !OURS.iter().any(|ours| field.starts_with(ours)));
-        Ok(Some((Self { first, fields: fields.collect(), body, trailers }, end)))
+        Ok(Some((Self { first, fields, body, trailers }, end)))
     }
 }
 

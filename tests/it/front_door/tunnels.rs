@@ -9,6 +9,7 @@ use drowse::proxy::Settings;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::world::{Caller, PATIENCE, Played, Start, Toy, World, key, pattern, until};
+use crate::support::http2::Http2;
 
 const HOST: &str = "Host: echo.default.agents.localhost";
 const SWITCHED: &str = "HTTP/1.1 101 Switching Protocols\nConnection: Upgrade\nUpgrade: ";
@@ -362,4 +363,27 @@ async fn when_drowse_ends_a_tunnel_goes_on_for_the_drain_timeout_and_is_told() {
     assert_eq!(caller.bytes().await, GOING_AWAY);
     drop(caller);
     tokio::time::timeout(PATIENCE, world.serving).await.expect("it ends").unwrap();
+}
+
+#[tokio::test]
+async fn an_answer_that_asks_for_another_protocol_says_which() {
+    let fields =
+        "Connection: Upgrade, X-Hop\nUpgrade: websocket\nUpgrade: foo/2\nX-Hop: 1\nContent-Length: 0";
+    for (status, says) in [("426 Upgrade Required", true), ("400 Bad Request", false)] {
+        let answer = format!("HTTP/1.1 {status}\n{fields}\n\n");
+        let world = World::awake(Toy::answering(answer.leak()).await).await;
+        let mut caller = world.caller().await;
+        caller.send(&format!("GET / HTTP/1.1\n{HOST}\n\n")).await;
+        let head = caller.head().await;
+        let said: Vec<_> = head
+            .lines()
+            .filter(|line| ["connection", "upgrade", "x-hop"].iter().any(|name| line.starts_with(name)))
+            .collect();
+        let expected = ["connection: upgrade", "upgrade: websocket", "upgrade: foo/2"];
+        assert_eq!(said, if says { &expected[..] } else { &[] }, "{head}");
+        let by_http2 = Http2::connect(world.address).await;
+        let answer = by_http2.get("echo.default.agents.localhost", "/").await.unwrap().answer;
+        assert_eq!(answer.status.to_string(), status[..3]);
+        assert!(answer.header("connection").is_empty() && answer.header("upgrade").is_empty());
+    }
 }

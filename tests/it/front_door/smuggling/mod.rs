@@ -1,5 +1,7 @@
 //! Request smuggling: what could be read in two ways is refused, and what an agent gets is whole requests, one after the other.
 
+mod answers;
+mod http2;
 mod rows;
 
 use super::recorder::{Heard, Recorder};
@@ -12,10 +14,7 @@ const HOST: &str = "Host: echo.default.agents.localhost";
 /// The statuses of everything that comes back until the front door closes.
 async fn answers(world: &World, sent: &str) -> Vec<u16> {
     let mut stream = world.caller().await.stream;
-    let sent = sent.replace("{H}", HOST).replace('\n', "\r\n");
-    let sent = [('␊', "\n"), ('␍', "\r"), ('␀', "\0"), ('␋', "\u{b}")]
-        .iter()
-        .fold(sent, |sent, (mark, byte)| sent.replace(*mark, byte));
+    let sent = marked(&sent.replace("{H}", HOST).replace('\n', "\r\n"));
     stream.write_all(sent.as_bytes()).await.unwrap();
     let mut read = Vec::new();
     // A reset behind the last answer is an end, too.
@@ -23,6 +22,12 @@ async fn answers(world: &World, sent: &str) -> Vec<u16> {
     let read = String::from_utf8_lossy(&read);
     let _closed = end.unwrap_or_else(|_| panic!("the connection stays open after {sent:?}: {read}"));
     read.split("HTTP/1.").skip(1).map(|answer| answer[2..5].parse().unwrap()).collect()
+}
+
+/// The bytes that the marks in a row stand for.
+fn marked(text: &str) -> String {
+    let marks = [('␊', "\n"), ('␍', "\r"), ('␀', "\0"), ('␋', "\u{b}")];
+    marks.iter().fold(text.to_owned(), |text, (mark, byte)| text.replace(*mark, byte))
 }
 
 /// As the rows have it.
