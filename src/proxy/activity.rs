@@ -30,6 +30,8 @@ pub(super) struct Activity {
     stalled_since: Mark,
     /// It carries several requests at once (HTTP/2), each served by a task of its own.
     multiplexed: AtomicBool,
+    /// There was a request on it.
+    asked: AtomicBool,
     /// Of several requests: those whose callers have part of an answer and have not asked for more.
     unread: AtomicU32,
     /// When the caller last took part of one of several answers.
@@ -66,6 +68,7 @@ impl Activity {
             head_since: Mark::none(),
             stalled_since: Mark::none(),
             multiplexed: AtomicBool::new(false),
+            asked: AtomicBool::new(false),
             unread: AtomicU32::new(0),
             taken: AtomicU64::new(0),
             looking: AtomicWaker::new(),
@@ -82,6 +85,23 @@ impl Activity {
 
     pub(super) fn is_multiplexed(&self) -> bool {
         self.multiplexed.load(Ordering::Relaxed)
+    }
+
+    /// A request has come.
+    pub(super) fn ask(&self) {
+        if !self.was_asked() {
+            self.asked.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether one ever has.
+    pub(super) fn was_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    /// Part of a request's head has come.
+    pub(super) fn is_being_asked(&self) -> bool {
+        self.head_since.get().is_some()
     }
 
     /// Something is being served.

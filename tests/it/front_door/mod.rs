@@ -2,6 +2,7 @@
 
 mod auth;
 mod bodies;
+mod ending;
 mod hold;
 mod hostile;
 mod http;
