@@ -116,11 +116,12 @@ fn agents() -> Vec<Agent> {
 
 const SLEEPERS: usize = 3;
 
-/// A delay for a balancer that asks every 100 ms, and for a machine that is slow.
+/// A delay for a balancer that asks every 100 ms, and holds for agents that start in a second, on a machine that is slow. The
+/// streams make the drain last for all of its time.
 async fn replica() -> Drowse {
     let rules = "rules:\n  - {match: {name: \"sleeper-*\"}, idle_timeout: 1s}\n".to_owned();
-    let defaults = format!("{LONG}\nhold_timeout: 6s");
-    Drowse::start_door_with(&agents(), &defaults, "shutdown_delay: 4s, drain_timeout: 6s, ", rules).await
+    let defaults = format!("{LONG}\nhold_timeout: 20s");
+    Drowse::start_door_with(&agents(), &defaults, "shutdown_delay: 4s, drain_timeout: 20s, ", rules).await
 }
 
 fn load(to: std::net::SocketAddr) -> Load {
