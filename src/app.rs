@@ -5,7 +5,8 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Access, Api, ConfigBoard, Fleet};
@@ -25,9 +26,45 @@ use crate::proxy::{CertificateFiles, FrontDoor, LeaseHolders, Settings, Style};
 use crate::telemetry::LogControl;
 use crate::time::Clock;
 
-/// Serves until SIGTERM or SIGINT; then lets what is in flight end, stops the agents, and returns.
+/// Serves until SIGTERM or SIGINT, and for `front_door.shutdown_delay` more; then lets what is in flight end, stops the agents,
+/// and returns.
 pub async fn run(config: Config, access: Access, log: LogControl) -> anyhow::Result<()> {
+    // Before anything else: the first process of a container never hears of a signal that it does not ask for.
+    let mut signals = Signals::listen().context("failed to listen to signals")?;
+    let serving = tokio::select! {
+        started = start(config, access, log) => started?,
+        () = signals.next() => {
+            tracing::info!("told to end before anything was served");
+            return Ok(());
+        }
+    };
+    signals.next().await;
+    tracing::info!("ending: what comes is served until nobody sends any more; a second signal ends at once");
+    tokio::spawn(async move {
+        signals.next().await;
+        // The guards of the agents notice, and stop them.
+        std::process::exit(1);
+    });
+    serving.end().await?;
+    tracing::info!("ended");
+    Ok(())
+}
+
+/// All of it, at work.
+struct Serving {
+    engine: Arc<Engine>,
+    messages: Option<MessageDoorHandle>,
+    watch: Watch,
+    front_door: JoinHandle<()>,
+    /// Ends the front door.
+    closing: CancellationToken,
+    /// Ends the servers of health and admin.
+    servers: CancellationToken,
+}
+
+async fn start(config: Config, access: Access, log: LogControl) -> anyhow::Result<Serving> {
     raise_open_files(config.front_door.max_connections);
+    warn(&config);
     let app = App::new(&config).await?;
     let health = listen(config.health.listen, "health.listen").await?;
     let admin = listen(config.admin.listen, "admin.listen").await?;
@@ -46,27 +83,25 @@ pub async fn run(config: Config, access: Access, log: LogControl) -> anyhow::Res
     let watch = app.watch(config, board, log);
 
     let closing = CancellationToken::new();
-    let serving = tokio::spawn(door.run(closing.clone()));
-    asked_to_end().await?;
-    tracing::info!("ending: what is in flight may finish; a second signal ends at once");
-    tokio::spawn(async {
-        if asked_to_end().await.is_ok() {
-            // The guards of the agents notice, and stop them.
-            std::process::exit(1);
+    let front_door = tokio::spawn(door.run(closing.clone()));
+    Ok(Serving { engine: app.engine, messages, watch, front_door, closing, servers })
+}
+
+impl Serving {
+    /// Others get the messages at once, since a server that gives them hears of it at once. Who sends callers may take a while.
+    async fn end(self) -> anyhow::Result<()> {
+        self.engine.begin_shutdown();
+        self.messages.iter().for_each(MessageDoorHandle::leave);
+        drop(self.watch);
+        self.closing.cancel();
+        self.front_door.await.context("the front door ended badly")?;
+        if let Some(messages) = self.messages {
+            messages.end().await;
         }
-    });
-    app.engine.begin_shutdown();
-    messages.iter().for_each(MessageDoorHandle::leave);
-    drop(watch);
-    closing.cancel();
-    serving.await.context("the front door ended badly")?;
-    if let Some(messages) = messages {
-        messages.end().await;
+        self.engine.shutdown().await;
+        self.servers.cancel();
+        Ok(())
     }
-    app.engine.shutdown().await;
-    servers.cancel();
-    tracing::info!("ended");
-    Ok(())
 }
 
 /// What a change of the configuration reaches.
@@ -185,6 +220,7 @@ impl App {
         if let (Runner::Process(backend), Backend::Process(process)) = (&self.runner, &config.backend) {
             backend.apply(specs(process));
         }
+        warn(config);
         self.settings.store(Arc::new(settings(config)));
         self.engine.reconfigure(config.rules.clone(), &config.limits);
     }
@@ -208,13 +244,30 @@ async fn listen(address: std::net::SocketAddr, key: &str) -> anyhow::Result<TcpL
     TcpListener::bind(address).await.with_context(|| format!("failed to listen on {address} ({key})"))
 }
 
-async fn asked_to_end() -> anyhow::Result<()> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// SIGTERM and SIGINT: each is a request to end.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
-    Ok(())
+
+    /// Waits for the next one.
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+fn warn(config: &Config) {
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
 }
 
 fn specs(process: &config::ProcessBackend) -> Vec<AgentSpec> {
@@ -261,6 +314,7 @@ fn settings(config: &Config) -> Settings {
         max_head_bytes: door.max_head_bytes,
         max_connections: door.max_connections,
         max_streams: door.max_streams,
+        shutdown_delay: door.shutdown_delay,
         drain_timeout: door.drain_timeout,
         held_body_bytes: config.held_body_bytes as u64,
     }

@@ -18,6 +18,10 @@ pub(super) fn check(args: &Check) -> Result<(), Failure> {
     let config = config::load(path).map_err(Failure::config)?;
     access(&config)?;
     let mut page = format!("{}: good\n", path.display());
+    for warning in config.warnings() {
+        // Writing to a String cannot fail.
+        let _ = writeln!(page, "warning: {warning}");
+    }
     let wanted = |key: &AgentKey| args.agent.as_ref().is_none_or(|only| only == key);
     let mut known = agents(&config);
     known.retain(|(key, _)| wanted(key));

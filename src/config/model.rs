@@ -10,6 +10,7 @@ use crate::agent::AgentKey;
 use crate::backend::Profile;
 use crate::backend::kubernetes::Options;
 use crate::policy::rules::RuleSet;
+use crate::units::HumanDuration;
 use crate::{engine, nats};
 
 /// A whole configuration.
@@ -37,6 +38,22 @@ pub struct Config {
     pub rules: RuleSet,
     /// The log.
     pub log: Log,
+}
+
+impl Config {
+    /// What is allowed and probably not meant: a sentence each, with what to write instead.
+    pub fn warnings(&self) -> Vec<String> {
+        let drain = self.front_door.drain_timeout;
+        let (hold, from) = self.rules.longest_hold_timeout();
+        let is_short = (drain < hold).then(|| {
+            let (drain, hold) = (HumanDuration::from(drain), HumanDuration::from(hold));
+            format!(
+                "front_door.drain_timeout: {drain} is less than hold_timeout, {hold} ({from}), so that callers who wait for an \
+                 agent when Drowse ends may be refused; write {hold} or more"
+            )
+        });
+        is_short.into_iter().collect()
+    }
 }
 
 /// What runs the agents.
@@ -135,6 +152,8 @@ pub struct FrontDoor {
     pub max_connections: usize,
     /// Requests at once on one connection of HTTP/2 at most. Not zero.
     pub max_streams: u32,
+    /// For whoever sends callers here to notice that Drowse ends. May be zero.
+    pub shutdown_delay: Duration,
     /// For requests in flight at the end. May be zero.
     pub drain_timeout: Duration,
 }

@@ -24,6 +24,9 @@ use Step::{Index, Key};
 /// hyper's read buffer cannot be smaller, and a head beyond the larger one is an attack.
 const MAX_HEAD_BYTES: std::ops::RangeInclusive<u64> = 8 << 10..=1 << 20;
 
+/// For every node of a cluster to hear that a pod is leaving: mostly a second or two.
+const SHUTDOWN_DELAY_ON_CLUSTER: Duration = Duration::from_secs(5);
+
 /// Checks a file and fills in what it leaves out. What is wrong is noted in the document; then the result is not
 /// to be used.
 pub(super) fn resolve(file: raw::File, document: &Document<'_, '_>, path: PathBuf) -> Option<Config> {
@@ -205,6 +208,11 @@ fn front_door(
         max_head_bytes: to_usize(raw.max_head.get()),
         max_connections: to_usize(raw.max_connections.get().into()),
         max_streams: raw.max_streams.get(),
+        shutdown_delay: match raw.shutdown_delay {
+            Some(delay) => delay.get(),
+            None if on_cluster => SHUTDOWN_DELAY_ON_CLUSTER,
+            None => Duration::ZERO,
+        },
         drain_timeout: raw.drain_timeout.get(),
     }
 }

@@ -166,7 +166,7 @@ rules:
             "9:11 front_door.listen: \":8080\" is no address to listen on; write 0.0.0.0:8080 for every interface, or 127.0.0.1:8080",
             "10:3 front_door.find_by: path needs a prefix; write path_prefix: /agents below front_door",
             "10:19 front_door.find_by[1]: this way stands here a second time; write it once",
-            "11:3 front_door: the key \"idel_timeout\" is not known; write one of listen, tls, domain, auth, token_review, find_by, path_prefix, cluster_domain, head_timeout, idle_connection_timeout, max_head, max_connections, max_streams, drain_timeout",
+            "11:3 front_door: the key \"idel_timeout\" is not known; write one of listen, tls, domain, auth, token_review, find_by, path_prefix, cluster_domain, head_timeout, idle_connection_timeout, max_head, max_connections, max_streams, shutdown_delay, drain_timeout",
             "13:11 admin.listen: 0.0.0.0:8081 is taken by health.listen; write another port",
             "13:11 admin.listen: 0.0.0.0:8081 can be reached from other machines; write token_file: <file with a token> below admin, or listen on 127.0.0.1:8081",
             "14:10 suspend: \"perhaps\" is neither on nor off; write on or off",
@@ -435,4 +435,34 @@ fn an_agent_with_messages_cannot_be_frozen_whichever_rule_gives_it_them() {
         assert!(found.contains("backend.process.agents[0].suspend: a frozen agent"), "{rules}: {found}");
     }
     good(&with("rules: [{match: {name: b}, messages: subject}]\n"));
+}
+
+#[test]
+fn callers_are_taken_for_a_while_after_the_end_began_where_nodes_have_to_hear_of_it() {
+    let delay = |text: &str| good(text).front_door.shutdown_delay;
+    assert_eq!(delay(MINIMAL), Duration::ZERO);
+    assert_eq!(delay(&format!("{MINIMAL}front_door: {{shutdown_delay: 2s}}\n")), Duration::from_secs(2));
+    let on_cluster =
+        |keys: &str| format!("backend: {{kubernetes: {{}}}}\nfront_door: {{auth: none{keys}}}\n");
+    assert_eq!(delay(&on_cluster("")), Duration::from_secs(5));
+    assert_eq!(delay(&on_cluster(", shutdown_delay: 0s")), Duration::ZERO);
+}
+
+#[test]
+fn who_may_wait_longer_than_the_drain_lasts_is_warned_of() {
+    assert_eq!(good(MINIMAL).warnings(), [""; 0], "the defaults fit each other");
+    let short = good(&format!("{MINIMAL}front_door: {{drain_timeout: 30s}}\n")).warnings();
+    let warning = |rest: &str| {
+        format!(
+            "front_door.drain_timeout: 30s is less than hold_timeout, {rest}, so that callers who wait for an agent when \
+             Drowse ends may be refused; write "
+        )
+    };
+    assert_eq!(short, [warning("55s (built in)") + "55s or more"]);
+    let defaults = format!(
+        "{MINIMAL}front_door: {{drain_timeout: 30s}}\ndefaults: {{hold_timeout: 30s}}\nrules:\n  - {{match: {{name: a}}, hold_timeout: 20s}}\n"
+    );
+    assert_eq!(good(&defaults).warnings(), [""; 0], "what is built in does not hold for anybody");
+    let longer = format!("{defaults}  - {{match: {{name: b}}, hold_timeout: 2m}}\n");
+    assert_eq!(good(&longer).warnings(), [warning("2m (rules[1] (line 7))") + "2m or more"]);
 }

@@ -75,7 +75,7 @@ enum End {
 impl Engine {
     /// Queues up for an agent whose gate [`Slot::enter`] found closed or full.
     pub fn hold(self: &Arc<Self>, slot: &Arc<Slot>, hold: Hold) -> Result<Ticket, Refusal> {
-        if self.is_ending() {
+        if self.is_refusing() {
             return Err(Refusal::ShuttingDown);
         }
         let Some(reservation) = self.held.reserve(1) else {
@@ -92,6 +92,10 @@ impl Engine {
             let waiter = Caller { arrived, answer: sender };
             Event::Arrive(Arrival { id, waiter, deadline: hold.deadline, wakes: hold.wakes })
         });
+        if self.is_refusing() {
+            // It came behind whoever sent the others away: both had the agent's lock, so one of the two sees the other.
+            self.handle(slot, Event::Ending);
+        }
         let place = QueuePlace {
             slot: Arc::clone(slot),
             engine: Arc::clone(self),

@@ -95,8 +95,10 @@ pub struct Engine {
     was_synced: AtomicBool,
     /// Since when the watch is broken, and how long it is trusted all the same.
     trust: Trust,
-    /// Drowse is about to end: nobody is suspended, and nobody new is held.
+    /// Drowse is about to end: nobody is suspended.
     ending: AtomicBool,
+    /// And whoever would have to wait is refused.
+    refusing: AtomicBool,
     tasks: TaskTracker,
     ended: CancellationToken,
 }
@@ -131,6 +133,7 @@ impl Engine {
             was_synced: AtomicBool::new(false),
             trust: Trust::new(limits.trust_stale_for),
             ending: AtomicBool::new(false),
+            refusing: AtomicBool::new(false),
             tasks: TaskTracker::new(),
             ended: CancellationToken::new(),
         })
@@ -147,7 +150,8 @@ impl Engine {
         }
     }
 
-    /// Drowse is about to end: from here on nobody is suspended, and whoever would have to wait is refused.
+    /// Drowse is about to end: from here on nobody is suspended, and it is not ready any more. Callers are served as ever, also
+    /// those who have to wait, until [`Self::refuse_held`].
     pub fn begin_shutdown(&self) {
         self.ending.store(true, Ordering::Release);
     }
@@ -155,14 +159,16 @@ impl Engine {
     /// Ends [`Engine::run`] and everything that it began, and lets go of the agents.
     pub async fn shutdown(&self) {
         self.begin_shutdown();
+        self.refusing.store(true, Ordering::Release);
         self.ended.cancel();
         self.tasks.close();
         self.tasks.wait().await;
         self.backend.shutdown().await;
     }
 
-    /// Sends away everybody who still waits, since Drowse ends.
+    /// Sends away everybody who still waits, and whoever would have to from here on, since Drowse ends.
     pub fn refuse_held(self: &Arc<Self>) {
+        self.refusing.store(true, Ordering::Release);
         for slot in self.table.all() {
             self.handle(&slot, Event::Ending);
         }
@@ -208,6 +214,11 @@ impl Engine {
     /// might have requests in flight that we do not know of.
     pub(super) fn may_suspend(&self) -> bool {
         self.is_synced() && !self.is_ending() && self.others() == 0
+    }
+
+    /// Whether nobody may wait any more, since Drowse ends.
+    fn is_refusing(&self) -> bool {
+        self.refusing.load(Ordering::Acquire)
     }
 
     /// Whether Drowse is about to end.

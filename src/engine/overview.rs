@@ -178,7 +178,7 @@ impl Engine {
                 notices.push(text.to_owned());
             }
         };
-        say(self.is_ending(), "Drowse is about to end: nobody new is served, and nobody is suspended.");
+        say(self.is_ending(), "Drowse is about to end: it serves whom it has, and suspends nobody.");
         say(!self.is_ready(), "Not all agents are known yet.");
         say(
             self.is_ready() && !self.is_synced(),

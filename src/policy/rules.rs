@@ -4,6 +4,7 @@
 //! what is built in), and for each key the first layer that names it wins.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::glob::Glob;
 use super::messages::{Messages, Preset, QueueName, Ready, Redeliver, SubjectTemplate};
@@ -183,6 +184,15 @@ impl RuleSet {
     pub fn new(base: Policy, defaults: Layer, rules: Vec<Rule>) -> Self {
         let built_in = Layer { keys: Keys::of(&base), allow_annotations: None, from: "built in".into() };
         Self { base, built_in, defaults, rules }
+    }
+
+    /// The longest time that any caller waits for any agent, and which layer says so. Annotations are not known here.
+    pub fn longest_hold_timeout(&self) -> (Duration, &str) {
+        let said = |layer: &Layer| layer.keys.hold_timeout.map(Timeout::get);
+        let fallback = if said(&self.defaults).is_some() { &self.defaults } else { &self.built_in };
+        let layers = self.rules.iter().map(|rule| &rule.layer).chain([fallback]);
+        let longest = layers.filter_map(|layer| Some((said(layer)?, layer.from.as_str())));
+        longest.max_by_key(|(timeout, _)| *timeout).unwrap_or((self.base.hold_timeout, "built in"))
     }
 
     /// The policy of an agent with this name and profile.

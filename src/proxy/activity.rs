@@ -37,6 +37,8 @@ pub(super) struct Activity {
     stalled_since: Mark,
     /// It carries several requests at once (HTTP/2), each served by a task of its own.
     multiplexed: AtomicBool,
+    /// There was a request on it.
+    asked: AtomicBool,
     /// Bytes of an answer of HTTP/1.1 that the stream below has not taken.
     unwritten: AtomicUsize,
     /// More of that answer is not asked for until it takes some.
@@ -73,6 +75,7 @@ impl Activity {
             head_since: Mark::none(),
             stalled_since: Mark::none(),
             multiplexed: AtomicBool::new(false),
+            asked: AtomicBool::new(false),
             unwritten: AtomicUsize::new(0),
             behind: AtomicBool::new(false),
             looking: AtomicWaker::new(),
@@ -89,6 +92,23 @@ impl Activity {
 
     pub(super) fn is_multiplexed(&self) -> bool {
         self.multiplexed.load(Ordering::Relaxed)
+    }
+
+    /// A request has come.
+    pub(super) fn ask(&self) {
+        if !self.was_asked() {
+            self.asked.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether one ever has.
+    pub(super) fn was_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    /// Part of a request's head has come.
+    pub(super) fn is_being_asked(&self) -> bool {
+        self.head_since.get().is_some()
     }
 
     /// Something is being served.

@@ -204,6 +204,7 @@ fn answers(
     caller: Arc<Caller>,
 ) -> impl HttpService<Incoming, ResBody = AnswerBody, Error = Infallible, Future: Send> {
     service_fn(move |request: Request<Incoming>| {
+        caller.activity.ask();
         let caller = Arc::clone(&caller);
         async move { Ok::<_, Infallible>(request::serve(caller, request).await) }
     })
@@ -218,8 +219,8 @@ async fn drive_http<C: Future<Output = hyper::Result<()>> + Unpin>(
     let mut told = false;
     drive(caller, |cx, stage| {
         let polled = Pin::new(&mut *connection).poll(cx);
-        if polled.is_pending() && stage >= Stage::Draining && !std::mem::replace(&mut told, true) {
-            // Only now, when it has seen what has already come: hyper closes a connection on which nothing was asked.
+        // Only when it has seen what has already come: hyper closes a connection on which nothing was asked.
+        if polled.is_pending() && is_over(&caller.activity, stage) && !std::mem::replace(&mut told, true) {
             graceful_shutdown(Pin::new(connection));
             return Pin::new(&mut *connection).poll(cx);
         }
@@ -227,6 +228,17 @@ async fn drive_http<C: Future<Output = hyper::Result<()>> + Unpin>(
     })
     .await
     .map_or_else(|end| end, End::Http)
+}
+
+/// Whether a connection is to end as HTTP has it. One of HTTP/2 is told (RFC 9113 §6.8), and what is asked before its caller
+/// knows is served; but one that has asked for nothing yet has come to ask. HTTP/1.1 has no such word: until nobody new is
+/// taken, callers are told by their next answer, and then a connection closes, unless a request is on its way.
+fn is_over(activity: &Activity, stage: Stage) -> bool {
+    match stage {
+        Stage::Serving => false,
+        Stage::Leaving => activity.is_multiplexed() && activity.was_asked(),
+        Stage::Draining | Stage::LastWords | Stage::Cut => !activity.is_being_asked(),
+    }
 }
 
 /// Polls until it is ready; an error if it is overdue, or Drowse ends.

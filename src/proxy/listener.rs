@@ -50,17 +50,41 @@ pub(super) async fn accept(listener: &TcpListener, tls: Option<&Arc<TlsAcceptor>
     }
 }
 
+/// Takes whom the system has connected already, as many as may be, and closes the socket: whom nobody has taken by then is reset,
+/// with whatever was sent.
+pub(super) fn close(listener: TcpListener, tls: Option<&Arc<TlsAcceptor>>, door: &Arc<Door>) {
+    let Ok(listener) = listener.into_std() else { return };
+    for _ in 0..BACKLOG {
+        if is_full(door) {
+            return;
+        }
+        let taken = listener.accept().and_then(|(stream, remote)| {
+            stream.set_nonblocking(true)?;
+            Ok((TcpStream::from_std(stream)?, remote))
+        });
+        match taken {
+            Ok((stream, remote)) => spawn(stream, remote, tls.cloned(), door),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            // Mostly, that there is nobody.
+            Err(_) => return,
+        }
+    }
+}
+
 /// How soon a raised limit is noticed.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
+fn is_full(door: &Door) -> bool {
+    door.connections.load(Ordering::Acquire) >= door.settings.load().max_connections
+}
+
 /// Waits while as many connections are open as may be.
 async fn has_room(door: &Door) {
-    let full = || door.connections.load(Ordering::Acquire) >= door.settings.load().max_connections;
-    if !full() {
+    if !is_full(door) {
         return;
     }
     door.metrics.bound_hit(Bound::Connections);
-    while full() {
+    while is_full(door) {
         // The limit may also be raised, of which nobody tells.
         let _ = tokio::time::timeout(LOOK_AGAIN, door.connection_ended.notified()).await;
     }

@@ -176,17 +176,21 @@ impl FrontDoor {
         self.address
     }
 
-    /// Serves until `shutdown`; then takes no more connections, lets the requests that are in flight or held
-    /// end within `drain_timeout`, and cuts the rest.
+    /// Serves until `shutdown`, and for `shutdown_delay` more; then takes no more connections, lets the requests that are in
+    /// flight or held end within `drain_timeout`, and cuts the rest.
     pub async fn run(self, shutdown: CancellationToken) {
         let Self { listener, secure, door, .. } = self;
         let door = Arc::new(door);
         tokio::select! {
-            () = shutdown.cancelled() => {}
+            biased;
+            () = time_to_close(&door, &shutdown) => {}
             () = listener::accept(&listener, None, &door) => {}
-            () = accept_secure(secure, &door) => {}
+            () = accept_secure(secure.as_ref(), &door) => {}
         }
-        drop(listener);
+        listener::close(listener, None, &door);
+        if let Some(Secure { listener, acceptor, .. }) = secure {
+            listener::close(listener, Some(&acceptor), &door);
+        }
         door.stages.advance(Stage::Draining);
         door.tasks.close();
         let drain_timeout = door.settings.load().drain_timeout;
@@ -212,11 +216,23 @@ fn bind(wanted: SocketAddr, key: &'static str) -> Result<(TcpListener, SocketAdd
     Ok((listener, address))
 }
 
+/// Who sends callers here hears of `shutdown` too, and takes some time to send none any more.
+async fn time_to_close(door: &Door, shutdown: &CancellationToken) {
+    shutdown.cancelled().await;
+    let delay = door.settings.load().shutdown_delay;
+    // Before it was ready nobody was sent here.
+    if delay.is_zero() || !door.engine.is_ready() {
+        return;
+    }
+    door.stages.advance(Stage::Leaving);
+    tokio::time::sleep(delay).await;
+}
+
 /// For ever.
-async fn accept_secure(secure: Option<Secure>, door: &Arc<Door>) {
+async fn accept_secure(secure: Option<&Secure>, door: &Arc<Door>) {
     match secure {
         Some(Secure { listener, certificate, acceptor, .. }) => {
-            let accepting = listener::accept(&listener, Some(&acceptor), door);
+            let accepting = listener::accept(listener, Some(acceptor), door);
             tokio::join!(accepting, certificate.follow(&door.metrics));
         }
         None => std::future::pending().await,

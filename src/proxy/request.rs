@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_TYPE, EXPECT, HOST, SEC_WEBSOCKET_KEY};
 use http::uri::Uri;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Version, request};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, request};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
@@ -27,6 +27,7 @@ use super::grpc;
 use super::headers::{self, Wants};
 use super::route::{self, Found, Head, Route};
 use super::settings::Style;
+use super::stage::Stage;
 use super::switched::Switched;
 use super::tunnel::Tunnel;
 use super::upgrade::{self, Protocol};
@@ -37,11 +38,21 @@ pub(super) async fn serve(caller: Arc<Caller>, request: Request<Incoming>) -> Re
     let mut in_flight = InFlight::begin(caller);
     let has_body = !request.body().is_end_stream();
     let is_grpc = grpc::is_call(request.version(), request.headers());
-    let response = match answer(&mut in_flight, request, is_grpc).await {
+    let mut response = match answer(&mut in_flight, request, is_grpc).await {
         Ok(response) => response,
         Err(failure) => failure.answer(&in_flight, is_grpc, has_body).map(ours),
     };
+    ask_to_leave(in_flight.caller(), &mut response);
     response.map(|content| AnswerBody::new(content, in_flight))
+}
+
+/// From the moment at which Drowse is told to end, a caller is to connect anew for what it wants next (RFC 9112 §9.6), and will
+/// find another replica. HTTP/2 has a frame for that.
+fn ask_to_leave(caller: &Caller, response: &mut Response<Content>) {
+    let may_stay = caller.door.stages.now() == Stage::Serving || caller.activity.is_multiplexed();
+    if !may_stay && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
 }
 
 /// A request that we answer ourselves.

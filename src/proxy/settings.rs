@@ -51,7 +51,9 @@ pub struct Settings {
     pub max_connections: usize,
     /// Requests at once on one connection of HTTP/2 at most. Applies to new connections.
     pub max_streams: u32,
-    /// How long requests may take to end when Drowse shuts down.
+    /// How long callers are still taken when Drowse shuts down, until nobody sends any.
+    pub shutdown_delay: Duration,
+    /// How long requests may take to end after that.
     pub drain_timeout: Duration,
     /// How much of a held request's body is read ahead, in bytes.
     pub held_body_bytes: u64,
@@ -78,6 +80,7 @@ impl Default for Settings {
             max_head_bytes: 64 * 1024,
             max_connections: 15_000,
             max_streams: 200,
+            shutdown_delay: Duration::ZERO,
             drain_timeout: Duration::from_mins(1),
             held_body_bytes: 64 * 1024,
         }

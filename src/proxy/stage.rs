@@ -9,7 +9,9 @@ use tokio::sync::futures::Notified;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Stage {
     Serving,
-    /// Connections end when the request that they serve is over.
+    /// Nobody new is to be sent here any more. Whoever comes all the same is served, and asked to go elsewhere with the next request.
+    Leaving,
+    /// Nobody new is taken. Connections end when the request that they serve is over.
     Draining,
     /// Time is up: who still waits is refused, and tunnels are closed.
     LastWords,
@@ -28,8 +30,9 @@ impl Stages {
     pub(super) fn now(&self) -> Stage {
         match self.now.load(Ordering::Acquire) {
             0 => Stage::Serving,
-            1 => Stage::Draining,
-            2 => Stage::LastWords,
+            1 => Stage::Leaving,
+            2 => Stage::Draining,
+            3 => Stage::LastWords,
             _ => Stage::Cut,
         }
     }

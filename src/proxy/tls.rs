@@ -64,7 +64,7 @@ impl Certificate {
 
     /// Takes what the files have from time to time, for ever. What cannot be used changes nothing: files that are replaced
     /// one after the other do not fit each other for a moment.
-    pub(super) async fn follow(self, metrics: &Metrics) {
+    pub(super) async fn follow(&self, metrics: &Metrics) {
         let mut told = String::new();
         loop {
             tokio::time::sleep(LOOK_EVERY).await;

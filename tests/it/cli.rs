@@ -113,6 +113,18 @@ fn a_good_file_is_shown_as_the_policy_of_each_agent_with_the_rule_that_decided()
 }
 
 #[test]
+fn what_is_allowed_and_probably_not_meant_is_a_warning() {
+    let (_dir, path) = config(&format!("{GOOD}front_door: {{drain_timeout: 1s}}\n"));
+    let done = drowse(&["check", "--config", path.to_str().unwrap()]);
+    assert_eq!(done.code, 0, "{}", done.err);
+    assert!(
+        done.out.contains("\nwarning: front_door.drain_timeout: 1s is less than hold_timeout"),
+        "{}",
+        done.out
+    );
+}
+
+#[test]
 fn a_bad_file_is_exit_code_78_and_says_where_and_what_to_write() {
     let (_dir, path) = config(&GOOD.replace("idle_timeout: 20m", "idle_timeoutt: 20m"));
     let path = path.to_str().unwrap();

@@ -6,9 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use drowse::agent::AgentKey;
-use drowse::backend::Profile;
-use drowse::config::{self, Config};
+use drowse::config::{self, Backend, Config};
 use drowse::nats::credentials::CredentialsSource;
 use serde_json::{Value, json};
 
@@ -109,19 +107,37 @@ fn what_is_commented_out_in_the_configuration_holds_and_its_passwords_are_where_
     }
 }
 
+/// For what comes behind `drain_timeout`: last words, the messages that still wait, and what was begun.
+const MARGIN: Duration = Duration::from_secs(15);
+
 #[test]
-fn the_kubelet_waits_until_held_callers_are_served() {
-    let grace = deployment()["spec"]["template"]["spec"]["terminationGracePeriodSeconds"].as_u64().unwrap();
+fn the_kubelet_waits_until_everybody_who_was_sent_here_is_served() {
     let ha = object("deploy/kustomize/components/high-availability/deployment.yaml", "Deployment");
-    let pre_stop = container(&ha)["lifecycle"]["preStop"]["sleep"]["seconds"].as_u64().unwrap();
-    for (path, config) in configs() {
-        let agent = AgentKey::new("any", "any");
-        let hold = config.rules.resolve(&agent, &Profile::default()).policy.hold_timeout;
-        let drain = config.front_door.drain_timeout;
-        let path = path.display();
-        assert!(drain > hold, "{path}: who began to wait just before the end is served");
-        assert!(Duration::from_secs(grace) > Duration::from_secs(pre_stop) + hold + drain, "{path}");
+    let installed = deployment();
+    for deployment in [&installed, &ha] {
+        assert!(container(deployment)["lifecycle"].is_null(), "a hook would add to the time");
     }
+    assert!(ha["spec"]["template"]["spec"]["terminationGracePeriodSeconds"].is_null());
+    let grace = installed["spec"]["template"]["spec"]["terminationGracePeriodSeconds"].as_u64().unwrap();
+    for (path, config) in configs() {
+        let path = path.display();
+        let door = &config.front_door;
+        assert!(!door.shutdown_delay.is_zero(), "{path}: nodes hear of the end later than Drowse");
+        assert_eq!(config.warnings(), [""; 0], "{path}: who began to wait at the last moment is served");
+        assert!(Duration::from_secs(grace) >= door.shutdown_delay + door.drain_timeout + MARGIN, "{path}");
+    }
+}
+
+#[test]
+fn systemd_waits_until_everybody_is_served_and_the_agents_have_ended() {
+    let unit = text("deploy/systemd/drowse.service");
+    let seconds = unit.lines().find_map(|line| line.strip_prefix("TimeoutStopSec=")).unwrap();
+    let path = "config/drowse.yaml";
+    let config = config::parse(&text(path), Path::new(path)).unwrap_or_else(|error| panic!("{error}"));
+    let Backend::Process(process) = &config.backend else { panic!("{:?}", config.backend) };
+    let door = &config.front_door;
+    let needed = door.shutdown_delay + door.drain_timeout + process.stop_grace + MARGIN;
+    assert!(Duration::from_secs(seconds.parse().unwrap()) >= needed, "{needed:?}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod cli;
 mod collide;
 mod demo;
 mod deploy;
+mod ending;
 mod event_streams;
 mod freeze;
 mod front_door;

@@ -96,7 +96,12 @@ pub(crate) struct FrontDoor {
     pub(crate) max_connections: Count,
     /// Requests at once on one connection of HTTP/2 at most. Applies to new connections.
     pub(crate) max_streams: Count,
-    /// How long requests in flight may take to end when Drowse is told to stop.
+    /// How long callers are still taken when Drowse is told to stop. `/readyz` fails from the first moment, and this is the
+    /// time for those who send callers here to notice. If left out, 5s with `backend.kubernetes`, and 0s with `backend.process`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) shutdown_delay: Option<HumanDuration>,
+    /// How long requests in flight and held ones may take to end after that, and open connections. Not less than `hold_timeout`,
+    /// or callers who wait for an agent are refused.
     pub(crate) drain_timeout: HumanDuration,
 }
 
@@ -116,7 +121,8 @@ impl Default for FrontDoor {
             max_head: ByteSize::from_kib(64),
             max_connections: Count::at_least_one(10_000),
             max_streams: Count::at_least_one(200),
-            drain_timeout: HumanDuration::from_secs(30),
+            shutdown_delay: None,
+            drain_timeout: HumanDuration::from_secs(60),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod auth;
 mod bodies;
+mod ending;
 mod endings;
 mod floods;
 mod hold;

@@ -1,7 +1,9 @@
 //! Starts the real program on a configuration of its own, and talks to it.
 
+pub(crate) mod balancer;
 pub(crate) mod http;
 pub(crate) mod http2;
+pub(crate) mod load;
 mod ports;
 
 use std::io::Read as _;
@@ -114,6 +116,11 @@ impl Drowse {
         Self::begin(Command::new(PROGRAM), agents, defaults, (door, String::new())).await
     }
 
+    /// The same with both.
+    pub(crate) async fn start_door_with(agents: &[Agent], defaults: &str, door: &str, more: String) -> Self {
+        Self::begin(Command::new(PROGRAM), agents, defaults, (door, more)).await
+    }
+
     async fn begin(command: Command, agents: &[Agent], defaults: &str, (door, more): (&str, String)) -> Self {
         let dir = TempDir::new().unwrap();
         let (front, admin, health) = (free_address(), free_address(), free_address());
@@ -223,6 +230,11 @@ impl Drowse {
     /// Asks it to end, and waits until it has.
     pub(crate) async fn terminate(&mut self) -> i32 {
         signal(self.pid(), rustix::process::Signal::TERM);
+        self.end().await
+    }
+
+    /// Waits until it has ended.
+    pub(crate) async fn end(&mut self) -> i32 {
         let status = tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("it ends").unwrap();
         status.code().unwrap_or(-1)
     }
