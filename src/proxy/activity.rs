@@ -16,8 +16,8 @@ use tokio::time::Sleep;
 
 use crate::time::{Clock, Moment};
 
-use super::connection::LINGER;
 use super::chatter::Chatter;
+use super::connection::LINGER;
 use super::settings::Settings;
 use super::silence::Silence;
 use super::transport::Transport;

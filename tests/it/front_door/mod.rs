@@ -3,12 +3,12 @@
 mod auth;
 mod bodies;
 mod ending;
-mod endings;
 mod floods;
 mod hold;
 mod hostile;
 mod http;
 mod http2;
+mod http2_close;
 mod leases;
 mod matrix;
 mod pings;
