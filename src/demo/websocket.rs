@@ -135,7 +135,8 @@ mod tests {
             );
             stream.write_all(head.as_bytes()).await.unwrap();
             let mut answer = String::new();
-            stream.read_to_string(&mut answer).await.unwrap();
+            let reading = stream.read_to_string(&mut answer);
+            tokio::time::timeout(LINGER, reading).await.expect("it switches").unwrap();
             let answer = answer.to_lowercase();
             assert!(answer.starts_with("http/1.1 426 "), "{version:?}: {answer}");
             assert!(answer.contains("\r\nsec-websocket-version: 13\r\n"), "{answer}");

@@ -20,7 +20,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
-use super::world::{LOCAL, Start};
+use super::world::{LOCAL, PATIENCE, Start};
 
 /// As many as are asked at once, twice, and some more.
 const AT_ONCE: usize = 64;
@@ -138,15 +138,13 @@ async fn listen(asked: Arc<Asked>) -> u16 {
     port
 }
 
-/// Waits until something is so, while time stands still.
+/// Waits until something is so, while time stands still for everybody else.
 async fn until(what: &str, condition: impl Fn() -> bool) {
-    for _ in 0..20_000_000_u64 {
-        if condition() {
-            return;
-        }
+    let give_up = Clock::calendar() + PATIENCE;
+    while !condition() {
+        assert!(Clock::calendar() < give_up, "it did not come about: {what}");
         tokio::task::yield_now().await;
     }
-    panic!("it did not come about: {what}");
 }
 
 #[tokio::test(start_paused = true)]

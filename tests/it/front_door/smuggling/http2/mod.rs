@@ -49,11 +49,11 @@ const OK: Told = Told::Status(200);
 const fn good(
     what: &'static str,
     rule: &'static str,
-    head: &'static str,
+    fields: &'static str,
     then: &'static [Then],
     heard: &'static [&'static str],
 ) -> Row {
-    Row { what, rule, head, then, told: OK, heard, perhaps: false }
+    Row { what, rule, head: fields, then, told: OK, heard, perhaps: false }
 }
 
 /// Of a request that is refused no agent hears, or no more than the beginning.
@@ -71,11 +71,11 @@ const fn bad(
 const fn late(
     what: &'static str,
     rule: &'static str,
-    head: &'static str,
+    fields: &'static str,
     then: &'static [Then],
     heard: &'static [&'static str],
 ) -> Row {
-    Row { what, rule, head, then, told: Told::Reset, heard, perhaps: true }
+    Row { what, rule, head: fields, then, told: Told::Reset, heard, perhaps: true }
 }
 
 /// The fields that the head of a row stands for.

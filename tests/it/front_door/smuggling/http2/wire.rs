@@ -178,7 +178,7 @@ fn status(block: &[u8]) -> Option<u16> {
 
 /// 0, 1 and 2 have five bits, which are their value; the others six, 22 more than that.
 fn huffman_digits(coded: &[u8]) -> Option<u16> {
-    let bits: String = coded.iter().map(|byte| format!("{byte:08b}")).collect();
+    let bits = coded.iter().map(|byte| format!("{byte:08b}")).collect::<Vec<_>>().concat();
     let (mut at, mut number) = (0, 0);
     for _ in 0..3 {
         let five = u16::from_str_radix(bits.get(at..at + 5)?, 2).ok()?;
