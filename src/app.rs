@@ -11,10 +11,11 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::{self, Access, Api, ConfigBoard, Fleet};
 use crate::backend;
 use crate::backend::kubernetes::token_review::TokenReviews;
-use crate::backend::kubernetes::{self, KubernetesBackend};
+use crate::backend::kubernetes::{self, KubernetesBackend, OwnPod};
 use crate::backend::process::{AgentSpec, ProcessBackend, Suspend};
 use crate::config::watch::Watch;
 use crate::config::{self, Auth, Backend, Config, FindBy, Program, TokenReview};
+use crate::coordination::{self, Coordination};
 use crate::engine::Engine;
 use crate::metrics::Metrics;
 use crate::nats;
@@ -25,14 +26,29 @@ use crate::proxy::{CertificateFiles, FrontDoor, LeaseHolders, Settings, Style};
 use crate::telemetry::LogControl;
 use crate::time::Clock;
 
+/// Which part of Drowse a process is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// Everything.
+    All,
+    /// Suspends idle agents, and takes no requests.
+    Controller,
+    /// Takes requests and resumes agents, and never leads.
+    FrontDoor,
+}
+
 /// Serves until SIGTERM or SIGINT; then lets what is in flight end, stops the agents, and returns.
-pub async fn run(config: Config, access: Access, log: LogControl) -> anyhow::Result<()> {
+pub async fn run(config: Config, role: Role, access: Access, log: LogControl) -> anyhow::Result<()> {
     raise_open_files(config.front_door.max_connections);
     let app = App::new(&config).await?;
     let health = listen(config.health.listen, "health.listen").await?;
     let admin = listen(config.admin.listen, "admin.listen").await?;
-    let door = app.front_door(&config.front_door)?;
-    tracing::info!(front_door = %door.address(), health = %config.health.listen, admin = %config.admin.listen, "listening");
+    let door = match role {
+        Role::All | Role::FrontDoor => Some(app.front_door(&config.front_door)?),
+        Role::Controller => None,
+    };
+    let front_door = door.as_ref().map(FrontDoor::address);
+    tracing::info!(?front_door, health = %config.health.listen, admin = %config.admin.listen, "listening");
 
     let servers = CancellationToken::new();
     let fleet: Arc<dyn Fleet> = Arc::new(Arc::clone(&app.engine));
@@ -42,11 +58,19 @@ pub async fn run(config: Config, access: Access, log: LogControl) -> anyhow::Res
     tokio::spawn(admin::serve(health, Arc::new(health_server), servers.clone()));
     tokio::spawn(admin::serve(admin, Arc::new(api), servers.clone()));
     let messages = app.message_door(config.nats.as_ref()).await?;
-    tokio::spawn(Arc::clone(&app.engine).run());
+    let coordination = app.coordination(&config, role, messages.as_ref());
+    let engine = Arc::clone(&app.engine);
+    let taking_part = coordination.as_ref().map(Coordination::taking_part);
+    tokio::spawn(async move {
+        if let Some(taking_part) = taking_part {
+            taking_part.await;
+        }
+        engine.run().await;
+    });
     let watch = app.watch(config, board, log);
 
     let closing = CancellationToken::new();
-    let serving = tokio::spawn(door.run(closing.clone()));
+    let serving = door.map(|door| tokio::spawn(door.run(closing.clone())));
     asked_to_end().await?;
     tracing::info!("ending: what is in flight may finish; a second signal ends at once");
     tokio::spawn(async {
@@ -59,7 +83,12 @@ pub async fn run(config: Config, access: Access, log: LogControl) -> anyhow::Res
     messages.iter().for_each(MessageDoorHandle::leave);
     drop(watch);
     closing.cancel();
-    serving.await.context("the front door ended badly")?;
+    if let Some(serving) = serving {
+        serving.await.context("the front door ended badly")?;
+    }
+    if let Some(coordination) = coordination {
+        coordination.leave().await;
+    }
     if let Some(messages) = messages {
         messages.end().await;
     }
@@ -148,6 +177,23 @@ impl App {
             Auth::TokenReview => door.authenticated_by(authenticator),
             Auth::None => door,
         })
+    }
+
+    /// How this replica is one of several: with the process backend and outside of a cluster it is not.
+    fn coordination(
+        &self,
+        config: &Config,
+        role: Role,
+        messages: Option<&MessageDoorHandle>,
+    ) -> Option<Coordination> {
+        let Runner::Kubernetes(backend) = &self.runner else { return None };
+        let own = OwnPod::from_env()?;
+        let options = coordination::Options {
+            candidate: role != Role::FrontDoor,
+            fence_after: config.limits.trust_stale_for,
+        };
+        let nats = messages.map(MessageDoorHandle::client);
+        Some(Coordination::start(&own, backend.client(), nats, &self.engine, options))
     }
 
     async fn message_door(

@@ -46,20 +46,6 @@ async fn a_request_for_a_sleeping_agent_wakes_it_and_is_told_what_it_waited_for(
 }
 
 #[tokio::test]
-async fn an_agent_that_fell_idle_beside_another_replica_is_suspended_once_that_is_gone() {
-    let world = World::awake(Toy::answering(OK).await).await;
-    world.backend.others(1);
-    until(|| world.view().reason.contains("1 other replica")).await;
-    let mut start = Start::default();
-    start.policy.idle_timeout = Duration::from_millis(1);
-    start.policy.min_running = Duration::ZERO;
-    world.engine.reconfigure(RuleSet::new(start.policy, Layer::default(), Vec::new()), &start.limits);
-    assert_eq!(world.view().phase, PhaseName::Running);
-    world.backend.others(0);
-    until(|| world.view().phase == PhaseName::Suspended).await;
-}
-
-#[tokio::test]
 async fn a_caller_is_told_how_long_it_took_to_know_who_answers() {
     let world = World::start(Toy::answering(OK).await, asleep()).await;
     world.backend.attest_ms.store(30, Ordering::Relaxed);
