@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::Client as Nats;
+use async_nats::connection::State;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
@@ -13,7 +15,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::kubernetes::OwnPod;
-use crate::engine::Engine;
+use crate::engine::{Engine, Seen};
 use crate::time::{Clock, Moment};
 
 use super::Options;
@@ -54,6 +56,7 @@ pub(super) struct Membership {
     own_pod: String,
     leases: Api<Lease>,
     pods: Api<Pod>,
+    nats: Option<Nats>,
     engine: Arc<Engine>,
     clock: Clock,
     options: Options,
@@ -71,22 +74,24 @@ pub(super) struct Membership {
     missing: BTreeMap<ReplicaId, Moment>,
     looked_for_dead: Option<Moment>,
     trouble: Option<String>,
+    hindrance: Option<&'static str>,
 }
 
 impl Membership {
     pub(super) fn new(
         own: &OwnPod,
         client: Client,
+        nats: Option<Nats>,
         engine: Arc<Engine>,
         options: Options,
-        me: watch::Sender<Option<Me>>,
-        told: watch::Sender<bool>,
+        (me, told): (watch::Sender<Option<Me>>, watch::Sender<bool>),
         leaving: CancellationToken,
     ) -> Self {
         Self {
             own_pod: own.name.clone(),
             leases: Api::namespaced(client.clone(), &own.namespace),
             pods: Api::namespaced(client, &own.namespace),
+            nats,
             clock: engine.clock(),
             engine,
             options,
@@ -100,6 +105,7 @@ impl Membership {
             missing: BTreeMap::new(),
             looked_for_dead: None,
             trouble: None,
+            hindrance: None,
         }
     }
 
@@ -151,8 +157,27 @@ impl Membership {
         self.lead(&me, &record).await?;
         let leader = record.term.holder.as_ref().filter(|holder| **holder != me.id);
         let leader = leader.map(|id| record.members.get(id).cloned().unwrap_or_else(|| id.to_string()));
-        self.engine.note_leader(leader.map(Into::into));
+        let others = record.members.len() > 1;
+        let hindrance = if others { self.hindrance() } else { None };
+        if hindrance != self.hindrance {
+            if let Some(why) = hindrance {
+                tracing::warn!(others = record.members.len() - 1, "nobody is suspended: {why}");
+            }
+            self.hindrance = hindrance;
+        }
+        self.engine.note_replicas(Seen { leader: leader.map(Into::into), hindrance });
         Ok(())
+    }
+
+    /// Why the others cannot be asked.
+    fn hindrance(&self) -> Option<&'static str> {
+        match self.nats.as_ref().map(Nats::connection_state) {
+            None => {
+                Some("there are other replicas of Drowse, which cannot be asked without NATS (section nats)")
+            }
+            Some(State::Connected) => None,
+            Some(_) => Some("there are other replicas of Drowse, which cannot be asked while NATS is away"),
+        }
     }
 
     async fn lead(&mut self, me: &Me, record: &Record) -> Result<(), Trouble> {

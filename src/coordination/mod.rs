@@ -47,17 +47,24 @@ pub struct Options {
 
 impl Coordination {
     /// Begins to take part. Without NATS there is no way to ask, and nobody is suspended while there are others.
-    pub fn start(own: &OwnPod, kube: Kube, nats: Option<Nats>, engine: &Arc<Engine>, options: Options) -> Self {
+    pub fn start(
+        own: &OwnPod,
+        kube: Kube,
+        nats: Option<Nats>,
+        engine: &Arc<Engine>,
+        options: Options,
+    ) -> Self {
         let (told, takes_part) = watch::channel(false);
         let leaving = CancellationToken::new();
         let (identity, me) = watch::channel(None::<Me>);
-        let asker = Asker::new(kube.clone(), own.namespace.clone(), me.clone(), nats.clone(), Arc::clone(engine));
+        let asker =
+            Asker::new(kube.clone(), own.namespace.clone(), me.clone(), nats.clone(), Arc::clone(engine));
         engine.set_peers(Arc::new(Asking(Arc::new(asker))));
-        if let Some(nats) = nats {
+        if let Some(nats) = nats.clone() {
             tokio::spawn(questions::answer(nats, me, Arc::clone(engine), leaving.clone()));
         }
         let membership =
-            Membership::new(own, kube, Arc::clone(engine), options, identity, told, leaving.clone());
+            Membership::new(own, kube, nats, Arc::clone(engine), options, (identity, told), leaving.clone());
         Self { takes_part, leaving, running: tokio::spawn(membership.run()) }
     }
 

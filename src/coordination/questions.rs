@@ -108,7 +108,9 @@ impl Asker {
             Word::Vetoed { active_ago } => Some(active_ago),
         });
         // Any time ago is later than none at all.
-        vetoes.reduce(|a, b| a.into_iter().chain(b).min()).map_or(Word::Agreed, |active_ago| Word::Vetoed { active_ago })
+        vetoes
+            .reduce(|a, b| a.into_iter().chain(b).min())
+            .map_or(Word::Agreed, |active_ago| Word::Vetoed { active_ago })
     }
 
     async fn word_of(&self, other: &ReplicaId, question: &Question) -> Word {

@@ -159,7 +159,10 @@ mod tests {
 
     #[test]
     fn one_that_leaves_does_not_end_anothers_term() {
-        let lease = patched(&Lease::default(), &me().leads(&Record::of(&Lease::default()), "2026-11-24T03:11:14.000000Z", &[]));
+        let lease = patched(
+            &Lease::default(),
+            &me().leads(&Record::of(&Lease::default()), "2026-11-24T03:11:14.000000Z", &[]),
+        );
         let other = Me { id: ReplicaId("u-2".into()), pod: "drowse-y".into() };
         let left = Record::of(&patched(&lease, &other.leaves(&Record::of(&lease))));
         assert_eq!(left.term.holder, Some(me().id));

@@ -51,7 +51,7 @@ pub use lease_order::{LeaseAction, LeaseFault, LeaseOrder};
 pub use limits::Limits;
 pub use open_connection::OpenConnection;
 pub use permit::{Outcome, Permit};
-pub use roles::{Peers, Word};
+pub use roles::{Peers, Seen, Word};
 pub use slot::Slot;
 
 use budget::Budget;

@@ -189,6 +189,9 @@ impl Engine {
             "This replica does not take part in suspensions at present: it cannot reach the API server, or has just started. The \
              log says more.",
         );
+        if let Some(hindrance) = self.roles.seen().hindrance {
+            notices.push(format!("Nobody is suspended: {hindrance}."));
+        }
         notices
     }
 }

@@ -39,11 +39,22 @@ pub(super) struct Roles {
     peers: OnceLock<Arc<dyn Peers>>,
     /// Microseconds, as [`Moment`].
     leads_until: AtomicU64,
+    /// When it was last told.
+    led: AtomicBool,
     takes_part: AtomicBool,
-    /// For people: the pod of the leader, if that is another.
-    leader: Mutex<Option<Arc<str>>>,
+    /// For people.
+    seen: Mutex<Seen>,
     /// Questions of others, while the machine decides on them.
     questions: Mutex<Vec<Question>>,
+}
+
+/// What people are told of the others.
+#[derive(Clone, Default)]
+pub struct Seen {
+    /// The pod of the leader, if that is another.
+    pub leader: Option<Arc<str>>,
+    /// Why the others cannot be asked, so that nobody is suspended.
+    pub hindrance: Option<&'static str>,
 }
 
 struct Question {
@@ -66,9 +77,9 @@ impl Roles {
         self.alone() || self.takes_part.load(Ordering::Acquire)
     }
 
-    /// For people: who leads, if that is another.
-    pub(super) fn leader(&self) -> Option<Arc<str>> {
-        self.leader.lock().clone()
+    /// For people.
+    pub(super) fn seen(&self) -> Seen {
+        self.seen.lock().clone()
     }
 
     /// Asks the others, by a call that does not block.
@@ -93,6 +104,8 @@ impl Engine {
     pub fn set_peers(&self, peers: Arc<dyn Peers>) {
         let installed = self.roles.peers.set(peers);
         debug_assert!(installed.is_ok(), "there is one way to ask");
+        self.metrics.leads(false);
+        self.metrics.replicas_can_agree(false);
     }
 
     /// Whether this replica leads now.
@@ -100,10 +113,11 @@ impl Engine {
         self.roles.leads(self.clock.now())
     }
 
-    /// This replica leads until then, unless it is told of a later end.
+    /// This replica leads until then, unless it is told of another end.
     pub fn set_leads_until(self: &Arc<Self>, until: Moment) {
-        let led = self.leads();
+        let led = self.roles.led.swap(until > self.clock.now(), Ordering::AcqRel);
         self.roles.leads_until.store(until.as_micros(), Ordering::Release);
+        self.metrics.leads(self.leads());
         if self.leads() && !led {
             tracing::info!("this replica leads: it decides who is suspended");
             self.tick_all();
@@ -123,14 +137,16 @@ impl Engine {
     /// is routed from here until it is known not to be suspended.
     pub fn fence_all(self: &Arc<Self>) {
         self.roles.takes_part.store(false, Ordering::Release);
+        self.metrics.replicas_can_agree(false);
         for slot in self.table.all() {
             self.handle(&slot, Event::Rejoin);
         }
     }
 
-    /// For people: the pod of the leader, if that is another.
-    pub fn note_leader(&self, leader: Option<Arc<str>>) {
-        *self.roles.leader.lock() = leader;
+    /// What people are to be told of the others.
+    pub fn note_replicas(&self, seen: Seen) {
+        self.metrics.replicas_can_agree(self.roles.takes_part() && seen.hindrance.is_none());
+        *self.roles.seen.lock() = seen;
     }
 
     /// What came of [`Peers::ask`]. When the agent was last active elsewhere, if that is why they said no.

@@ -14,6 +14,7 @@ use crate::policy::ping::{Said, Word};
 use crate::time::{Clock, Moment};
 
 use super::hold::Caller;
+use super::roles::Seen;
 use super::snapshot::{AgentDetail, AgentView, FailureView, PolicyKeyView, SignalView};
 use super::{Engine, Slot};
 
@@ -81,7 +82,7 @@ impl Engine {
             now,
             calendar: Clock::calendar(),
             takes_part: self.roles.takes_part(),
-            leader: self.roles.leader(),
+            seen: self.roles.seen(),
             synced: self.is_synced(),
         };
         let active = machine.last_activity();
@@ -107,7 +108,7 @@ struct State<'a> {
     now: Moment,
     calendar: Timestamp,
     takes_part: bool,
-    leader: Option<Arc<str>>,
+    seen: Seen,
     synced: bool,
 }
 
@@ -118,6 +119,7 @@ impl State<'_> {
             && !self.policy.dry_run
             && self.policy.obstacle.is_none()
             && self.takes_part
+            && self.seen.hindrance.is_none()
             && self.synced;
         if !suspends || self.machine.phase().name() != PhaseName::Running {
             return None;
@@ -218,6 +220,9 @@ impl State<'_> {
         if !self.takes_part {
             return "up; this replica does not take part in suspensions at present; see the log".to_owned();
         }
+        if let Some(hindrance) = self.seen.hindrance {
+            return format!("up; {hindrance}");
+        }
         let dry_run = if self.policy.dry_run { " (dry_run: it will not be suspended)" } else { "" };
         let why = match self.verdict() {
             Verdict::Busy(_) => match (self.machine.gate().in_flight(), self.machine.held()) {
@@ -255,7 +260,7 @@ impl State<'_> {
                 }
             }
             Verdict::Idle if self.machine.is_asked() => "idle; being asked whether it is at work".to_owned(),
-            Verdict::Idle => match &self.leader {
+            Verdict::Idle => match &self.seen.leader {
                 Some(leader) => format!("idle; {leader} leads, and suspends it if it is idle there, too"),
                 None => "idle".to_owned(),
             },

@@ -7,7 +7,6 @@ use super::index::{Object, PodFacts, SandboxFacts};
 use super::pod::{self, Pod};
 use super::sandbox::{self, Malformed, Sandbox};
 
-
 pub(super) fn sandbox(sandbox: &Sandbox) -> Option<Object> {
     let meta = &sandbox.metadata;
     let facts = || {

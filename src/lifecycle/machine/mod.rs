@@ -366,7 +366,10 @@ impl<W> Machine<W> {
 
     /// The last request, message or data that was seen; [`Moment::START`] if none was.
     pub fn last_activity(&self) -> Moment {
-        let besides = self.activity.as_deref().map(|activity| activity.message().max(activity.data()).max(activity.elsewhere()));
+        let besides = self
+            .activity
+            .as_deref()
+            .map(|activity| activity.message().max(activity.data()).max(activity.elsewhere()));
         self.gate.last_activity().max(besides.unwrap_or_default())
     }
 

@@ -113,8 +113,7 @@ impl<W> Machine<W> {
         } else {
             (DrainStep::AskingPeers, PEERS_TIMEOUT)
         };
-        let drain =
-            Drain { ordered, begun_here: true, ..self.drain(agent, step, by, ctx.now + patience) };
+        let drain = Drain { ordered, begun_here: true, ..self.drain(agent, step, by, ctx.now + patience) };
         self.enter(Phase::Draining(drain.into()), ctx, fx);
         if listens {
             fx.push(Effect::Listen(revision));

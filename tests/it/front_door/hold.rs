@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use drowse::lifecycle::PhaseName;
 use drowse::policy::Policy;
-use drowse::policy::rules::{Layer, RuleSet};
 use tokio::net::TcpListener;
 
 use super::world::{Caller, LOCAL, Start, Toy, World, key, pattern, until};
