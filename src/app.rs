@@ -12,10 +12,11 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::{self, Access, Api, ConfigBoard, Fleet};
 use crate::backend;
 use crate::backend::kubernetes::token_review::TokenReviews;
-use crate::backend::kubernetes::{self, KubernetesBackend};
+use crate::backend::kubernetes::{self, KubernetesBackend, OwnPod};
 use crate::backend::process::{AgentSpec, ProcessBackend, Suspend};
 use crate::config::watch::Watch;
 use crate::config::{self, Auth, Backend, Config, FindBy, Program, TokenReview};
+use crate::coordination::{self, Coordination};
 use crate::engine::Engine;
 use crate::metrics::Metrics;
 use crate::nats;
@@ -26,13 +27,24 @@ use crate::proxy::{CertificateFiles, FrontDoor, LeaseHolders, Settings, Style};
 use crate::telemetry::LogControl;
 use crate::time::Clock;
 
+/// Which part of Drowse a process is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// Everything.
+    All,
+    /// Suspends idle agents, and takes no requests.
+    Controller,
+    /// Takes requests and resumes agents, and never leads.
+    FrontDoor,
+}
+
 /// Serves until SIGTERM or SIGINT, and for `front_door.shutdown_delay` more; then lets what is in flight end, stops the agents,
 /// and returns.
-pub async fn run(config: Config, access: Access, log: LogControl) -> anyhow::Result<()> {
+pub async fn run(config: Config, role: Role, access: Access, log: LogControl) -> anyhow::Result<()> {
     // Before anything else: the first process of a container never hears of a signal that it does not ask for.
     let mut signals = Signals::listen().context("failed to listen to signals")?;
     let serving = tokio::select! {
-        started = start(config, access, log) => started?,
+        started = start(config, role, access, log) => started?,
         () = signals.next() => {
             tracing::info!("told to end before anything was served");
             return Ok(());
@@ -55,21 +67,27 @@ struct Serving {
     engine: Arc<Engine>,
     messages: Option<MessageDoorHandle>,
     watch: Watch,
-    front_door: JoinHandle<()>,
+    coordination: Option<Coordination>,
+    /// Not of a controller.
+    front_door: Option<JoinHandle<()>>,
     /// Ends the front door.
     closing: CancellationToken,
     /// Ends the servers of health and admin.
     servers: CancellationToken,
 }
 
-async fn start(config: Config, access: Access, log: LogControl) -> anyhow::Result<Serving> {
+async fn start(config: Config, role: Role, access: Access, log: LogControl) -> anyhow::Result<Serving> {
     raise_open_files(config.front_door.max_connections);
     warn(&config);
     let app = App::new(&config).await?;
     let health = listen(config.health.listen, "health.listen").await?;
     let admin = listen(config.admin.listen, "admin.listen").await?;
-    let door = app.front_door(&config.front_door)?;
-    tracing::info!(front_door = %door.address(), health = %config.health.listen, admin = %config.admin.listen, "listening");
+    let door = match role {
+        Role::All | Role::FrontDoor => Some(app.front_door(&config.front_door)?),
+        Role::Controller => None,
+    };
+    let front_door = door.as_ref().map_or_else(|| "none".to_owned(), |door| door.address().to_string());
+    tracing::info!(front_door, health = %config.health.listen, admin = %config.admin.listen, "listening");
 
     let servers = CancellationToken::new();
     let fleet: Arc<dyn Fleet> = Arc::new(Arc::clone(&app.engine));
@@ -79,12 +97,20 @@ async fn start(config: Config, access: Access, log: LogControl) -> anyhow::Resul
     tokio::spawn(admin::serve(health, Arc::new(health_server), servers.clone()));
     tokio::spawn(admin::serve(admin, Arc::new(api), servers.clone()));
     let messages = app.message_door(config.nats.as_ref()).await?;
-    tokio::spawn(Arc::clone(&app.engine).run());
+    let coordination = app.coordination(&config, role, messages.as_ref());
+    let engine = Arc::clone(&app.engine);
+    let taking_part = coordination.as_ref().map(Coordination::taking_part);
+    tokio::spawn(async move {
+        if let Some(taking_part) = taking_part {
+            taking_part.await;
+        }
+        engine.run().await;
+    });
     let watch = app.watch(config, board, log);
 
     let closing = CancellationToken::new();
-    let front_door = tokio::spawn(door.run(closing.clone()));
-    Ok(Serving { engine: app.engine, messages, watch, front_door, closing, servers })
+    let front_door = door.map(|door| tokio::spawn(door.run(closing.clone())));
+    Ok(Serving { engine: app.engine, messages, watch, coordination, front_door, closing, servers })
 }
 
 impl Serving {
@@ -94,9 +120,15 @@ impl Serving {
         self.messages.iter().for_each(MessageDoorHandle::leave);
         drop(self.watch);
         self.closing.cancel();
-        self.front_door.await.context("the front door ended badly")?;
+        if let Some(front_door) = self.front_door {
+            front_door.await.context("the front door ended badly")?;
+        }
         if let Some(messages) = self.messages {
             messages.end().await;
+        }
+        // Nothing is in flight any more, and nothing will be.
+        if let Some(coordination) = self.coordination {
+            coordination.leave().await;
         }
         self.engine.shutdown().await;
         self.servers.cancel();
@@ -183,6 +215,23 @@ impl App {
             Auth::TokenReview => door.authenticated_by(authenticator),
             Auth::None => door,
         })
+    }
+
+    /// How this replica is one of several: with the process backend and outside of a cluster it is not.
+    fn coordination(
+        &self,
+        config: &Config,
+        role: Role,
+        messages: Option<&MessageDoorHandle>,
+    ) -> Option<Coordination> {
+        let Runner::Kubernetes(backend) = &self.runner else { return None };
+        let own = OwnPod::from_env()?;
+        let options = coordination::Options {
+            candidate: role != Role::FrontDoor,
+            fence_after: config.limits.trust_stale_for,
+        };
+        let nats = messages.map(MessageDoorHandle::client);
+        Some(Coordination::start(&own, backend.client(), nats, &self.engine, options))
     }
 
     async fn message_door(

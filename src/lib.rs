@@ -8,6 +8,7 @@ pub mod app;
 pub mod backend;
 pub mod cli;
 pub mod config;
+pub mod coordination;
 pub mod demo;
 pub mod engine;
 pub mod lifecycle;

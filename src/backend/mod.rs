@@ -63,8 +63,6 @@ pub enum BackendEvent {
     Synced,
     /// The watch is broken: what is known may be out of date, so nobody is suspended until the next `Synced`.
     Stale,
-    /// How many other replicas of Drowse exist. While there are any, nobody is suspended.
-    Others(usize),
 }
 
 /// Runs agents. Every future is bounded in time by the implementation and cancel-safe.

@@ -3,23 +3,28 @@
 use super::args::{Role, Run};
 use super::check::access;
 use super::failure::Failure;
-use crate::config::{self, LogFormat};
+use crate::config::{self, Backend, LogFormat};
 use crate::{app, telemetry};
 
 pub(super) fn run(args: &Run) -> Result<(), Failure> {
     let config = config::load(&args.file.config).map_err(Failure::config)?;
-    if args.role != Role::All {
+    if args.role != Role::All && matches!(config.backend, Backend::Process(_)) {
         let message =
             "--role: the process backend runs as one process; leave --role out, or write --role all";
         return Err(Failure::Usage(message.to_owned()));
     }
+    let role = match args.role {
+        Role::All => app::Role::All,
+        Role::Controller => app::Role::Controller,
+        Role::FrontDoor => app::Role::FrontDoor,
+    };
     let access = access(&config)?;
     let format = match config.log.format {
         LogFormat::Text => telemetry::Format::Text,
         LogFormat::Json => telemetry::Format::Json,
     };
     let log = telemetry::init(format, &config.log.level).map_err(Failure::config)?;
-    serve(app::run(config, access, log))
+    serve(app::run(config, role, access, log))
 }
 
 /// Runs something that stays.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::agent::AgentKey;
-use crate::lifecycle::{Event, Mode, Phase, SuspendedBy};
+use crate::lifecycle::{Event, Mode, Phase, PhaseName, SuspendedBy};
 
 use super::{Engine, Slot};
 
@@ -53,12 +53,9 @@ impl Engine {
             let detail = "not all agents are known at present, and until then nobody is suspended";
             return Err(CommandError::Refused { detail: detail.to_owned() });
         }
-        if self.others() > 0 {
-            let detail = format!(
-                "{} other replicas of Drowse exist, and while there are any, nobody is suspended",
-                self.others()
-            );
-            return Err(CommandError::Refused { detail });
+        if !self.roles.takes_part() {
+            let detail = "this replica does not take part in suspensions at present; its log says why";
+            return Err(CommandError::Refused { detail: detail.to_owned() });
         }
         if let Some(obstacle) = &slot.policy().obstacle {
             return Err(CommandError::Refused { detail: obstacle.to_string() });
@@ -104,7 +101,7 @@ impl Engine {
 }
 
 fn is_draining(slot: &Slot) -> bool {
-    matches!(slot.machine.lock().phase(), Phase::Draining(_))
+    slot.machine.lock().phase().name() == PhaseName::Draining
 }
 
 /// Suspended with a mark at least as strong as the one asked for.

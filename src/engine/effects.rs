@@ -55,8 +55,9 @@ impl Engine {
             now: self.clock.now(),
             calendar: Clock::calendar(),
             policy: &policy,
-            may_suspend: self.may_suspend(),
-            alone: true,
+            may_suspend: self.roles.leads(self.clock.now()),
+            may_order: self.may_order(),
+            alone: self.roles.alone(),
             listens: self.listens(&policy),
             crowded: self.suspending.load(Ordering::Relaxed) >= MAX_SUSPENDING,
         };
@@ -175,8 +176,9 @@ impl Engine {
                 }
             }
             Effect::Ping { id, life, target } => self.ping(slot, id, &life, target),
-            // One replica: there is nobody to ask, and nobody asks.
-            Effect::AskPeers(_) | Effect::Acknowledge(_) | Effect::Veto(_) => {}
+            Effect::AskPeers { uid, revision } => self.roles.ask(key, &uid, revision),
+            Effect::Acknowledge(revision) => self.roles.decided(key, revision, true),
+            Effect::Veto(revision) => self.roles.decided(key, revision, false),
             // Done under the machine's lock.
             Effect::Retire | Effect::Release { .. } | Effect::Refuse { .. } => {}
         }

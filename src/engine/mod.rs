@@ -21,6 +21,7 @@ mod permit;
 mod pinging;
 mod policies;
 mod probing;
+mod roles;
 mod slot;
 pub mod snapshot;
 mod starts;
@@ -52,6 +53,7 @@ pub use lease_order::{LeaseAction, LeaseFault, LeaseOrder};
 pub use limits::Limits;
 pub use open_connection::OpenConnection;
 pub use permit::{Outcome, Permit};
+pub use roles::{Peers, Seen, Word};
 pub use slot::Slot;
 
 use budget::Budget;
@@ -59,6 +61,7 @@ use deadlines::Deadlines;
 use history::History;
 use leases::LeaseDesk;
 use policies::Policies;
+use roles::Roles;
 use starts::Starts;
 use table::Table;
 use trust::Trust;
@@ -82,8 +85,8 @@ pub struct Engine {
     held_bytes: Arc<Budget>,
     /// Everything that exists was reported, and the watch stands.
     synced: AtomicBool,
-    /// How many other replicas of Drowse exist: while there are any, nobody is suspended.
-    others: AtomicUsize,
+    /// What this replica is among the others.
+    roles: Roles,
     message_door: OnceLock<Arc<dyn MessageDoor>>,
     leases: LeaseDesk,
     history: History,
@@ -124,7 +127,7 @@ impl Engine {
             held: Budget::new(limits.held.into()),
             held_bytes: Budget::new(limits.held_body_bytes),
             synced: AtomicBool::new(false),
-            others: AtomicUsize::new(0),
+            roles: Roles::default(),
             message_door: OnceLock::new(),
             leases: LeaseDesk::default(),
             history: History::default(),
@@ -205,15 +208,9 @@ impl Engine {
         self.synced.load(Ordering::Acquire)
     }
 
-    /// How many other replicas of Drowse exist.
-    pub(crate) fn others(&self) -> usize {
-        self.others.load(Ordering::Acquire)
-    }
-
-    /// Whether an agent may be suspended at all: what is known is complete and fresh, and there is nobody else who
-    /// might have requests in flight that we do not know of.
-    pub(super) fn may_suspend(&self) -> bool {
-        self.is_synced() && !self.is_ending() && self.others() == 0
+    /// Whether a suspension may be written at all: what is known is complete and fresh, and the others know of us.
+    pub(super) fn may_order(&self) -> bool {
+        self.is_synced() && !self.is_ending() && self.roles.takes_part()
     }
 
     /// Whether nobody may wait any more, since Drowse ends.
@@ -283,22 +280,6 @@ impl Engine {
             }
             BackendEvent::Synced => self.set_synced(true),
             BackendEvent::Stale => self.set_synced(false),
-            BackendEvent::Others(count) => self.set_others(count),
-        }
-    }
-
-    fn set_others(self: &Arc<Self>, count: usize) {
-        let before = self.others.swap(count, Ordering::AcqRel);
-        if before == count {
-            return;
-        }
-        tracing::info!(
-            others = count,
-            "the number of other replicas of Drowse; with any, nobody is suspended"
-        );
-        // Those that fell idle meanwhile are not looked at again before their next deadline.
-        if count == 0 {
-            self.tick_all();
         }
     }
 

@@ -185,9 +185,13 @@ impl Engine {
             "Not all of what happens can be seen at present, and until then nobody is suspended; the log says why.",
         );
         say(
-            self.others() > 0,
-            "There are other replicas of Drowse, and while there are any, nobody is suspended.",
+            !self.roles.takes_part(),
+            "This replica does not take part in suspensions at present: it cannot reach the API server, or has just started. The \
+             log says more.",
         );
+        if let Some(hindrance) = self.roles.seen().hindrance {
+            notices.push(format!("Nobody is suspended: {hindrance}."));
+        }
         notices
     }
 }

@@ -14,6 +14,7 @@ use crate::policy::ping::{Said, Word};
 use crate::time::{Clock, Moment};
 
 use super::hold::Caller;
+use super::roles::Seen;
 use super::snapshot::{AgentDetail, AgentView, FailureView, PolicyKeyView, SignalView};
 use super::{Engine, Slot};
 
@@ -80,7 +81,8 @@ impl Engine {
             policy: &policy,
             now,
             calendar: Clock::calendar(),
-            others: self.others(),
+            takes_part: self.roles.takes_part(),
+            seen: self.roles.seen(),
             synced: self.is_synced(),
         };
         let active = machine.last_activity();
@@ -105,7 +107,8 @@ struct State<'a> {
     policy: &'a Policy,
     now: Moment,
     calendar: Timestamp,
-    others: usize,
+    takes_part: bool,
+    seen: Seen,
     synced: bool,
 }
 
@@ -115,7 +118,8 @@ impl State<'_> {
             && self.policy.suspend
             && !self.policy.dry_run
             && self.policy.obstacle.is_none()
-            && self.others == 0
+            && self.takes_part
+            && self.seen.hindrance.is_none()
             && self.synced;
         if !suspends || self.machine.phase().name() != PhaseName::Running {
             return None;
@@ -152,6 +156,9 @@ impl State<'_> {
             }
             Phase::Unknown => "nothing is known about it yet".to_owned(),
             Phase::Running { .. } => self.why_up(),
+            Phase::Draining(_) if self.machine.phase().name() == PhaseName::Running => {
+                "up; nobody has called it by way of this replica yet".to_owned()
+            }
             Phase::Draining(_) => "idle; its suspension is being settled".to_owned(),
             Phase::Suspending => {
                 format!("{}{}; its pod is still ending", self.who_suspended(), self.overruled())
@@ -210,11 +217,11 @@ impl State<'_> {
             return "up; not all of what happens can be seen at present, and until then nobody is suspended; see the log"
                 .to_owned();
         }
-        if self.others > 0 {
-            let (count, s) = (self.others, if self.others == 1 { "" } else { "s" });
-            return format!(
-                "up; {count} other replica{s} of Drowse, and while there are any, nobody is suspended"
-            );
+        if !self.takes_part {
+            return "up; this replica does not take part in suspensions at present; see the log".to_owned();
+        }
+        if let Some(hindrance) = self.seen.hindrance {
+            return format!("up; {hindrance}");
         }
         let dry_run = if self.policy.dry_run { " (dry_run: it will not be suspended)" } else { "" };
         let why = match self.verdict() {
@@ -246,11 +253,17 @@ impl State<'_> {
                         format!("in a keep-awake window ({window}); may be suspended in {left}")
                     }
                     Source::MinRunning => format!("came up lately (min_running); may be suspended in {left}"),
+                    Source::Elsewhere => {
+                        format!("used by way of another replica of Drowse lately; idle in {left}")
+                    }
                     Source::Start => format!("came up or was wanted lately; idle in {left}"),
                 }
             }
             Verdict::Idle if self.machine.is_asked() => "idle; being asked whether it is at work".to_owned(),
-            Verdict::Idle => "idle".to_owned(),
+            Verdict::Idle => match &self.seen.leader {
+                Some(leader) => format!("idle; {leader} leads, and suspends it if it is idle there, too"),
+                None => "idle".to_owned(),
+            },
         };
         why + dry_run
     }

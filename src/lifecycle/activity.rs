@@ -16,6 +16,7 @@ pub struct Activity {
     connection_opened: AtomicU64,
     connection_ended: AtomicU64,
     data: AtomicU64,
+    elsewhere: AtomicU64,
 }
 
 impl Activity {
@@ -47,6 +48,16 @@ impl Activity {
     /// Until when it is said to be busy.
     pub fn leased_until(&self) -> Moment {
         Moment::from_micros(self.leased_until.load(Ordering::Acquire))
+    }
+
+    /// It was active then by way of another replica. An older moment never replaces a newer one.
+    pub fn note_elsewhere(&self, at: Moment) {
+        self.elsewhere.fetch_max(at.as_micros(), Ordering::AcqRel);
+    }
+
+    /// When it was last active by way of another replica, as far as that was told.
+    pub fn elsewhere(&self) -> Moment {
+        Moment::from_micros(self.elsewhere.load(Ordering::Acquire))
     }
 
     /// Somebody takes messages in its name, or nobody does.

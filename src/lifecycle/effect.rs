@@ -88,7 +88,12 @@ pub enum Effect<W> {
         target: PingTarget,
     },
     /// Leader: ask every other replica to close its gate at this revision.
-    AskPeers(Revision),
+    AskPeers {
+        /// Identity of the object.
+        uid: AgentUid,
+        /// The revision that the write will be conditional on.
+        revision: Revision,
+    },
     /// Tell the leader: nothing in flight here, and closed.
     Acknowledge(Revision),
     /// Tell the leader: no.

@@ -68,6 +68,8 @@ pub enum Event<W> {
     PeersAcknowledged(Revision),
     /// Some replica objected, or did not answer.
     PeersVetoed(Revision),
+    /// This replica did not take part for a while: a suspension may be under way that was agreed on without it.
+    Rejoin,
     /// A deadline has come, or the policy has changed.
     Tick,
     /// Drowse ends, and has no time left for those who wait.

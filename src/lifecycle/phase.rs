@@ -50,6 +50,8 @@ pub struct Drain {
     pub deadline: Moment,
     /// What is written as the reason.
     pub by: SuspendedBy,
+    /// It is this replica that prepares a suspension. Otherwise another does, or, while it joins, may have done so.
+    pub begun_here: bool,
     /// An operator ordered it: `dry_run` and `suspend: off` are about what Drowse does by itself.
     pub ordered: bool,
     /// The agent has said for as long as it may that it is busy, or has not answered for that long.
@@ -59,8 +61,13 @@ pub struct Drain {
 }
 
 /// How far a drain is.
+///
+/// Whoever adds a step says in [`Phase::name`] whether people are to see it as a suspension.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum DrainStep {
+    /// Nothing is known of a suspension, but one may be under way that was agreed on before this replica took part
+    /// (guard JOIN). Routes nothing until a newer revision says Running, and makes one when somebody calls.
+    Joining,
     /// Leader: listens for messages, which pass by the gate. Nothing is written or said, so the leader may still change its
     /// mind.
     Listening,
@@ -158,10 +165,12 @@ impl PhaseName {
 
 impl Phase {
     /// Its name.
-    pub const fn name(&self) -> PhaseName {
+    pub fn name(&self) -> PhaseName {
         match self {
             Self::Unknown => PhaseName::Unknown,
             Self::Running { .. } => PhaseName::Running,
+            // It is up for all that anybody knows, and the first call finds out.
+            Self::Draining(drain) if drain.step == DrainStep::Joining => PhaseName::Running,
             Self::Draining(_) => PhaseName::Draining,
             Self::Suspending => PhaseName::Suspending,
             Self::Suspended => PhaseName::Suspended,
@@ -175,7 +184,7 @@ impl Phase {
         match self {
             Self::Unknown => "waiting to learn the state of the agent",
             Self::Running { .. } => "waiting for a place among the requests in flight",
-            Self::Draining(_) => "waiting for a suspension to be settled",
+            Self::Draining(_) => "waiting to see that no suspension is under way",
             Self::Suspending | Self::Suspended => "waiting for the resume to begin",
             Self::Resuming(resume) => match resume.step {
                 ResumeStep::Paced => "waiting for the turn of this start among all starts",

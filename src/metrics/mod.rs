@@ -65,6 +65,8 @@ pub struct Metrics {
     config_reloads: By<Done, IntCounter>,
     certificate_reloads: By<Done, IntCounter>,
     config_last_reload_successful: IntGauge,
+    leads: IntGauge,
+    agrees: IntGauge,
 }
 
 impl Metrics {
@@ -167,6 +169,15 @@ impl Metrics {
                 "Changes of the configuration file that were seen, by whether they were applied.",
                 "outcome",
             ),
+            leads: to.gauge(
+                "drowse_leader",
+                "1 on the replica that decides who is suspended. Always 1 where there can be no other.",
+            ),
+            agrees: to.gauge(
+                "drowse_replicas_can_agree",
+                "1 while this replica takes part in suspensions and can ask all others; otherwise it suspends nobody. Always 1 where \
+                 there can be no others.",
+            ),
             config_last_reload_successful: to.gauge(
                 "drowse_config_last_reload_successful",
                 "1 while the file in force is the file on disk, 0 while the file on disk is refused.",
@@ -174,6 +185,8 @@ impl Metrics {
             registry,
         };
         metrics.config_last_reload_successful.set(1);
+        metrics.leads(true);
+        metrics.replicas_can_agree(true);
         metrics.watch_process();
         metrics
     }
@@ -273,6 +286,16 @@ impl Metrics {
     pub fn config_reloaded(&self, applied: bool) {
         self.config_reloads.get(if applied { Done::Ok } else { Done::Failed }).inc();
         self.config_last_reload_successful.set(i64::from(applied));
+    }
+
+    /// Whether this replica decides who is suspended.
+    pub fn leads(&self, leads: bool) {
+        self.leads.set(leads.into());
+    }
+
+    /// Whether it takes part, and can ask the others.
+    pub fn replicas_can_agree(&self, can: bool) {
+        self.agrees.set(can.into());
     }
 
     /// The files of a certificate have changed.

@@ -19,6 +19,8 @@ pub enum Source {
     Lease,
     /// The agent was asked and says that it is at work, or gave no answer that can be used.
     Ping,
+    /// It was active lately by way of another replica of Drowse.
+    Elsewhere,
     /// A keep-awake window is open.
     KeepAwake,
     /// It came up only lately (`min_running`).
@@ -37,6 +39,7 @@ impl Source {
             Self::Unanswered => "unanswered",
             Self::Lease => "lease",
             Self::Ping => "ping",
+            Self::Elsewhere => "elsewhere",
             Self::KeepAwake => "keep_awake",
             Self::MinRunning => "min_running",
             Self::Start => "start",

@@ -107,6 +107,8 @@ pub enum Sabotage {
     NoAck,
     /// Who acknowledged goes on routing (guard FENCE).
     NoFence,
+    /// Who has just started routes at once (guard JOIN).
+    NoJoin,
     /// The status claims to be newer than it is (guard OBS), and the pod is not read past the caches.
     NoObs,
     /// A turn to start is never given back.

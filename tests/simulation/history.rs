@@ -138,7 +138,12 @@ impl History {
     fn new(seed: u64, sabotage: Option<Sabotage>, trace: bool) -> Self {
         let mut rng = Rng::with_seed(seed);
         let mut plan = Plan::draw(&mut rng);
-        if matches!(sabotage, Some(Sabotage::NoAck | Sabotage::NoFence)) {
+        if sabotage == Some(Sabotage::NoJoin) {
+            // Often enough in the middle of a suspension.
+            (plan.crashes, plan.lost_calls) = (20, 30);
+            plan.policy.idle_timeout = Duration::from_millis(200);
+        }
+        if matches!(sabotage, Some(Sabotage::NoAck | Sabotage::NoFence | Sabotage::NoJoin)) {
             plan.replicas = plan.replicas.max(2);
         }
         let replicas = (0..plan.replicas).map(|_| Replica::new(0, Moment::START)).collect();
@@ -318,7 +323,8 @@ impl History {
             return;
         }
         let limit = self.plan.policy.in_flight_limit();
-        let fenced = matches!(self.replicas[replica].machine.phase(), Phase::Draining(_));
+        let phase = self.replicas[replica].machine.phase();
+        let fenced = matches!(phase, Phase::Draining(drain) if drain.step == DrainStep::Fenced);
         if self.sabotage == Some(Sabotage::NoFence) && fenced && self.replicas[replica].life.is_some() {
             return self.begin_request(caller, replica);
         }
@@ -423,7 +429,8 @@ impl History {
             calendar,
             policy: &policy,
             may_suspend: self.leader == replica,
-            alone: self.replicas.len() == 1,
+            may_order: self.leader == replica,
+            alone: false,
             listens: self.plan.listens,
             crowded: false,
         };
@@ -514,7 +521,7 @@ impl History {
                     self.after(delay, Happening::To(replica, incarnation, event));
                 }
             }
-            Effect::AskPeers(revision) => self.ask_peers(replica, revision),
+            Effect::AskPeers { revision, .. } => self.ask_peers(replica, revision),
             Effect::Acknowledge(revision) => self.reply(replica, revision, true),
             Effect::Veto(revision) => self.reply(replica, revision, false),
             // The next attempt is another one.
@@ -589,16 +596,17 @@ impl History {
         self.after(delay, Happening::Join(replica));
     }
 
-    /// A replica takes part only when no suspension is under way that was agreed on without it.
+    /// A replica may come while a suspension is under way that was agreed on without it.
     fn join(&mut self, replica: usize) {
-        let drains = |other: &Replica| other.up && matches!(other.machine.phase(), Phase::Draining(_));
-        let draining = self.replicas.iter().any(drains);
-        if self.suspensions_under_way > 0 || draining {
-            self.after(Duration::from_millis(100), Happening::Join(replica));
-            return;
-        }
         self.note(|_| format!("replica {replica} joins"));
         self.replicas[replica].up = true;
+        if self.sabotage == Some(Sabotage::NoJoin) {
+            // What it then sees running has changed since it exists, for all that it knows.
+            let earlier =
+                AgentSeen { revision: Revision(0), mode: Mode::Suspended, ..self.world.object.clone() };
+            let incarnation = self.replicas[replica].incarnation;
+            self.to(replica, incarnation, Event::Agent(earlier));
+        }
         self.tell_everything(replica);
     }
 
@@ -606,7 +614,8 @@ impl History {
 
     fn ask_peers(&mut self, leader: usize, revision: Revision) {
         self.replicas[leader].asked = Some((revision, vec![false; self.replicas.len()]));
-        if self.sabotage == Some(Sabotage::NoAck) {
+        // With nobody to ask, all have said yes.
+        if self.sabotage == Some(Sabotage::NoAck) || self.replicas.len() == 1 {
             let incarnation = self.replicas[leader].incarnation;
             self.after(
                 Duration::ZERO,

@@ -89,6 +89,11 @@ fn a_peer_that_acknowledges_and_goes_on_routing_is_noticed() {
 }
 
 #[test]
+fn a_replica_that_routes_as_soon_as_it_has_started_is_noticed() {
+    expect_noticed(Sabotage::NoJoin, "suspended with");
+}
+
+#[test]
 fn a_status_that_is_believed_too_early_is_noticed() {
     expect_noticed(Sabotage::NoObs, "which Drowse has suspended");
 }

@@ -1,16 +1,11 @@
 //! Boils the objects of the API down to what the index wants of them.
 
-use k8s_openapi::api::core::v1 as core;
 use kube::Resource;
 
 use super::claim::{self, SandboxClaim};
 use super::index::{Object, PodFacts, SandboxFacts};
 use super::pod::{self, Pod};
 use super::sandbox::{self, Malformed, Sandbox};
-use crate::agent::AgentKey;
-
-/// The label of the pods of Drowse itself, as `deploy/` sets it.
-pub(super) const REPLICAS: &str = "app.kubernetes.io/name=drowse";
 
 pub(super) fn sandbox(sandbox: &Sandbox) -> Option<Object> {
     let meta = &sandbox.metadata;
@@ -37,11 +32,6 @@ pub(super) fn pod(pod: &Pod) -> Option<Object> {
 pub(super) fn claim(claim: &SandboxClaim) -> Option<Object> {
     let key = good(claim, sandbox::key(&claim.metadata))?;
     Some(Object::Claim(key, claim::trap(claim)))
-}
-
-pub(super) fn replica(pod: &core::Pod) -> Option<Object> {
-    let (namespace, name) = (pod.metadata.namespace.as_deref()?, pod.metadata.name.as_deref()?);
-    Some(Object::Replica(AgentKey::new(namespace, name)))
 }
 
 /// What cannot be read is left out, and said: an agent that nobody knows is not suspended.

@@ -35,8 +35,6 @@ pub(super) enum Object {
     Pod(PodFacts),
     /// A claim, and why its agent must not be suspended, if so.
     Claim(AgentKey, Option<HandsOff>),
-    /// Another replica of Drowse, by the name of its pod.
-    Replica(AgentKey),
 }
 
 /// What is wanted of a Sandbox.
@@ -90,7 +88,6 @@ pub(super) struct Index {
     /// That of the agent that was new last: lists are in the order of namespaces, so nearly all agents of one share it.
     namespace: Arc<str>,
     claims: HashMap<AgentKey, (Origin, HandsOff)>,
-    replicas: HashMap<AgentKey, Origin>,
     live: Vec<bool>,
     synced: bool,
 }
@@ -119,7 +116,6 @@ impl Index {
             pods: HashMap::new(),
             namespace: "".into(),
             claims: HashMap::new(),
-            replicas: HashMap::new(),
             live: (0..sources).map(|_| false).collect(),
             synced: false,
         }
@@ -153,14 +149,6 @@ impl Index {
                 if self.claims.remove(&key).is_some() {
                     self.claim_changed(&key, out);
                 }
-            }
-            Report::Seen(Object::Replica(name)) => {
-                self.replicas.insert(name, origin);
-                out.push(BackendEvent::Others(self.replicas.len()));
-            }
-            Report::Gone(Object::Replica(name)) => {
-                self.replicas.remove(&name);
-                out.push(BackendEvent::Others(self.replicas.len()));
             }
             Report::Listed(revision) => self.sweep(origin, revision, out),
             Report::Live => self.set_live(origin.source, true, out),
@@ -267,11 +255,6 @@ impl Index {
         for key in claims {
             self.claims.remove(&key);
             self.claim_changed(&key, out);
-        }
-        let before = self.replicas.len();
-        self.replicas.retain(|_, it| !is_old(it));
-        if self.replicas.len() != before {
-            out.push(BackendEvent::Others(self.replicas.len()));
         }
     }
 

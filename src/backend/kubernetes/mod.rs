@@ -44,20 +44,21 @@ use watch::{Told, Watch};
 /// Events that may wait for the core, and reports that may wait for the index: a full channel makes the watches
 /// wait, and those the API server.
 const MAX_REPORTS: usize = 1024;
-/// What the pods of Drowse itself are called in the log.
-const REPLICAS: &str = "replicas of Drowse";
 /// How long a connection to the API server may take to be made.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
 /// Which pod this is, if it is one; from the environment.
 #[derive(Clone, PartialEq, Eq, Debug)]
-struct OwnPod {
-    namespace: String,
-    name: String,
+pub struct OwnPod {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
 }
 
 impl OwnPod {
-    fn from_env() -> Option<Self> {
+    /// What `POD_NAMESPACE` and `POD_NAME` say; `None` outside of a cluster.
+    pub fn from_env() -> Option<Self> {
         let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         Some(Self { namespace: variable("POD_NAMESPACE")?, name: variable("POD_NAME")? })
     }
@@ -67,7 +68,6 @@ impl OwnPod {
 pub struct KubernetesBackend {
     client: Client,
     namespaces: Vec<String>,
-    own_pod: Option<OwnPod>,
     index: Arc<Mutex<Index>>,
     announcer: Announcer,
     suspicion: Suspicion,
@@ -88,7 +88,7 @@ pub enum ConnectError {
     Infer(#[from] kube::config::InferConfigError),
     /// In a pod that does not say which.
     #[error(
-        "in a pod, Drowse must know which one it is, to see whether there are other replicas: set POD_NAME and \
+        "in a pod, Drowse must know which one it is, to be one of the replicas there: set POD_NAME and \
          POD_NAMESPACE from the fields metadata.name and metadata.namespace, as deploy/kustomize/base does"
     )]
     Nameless,
@@ -124,8 +124,7 @@ pub async fn connect(options: &Options) -> Result<Client, ConnectError> {
 impl KubernetesBackend {
     /// A backend that looks at these namespaces, or with none at all of them.
     pub fn new(client: Client, namespaces: Vec<String>, clock: Clock) -> Self {
-        let own_pod = OwnPod::from_env();
-        let instance = own_pod.as_ref().map(|pod| pod.name.clone());
+        let instance = OwnPod::from_env().map(|pod| pod.name);
         let (announcer, announcements) = events::channel();
         let index = Arc::new(Mutex::new(Index::new(0)));
         let ending = CancellationToken::new();
@@ -135,7 +134,7 @@ impl KubernetesBackend {
             announcements,
         )));
         let suspicion = Suspicion::default();
-        Self { client, namespaces, own_pod, index, announcer, suspicion, clock, ending }
+        Self { client, namespaces, index, announcer, suspicion, clock, ending }
     }
 
     /// The way to the cluster, for what is no part of running agents.
@@ -156,10 +155,6 @@ impl KubernetesBackend {
             self.start(*namespace, "sandboxes", None, next(), facts::sandbox, reports);
             self.start(*namespace, "pods", Some(pod::SELECTOR.to_owned()), next(), facts::pod, reports);
             self.start(*namespace, "sandboxclaims", None, next(), facts::claim, reports);
-        }
-        if let Some(own) = &self.own_pod {
-            let selector = Some(facts::REPLICAS.to_owned());
-            self.start(Some(&own.namespace), REPLICAS, selector, next(), facts::replica, reports);
         }
         let anywhere = match some.first() {
             Some(Some(namespace)) => Api::namespaced(self.client.clone(), namespace),
@@ -195,15 +190,12 @@ impl KubernetesBackend {
         let name = format!("{what} in {place}");
         // Claims are an extension of agent-sandbox that a cluster need not have.
         let optional = what == "sandboxclaims";
-        // That another replica has come must not be learnt late.
-        let lists_anew = what == REPLICAS;
         let watch = Watch {
             api,
             name,
             selector,
             source,
             optional,
-            lists_anew,
             facts,
             clock: self.clock,
             reports: reports.clone(),
@@ -219,17 +211,11 @@ impl KubernetesBackend {
 /// Feeds the index, and the core with what follows.
 async fn feed(
     index: Arc<Mutex<Index>>,
-    own_pod: Option<OwnPod>,
     mut reports: mpsc::Receiver<Told>,
     events: mpsc::Sender<BackendEvent>,
 ) {
-    let own = own_pod.map(|pod| AgentKey::new(pod.namespace, pod.name));
     let mut out = Vec::new();
     while let Some((origin, report)) = reports.recv().await {
-        let is_us = |object: &index::Object| matches!(object, index::Object::Replica(name) if own.as_ref() == Some(name));
-        if matches!(&report, index::Report::Seen(object) | index::Report::Gone(object) if is_us(object)) {
-            continue;
-        }
         index.lock().apply(origin, report, &mut out);
         for event in out.drain(..) {
             if events.send(event).await.is_err() {
@@ -246,7 +232,7 @@ impl Backend for KubernetesBackend {
         let mut index = self.index.lock();
         *index = Index::new(self.start_watches(&reports));
         drop(index);
-        let feed = feed(Arc::clone(&self.index), self.own_pod.clone(), told, events);
+        let feed = feed(Arc::clone(&self.index), told, events);
         tokio::spawn(self.ending.clone().run_until_cancelled_owned(feed));
         receiver
     }

@@ -54,9 +54,6 @@ pub(super) struct Watch<K> {
     pub(super) source: Source,
     /// A cluster without this kind has none of it, which is fine.
     pub(super) optional: bool,
-    /// After a failure everything is listed anew, instead of going on from the last version: nothing is then told
-    /// late. For kinds of which there are few.
-    pub(super) lists_anew: bool,
     /// Boils an object down; `None` for one that is of no interest.
     pub(super) facts: fn(&K) -> Option<Object>,
     /// The time.
@@ -123,7 +120,7 @@ where
                     if !self.fail(origin, failed, &mut trouble).await {
                         return;
                     }
-                    (!self.lists_anew).then_some(last)
+                    Some(last)
                 }
             };
         }

@@ -29,7 +29,7 @@ impl<W> Machine<W> {
         self.waiters.push(arrival.id, arrival.waiter, arrival.deadline, arrival.wakes);
         match self.phase {
             Phase::Suspending | Phase::Suspended => self.serve_demand(ctx, fx),
-            Phase::Draining(_) if arrival.wakes => self.drain_unwanted(ctx, fx),
+            Phase::Draining(_) if arrival.wakes || self.is_joining() => self.drain_unwanted(ctx, fx),
             Phase::Failed { retry_at, .. } if retry_at <= ctx.now => self.retry_due(ctx, fx),
             _ => {}
         }
@@ -43,6 +43,8 @@ impl<W> Machine<W> {
             return Some(Refusal::QueueFull { max_held: ctx.policy.max_held });
         }
         match &self.phase {
+            // It is up for all that is known, so its caller wakes nobody.
+            Phase::Draining(_) if self.is_joining() => None,
             Phase::Draining(_) | Phase::Suspending | Phase::Suspended if !arrival.wakes => {
                 Some(self.wake_refusal(ctx).unwrap_or(Refusal::Asleep))
             }

@@ -1,9 +1,11 @@
 //! The machine: one agent's state, and what each event does to it.
 //!
 //! This file has the state and the dispatch; `world` reacts to what is observed, `suspend` and `resume` are the
-//! two ways, `ping` asks before the way down, `callers` is the queue in front of the gate. The gate is open in phase Running and in no other.
+//! two ways, `ping` asks before the way down, `callers` is the queue in front of the gate, `joining` what a replica may not do yet
+//! that has just started. The gate is open in phase Running and in no other.
 
 mod callers;
+mod joining;
 mod ping;
 mod resume;
 mod suspend;
@@ -25,7 +27,7 @@ use crate::time::Moment;
 
 use super::activity::Activity;
 use super::backoff::Backoff;
-use super::effect::{Effect, Transition};
+use super::effect::{Abandoned, Effect, Transition};
 use super::event::{CallId, Event};
 use super::gate::Gate;
 use super::observation::{AgentSeen, Failure, Mode, PodSeen, WriteError};
@@ -47,9 +49,12 @@ pub struct Context<'a> {
     pub calendar: Timestamp,
     /// What the operator wants for this agent.
     pub policy: &'a Policy,
-    /// This replica is the leader, and its view of the world is complete and fresh.
+    /// This replica is the leader, and may write suspensions.
     pub may_suspend: bool,
-    /// There is no other replica to ask.
+    /// This replica may write suspensions that somebody orders: its view of the world is complete and fresh, and the others
+    /// count it as one of them.
+    pub may_order: bool,
+    /// There is and was no other replica, whatever happens.
     pub alone: bool,
     /// Messages reach the agent that do not pass its gate: before it is suspended, somebody listens for them.
     pub listens: bool,
@@ -67,6 +72,8 @@ pub struct Machine<W> {
     phase: Phase,
     since: Moment,
     agent: Option<AgentSeen>,
+    /// The revision at which this replica first saw it run, or did so again after it had not taken part.
+    joined_at: Option<Revision>,
     /// Boxed, as what is `None` of most agents in a large fleet: they sleep.
     pod: Option<Box<PodSeen>>,
     /// Observations of pods up to here are old news.
@@ -124,6 +131,7 @@ impl<W> Machine<W> {
             phase: Phase::Unknown,
             since: now,
             agent: None,
+            joined_at: None,
             pod: None,
             pod_floor: Revision::default(),
             waiters: Waitlist::default(),
@@ -184,6 +192,7 @@ impl<W> Machine<W> {
             Event::Pinged { id, answer } => self.pinged(id, answer, ctx, fx),
             Event::PeersAcknowledged(revision) => self.peers_acknowledged(revision, ctx, fx),
             Event::PeersVetoed(revision) => self.peers_vetoed(revision, ctx, fx),
+            Event::Rejoin => self.rejoin(ctx, fx),
             Event::Tick => self.tick(ctx, fx),
             Event::Ending => self.refuse_all(&Refusal::ShuttingDown, fx),
         }
@@ -218,6 +227,10 @@ impl<W> Machine<W> {
                 // `max_in_flight` may have been raised.
                 self.release(ctx, fx);
                 self.consider_suspending(ctx, fx);
+            }
+            Phase::Draining(_) if self.is_joining() && !self.must_join(ctx) => {
+                // It is not managed any more.
+                self.reopen(Abandoned::Conflict, ctx, fx);
             }
             Phase::Draining(drain) if drain.deadline <= ctx.now => self.drain_overdue(ctx, fx),
             Phase::Resuming(_) => self.resume_tick(ctx, fx),
@@ -353,7 +366,10 @@ impl<W> Machine<W> {
 
     /// The last request, message or data that was seen; [`Moment::START`] if none was.
     pub fn last_activity(&self) -> Moment {
-        let besides = self.activity.as_deref().map(|activity| activity.message().max(activity.data()));
+        let besides = self
+            .activity
+            .as_deref()
+            .map(|activity| activity.message().max(activity.data()).max(activity.elsewhere()));
         self.gate.last_activity().max(besides.unwrap_or_default())
     }
 
@@ -393,6 +409,10 @@ impl<W> Machine<W> {
                 (activity.message(), activity.unanswered_until(), activity.leased_until());
             if message > Moment::START {
                 signals.push(signal(Source::Messages, Says::LastActive(message)));
+            }
+            let elsewhere = activity.elsewhere();
+            if elsewhere > Moment::START {
+                signals.push(signal(Source::Elsewhere, Says::LastActive(elsewhere)));
             }
             if owes > Moment::START {
                 signals.push(signal(Source::Unanswered, Says::BusyUntil(owes)));

@@ -113,7 +113,7 @@ impl<W> Machine<W> {
                     self.clear_failed_pod(fx);
                 } else {
                     self.step(ResumeStep::AskingPeers);
-                    fx.push(Effect::AskPeers(revision));
+                    fx.push(Effect::AskPeers { uid, revision });
                 }
             }
             Mode::Running => {
@@ -287,15 +287,22 @@ impl<W> Machine<W> {
             resume: addressed.since(resume.began),
             probe: ctx.now.since(addressed),
         };
-        self.enter(Phase::Running { life: life.clone() }, ctx, fx);
+        let joins = self.must_join(ctx);
+        let up = if joins { self.joining(life, ctx) } else { Some(Phase::Running { life: life.clone() }) };
+        let Some(up) = up else { return };
+        self.enter(up, ctx, fx);
         self.up_since = Some(ctx.now);
         self.demanded = false;
         self.last_failure = None;
         self.failed_pod = None;
         self.check_at = ctx.now + ctx.policy.min_running.min(ctx.policy.idle_timeout);
         fx.push(Effect::Record(Transition::Resumed(start)));
-        self.gate.open(!self.waiters.is_empty());
-        self.release_after(start, ctx, fx);
+        if joins {
+            self.join_if_called(ctx, fx);
+        } else {
+            self.gate.open(!self.waiters.is_empty());
+            self.release_after(start, ctx, fx);
+        }
     }
 
     pub(super) fn resume_tick(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {

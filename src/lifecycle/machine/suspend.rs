@@ -27,7 +27,7 @@ const SETTLE_RETRY: Duration = Duration::from_secs(1);
 /// How soon a suspension that a peer or somebody else's change prevented is tried again.
 const RETRY_SUSPEND: Duration = Duration::from_secs(5);
 /// How soon an idle agent is looked at again when too many others are being suspended.
-const RECHECK_CROWDED: Duration = Duration::from_millis(250);
+pub(super) const RECHECK_CROWDED: Duration = Duration::from_millis(250);
 /// How soon an agent in a keep-awake window is looked at again at the latest: the calendar may have been set forward.
 const RECHECK_CALENDAR: Duration = Duration::from_mins(5);
 /// How soon a suspension that was refused for good is tried again.
@@ -113,7 +113,7 @@ impl<W> Machine<W> {
         } else {
             (DrainStep::AskingPeers, PEERS_TIMEOUT)
         };
-        let drain = Drain { ordered, ..self.drain(agent, step, by, ctx.now + patience) };
+        let drain = Drain { ordered, begun_here: true, ..self.drain(agent, step, by, ctx.now + patience) };
         self.enter(Phase::Draining(drain.into()), ctx, fx);
         if listens {
             fx.push(Effect::Listen(revision));
@@ -149,11 +149,11 @@ impl<W> Machine<W> {
         if ctx.alone {
             self.peers_acknowledged(revision, ctx, fx);
         } else {
-            fx.push(Effect::AskPeers(revision));
+            fx.extend(self.uid().cloned().map(|uid| Effect::AskPeers { uid, revision }));
         }
     }
 
-    fn drain(
+    pub(super) fn drain(
         &self,
         agent: &AgentSeen,
         step: DrainStep,
@@ -162,6 +162,7 @@ impl<W> Machine<W> {
     ) -> Drain {
         let life = match &self.phase {
             Phase::Running { life } => Some(life.clone()),
+            Phase::Draining(before) => before.life.clone(),
             _ => None,
         };
         Drain {
@@ -171,6 +172,7 @@ impl<W> Machine<W> {
             step,
             deadline,
             by,
+            begun_here: false,
             ordered: false,
             overrules: false,
             abandon: Abandoned::Conflict,
@@ -196,7 +198,7 @@ impl<W> Machine<W> {
             return;
         }
         let ordered = matches!(&self.phase, Phase::Draining(drain) if drain.ordered);
-        let may = if ordered { may_write(ctx) } else { may_suspend(ctx) && !ctx.policy.dry_run };
+        let may = if ordered { may_order(ctx) } else { may_suspend(ctx) && !ctx.policy.dry_run };
         // The leadership or the policy may have changed since the peers were asked.
         if !may {
             self.change_mind(Abandoned::Veto, ctx, fx);
@@ -224,7 +226,9 @@ impl<W> Machine<W> {
     fn change_mind(&mut self, why: Abandoned, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
         let object = self.agent.as_ref().map(|agent| (agent.uid.clone(), agent.generation));
         self.reopen(why, ctx, fx);
-        if let (false, Some((uid, generation))) = (ctx.alone, object) {
+        // While it joins, that may have been done already.
+        let changes = matches!(&self.phase, Phase::Draining(drain) if drain.step == DrainStep::Settling);
+        if let (false, Some((uid, generation))) = (ctx.alone || changes, object) {
             // Nobody waits for the answer: not `self.call`.
             self.calls += 1;
             let id = crate::lifecycle::CallId(self.calls);
@@ -241,7 +245,7 @@ impl<W> Machine<W> {
             DrainStep::Listening => self.reopen(Abandoned::Demand, ctx, fx),
             DrainStep::AskingPeers => self.change_mind(Abandoned::Demand, ctx, fx),
             // On one's own word nobody reopens after this point: make the leader's write fail, and see it fail.
-            DrainStep::Fenced => self.settle_by_write(ctx, fx),
+            DrainStep::Fenced | DrainStep::Joining => self.settle_by_write(ctx, fx),
             // The answer is under way; the demand is remembered by the queue.
             DrainStep::Writing | DrainStep::Settling => {}
         }
@@ -256,6 +260,7 @@ impl<W> Machine<W> {
             Phase::Draining(drain) if drain.step == DrainStep::AskingPeers => {
                 self.change_mind(Abandoned::Veto, ctx, fx);
             }
+            Phase::Draining(drain) if drain.step == DrainStep::Joining => self.joining_due(ctx, fx),
             Phase::Draining(drain) => {
                 if drain.step == DrainStep::Writing && drain.abandon != Abandoned::Demand {
                     drain.abandon = Abandoned::NoAnswer;
@@ -268,7 +273,7 @@ impl<W> Machine<W> {
 
     /// A write that changes nothing but the revision: it makes any suspension that is still under way fail, and
     /// itself fails if one was faster. Either way the object then tells.
-    fn settle_by_write(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
+    pub(super) fn settle_by_write(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
         let Some(agent) = &self.agent else { return };
         let (uid, generation) = (agent.uid.clone(), agent.generation);
         let id = self.next_call();
@@ -339,12 +344,12 @@ impl<W> Machine<W> {
     /// A newer revision has come: it says how the drain ended.
     pub(super) fn drain_decided(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
         let Phase::Draining(drain) = &self.phase else { return };
-        let (by, abandon, leads) = (drain.by, drain.abandon, drain.step != DrainStep::Fenced);
-        let overrules = drain.overrules;
+        let (by, abandon, overrules) = (drain.by, drain.abandon, drain.overrules);
+        let begun_here = drain.begun_here;
         match self.mode() {
             // Draining → Suspending.
             Some(Mode::Suspended) => {
-                if leads {
+                if begun_here {
                     fx.push(Effect::Record(Transition::Suspended(by)));
                 }
                 self.settle(ctx, fx);
@@ -358,14 +363,20 @@ impl<W> Machine<W> {
     }
 
     /// Back up. Held callers go on without a resume if the pod is still the one that served.
-    fn reopen(&mut self, why: Abandoned, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
+    pub(super) fn reopen(&mut self, why: Abandoned, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
         let Phase::Draining(drain) = &self.phase else { return };
-        if drain.step != DrainStep::Fenced {
+        if drain.begun_here {
             fx.push(Effect::Record(Transition::SuspendAbandoned(why)));
         }
         // A newer generation may be a suspension and a resume that we did not see: then look at the pod anew.
         let unchanged = self.agent.as_ref().is_some_and(|agent| agent.generation == drain.generation);
         match drain.life.clone() {
+            Some(life) if unchanged && self.serves(&life) && self.must_join(ctx) => {
+                if let Some(joining) = self.joining(&life, ctx) {
+                    self.enter(joining, ctx, fx);
+                    self.join_if_called(ctx, fx);
+                }
+            }
             Some(life) if unchanged && self.serves(&life) => {
                 self.enter(Phase::Running { life }, ctx, fx);
                 self.demanded = false;
@@ -406,6 +417,9 @@ impl<W> Machine<W> {
                     && self.waiters.is_empty()
                     && self.gate.in_flight() == 0
             }
+            Phase::Draining(_) if self.is_joining() => {
+                self.verdict(ctx) == Verdict::Idle && self.gate.in_flight() == 0
+            }
             Phase::Unknown | Phase::Draining(_) | Phase::Suspending | Phase::Suspended => false,
         };
         if let (true, Some(agent)) = (idle, &self.agent) {
@@ -417,6 +431,10 @@ impl<W> Machine<W> {
 
     /// An operator wants it down. Nothing happens if it is in use: never suspend a working agent.
     pub(super) fn suspend_now(&mut self, by: SuspendedBy, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
+        if self.is_joining() && may_order(ctx) {
+            // First things first: it is found to be up, and whoever orders this asks again.
+            return self.settle_by_write(ctx, fx);
+        }
         let idle = match self.phase {
             _ if ctx.policy.obstacle.is_some() => false,
             Phase::Running { .. } => self.gate.close_if_idle(),
@@ -425,7 +443,7 @@ impl<W> Machine<W> {
             Phase::Failed { .. } => self.gate.in_flight() == 0,
             _ => false,
         };
-        if idle && may_write(ctx) && self.waiters.is_empty() && !self.is_kept_by_connections(ctx) {
+        if idle && may_order(ctx) && self.waiters.is_empty() && !self.is_kept_by_connections(ctx) {
             self.demanded = false;
             self.begin_drain(by, true, ctx, fx);
         } else if let (true, Phase::Running { .. }) = (idle, &self.phase) {
@@ -446,15 +464,16 @@ impl<W> Machine<W> {
 
 /// Whether Drowse may suspend this agent by itself.
 pub(super) fn may_suspend(ctx: Context<'_>) -> bool {
-    may_write(ctx) && ctx.policy.suspend && ctx.policy.obstacle.is_none()
+    ctx.may_suspend && may_order(ctx) && ctx.policy.suspend && ctx.policy.obstacle.is_none()
 }
 
-/// Whether a dead pod may be cleared away by a suspension that is followed by a resume.
+/// Whether a dead pod may be cleared away by a suspension that is followed by a resume. Whoever is called needs no leader
+/// for that.
 pub(super) fn may_clear(ctx: Context<'_>) -> bool {
-    may_write(ctx) && !ctx.policy.dry_run && ctx.policy.obstacle.is_none()
+    may_order(ctx) && !ctx.policy.dry_run && ctx.policy.obstacle.is_none()
 }
 
-/// Whether a suspension may be written at all.
-pub(super) fn may_write(ctx: Context<'_>) -> bool {
-    ctx.may_suspend && ctx.policy.manage
+/// Whether a suspension may be written at all, if somebody orders it.
+pub(super) fn may_order(ctx: Context<'_>) -> bool {
+    ctx.may_order && ctx.policy.manage
 }

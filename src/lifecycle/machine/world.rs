@@ -3,7 +3,7 @@
 use crate::agent::{AgentUid, Life, PodUid, Revision};
 use crate::lifecycle::effect::Effect;
 use crate::lifecycle::observation::{AgentSeen, Failure, Mode, PodSeen, PodState};
-use crate::lifecycle::phase::{Phase, PhaseName, Resume, ResumeStep};
+use crate::lifecycle::phase::{DrainStep, Phase, PhaseName, Resume, ResumeStep};
 use crate::lifecycle::refusal::Refusal;
 use std::net::IpAddr;
 
@@ -17,6 +17,9 @@ impl<W> Machine<W> {
             return false;
         }
         self.gone = false;
+        if self.agent.is_none() && seen.mode == Mode::Running {
+            self.joined_at = Some(seen.revision);
+        }
         self.agent = Some(seen);
         true
     }
@@ -70,6 +73,8 @@ impl<W> Machine<W> {
             Phase::Draining(drain) => {
                 if self.agent.as_ref().is_some_and(|agent| agent.revision > drain.revision) {
                     self.drain_decided(ctx, fx);
+                } else if drain.step == DrainStep::Joining {
+                    self.joining_pod_changed(ctx, fx);
                 }
             }
             // Suspending → Suspended; either → Resuming (somebody else resumed it).
@@ -130,7 +135,7 @@ impl<W> Machine<W> {
     }
 
     /// The pod that served is gone, failed or dying, or the agent was suspended by somebody else.
-    fn lost(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
+    pub(super) fn lost(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
         match self.new_pod_failure() {
             Some(failure) if self.mode() == Some(Mode::Running) => self.fail(&failure, ctx, fx),
             _ => self.settle(ctx, fx),

@@ -23,6 +23,7 @@ const POST_WITHIN: Duration = Duration::from_secs(2);
 
 /// The message door as its owner sees it.
 pub struct MessageDoorHandle {
+    client: async_nats::Client,
     leaving: CancellationToken,
     ending: mpsc::Sender<oneshot::Sender<()>>,
     cancel: CancellationToken,
@@ -35,11 +36,16 @@ pub(super) struct Orders {
 }
 
 impl MessageDoorHandle {
-    pub(super) fn new(cancel: CancellationToken) -> (Self, Orders) {
+    pub(super) fn new(client: async_nats::Client, cancel: CancellationToken) -> (Self, Orders) {
         let leaving = CancellationToken::new();
         let (ending, orders) = mpsc::channel(1);
         let orders = Orders { leaving: leaving.clone(), ending: orders };
-        (Self { leaving, ending, cancel }, orders)
+        (Self { client, leaving, ending, cancel }, orders)
+    }
+
+    /// The ordinary connection, which ends with the door.
+    pub fn client(&self) -> async_nats::Client {
+        self.client.clone()
     }
 
     /// Takes no new messages; those that wait go on waiting, and are sent on.

@@ -75,7 +75,6 @@ pub async fn start(
     settings.client.load().map_err(|error| error.to_string())?;
     settings.leaf.load().map_err(|error| error.to_string())?;
     let cancel = CancellationToken::new();
-    let (handle, orders) = MessageDoorHandle::new(cancel.clone());
     let replica = nuid::next().to_string();
     let name = format!("{}{replica}", client::NAME);
     let endpoint = Endpoint {
@@ -87,6 +86,7 @@ pub async fn start(
     let (news, reports) = mpsc::channel(NEWS);
     let (ailing, health) = watch::channel(client::Health::default());
     let client = client::connect(&settings, tls, &name, ailing).await?;
+    let (handle, orders) = MessageDoorHandle::new(client.clone(), cancel.clone());
     let changes = Arc::new(Changes::default());
     engine.set_message_door(Arc::clone(&changes) as _);
     let wanted = Arc::new(Wanted::default());

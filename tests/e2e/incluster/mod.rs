@@ -9,5 +9,6 @@ mod kubectl;
 mod messages;
 mod nats;
 mod overlays;
+mod replicas;
 mod sandbox;
 mod single;

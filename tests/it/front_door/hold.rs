@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use drowse::lifecycle::PhaseName;
 use drowse::policy::Policy;
-use drowse::policy::rules::{Layer, RuleSet};
 use tokio::net::TcpListener;
 
 use super::world::{Caller, LOCAL, Start, Toy, World, key, pattern, until};
@@ -43,20 +42,6 @@ async fn a_request_for_a_sleeping_agent_wakes_it_and_is_told_what_it_waited_for(
     caller.send(&format!("GET / HTTP/1.1\n{HOST}\n\n")).await;
     caller.read_until("ok").await;
     assert!(caller.head().await.contains("\ndrowse-start: warm\n"));
-}
-
-#[tokio::test]
-async fn an_agent_that_fell_idle_beside_another_replica_is_suspended_once_that_is_gone() {
-    let world = World::awake(Toy::answering(OK).await).await;
-    world.backend.others(1);
-    until(|| world.view().reason.contains("1 other replica")).await;
-    let mut start = Start::default();
-    start.policy.idle_timeout = Duration::from_millis(1);
-    start.policy.min_running = Duration::ZERO;
-    world.engine.reconfigure(RuleSet::new(start.policy, Layer::default(), Vec::new()), &start.limits);
-    assert_eq!(world.view().phase, PhaseName::Running);
-    world.backend.others(0);
-    until(|| world.view().phase == PhaseName::Suspended).await;
 }
 
 #[tokio::test]

@@ -340,11 +340,6 @@ impl FakeBackend {
         state.end_pod();
     }
 
-    /// So many other replicas of Drowse exist.
-    pub(super) fn others(&self, count: usize) {
-        self.state.lock().tell(BackendEvent::Others(count));
-    }
-
     /// The watch breaks.
     pub(super) fn break_watch(&self) {
         self.state.lock().tell(BackendEvent::Stale);

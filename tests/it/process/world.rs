@@ -115,7 +115,7 @@ impl World {
                 self.gone.push(pod);
             }
             BackendEvent::Synced => self.synced = true,
-            BackendEvent::Stale | BackendEvent::Others(_) | BackendEvent::Profile { .. } => {
+            BackendEvent::Stale | BackendEvent::Profile { .. } => {
                 panic!("processes are never out of sight")
             }
         }

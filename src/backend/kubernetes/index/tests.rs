@@ -55,7 +55,6 @@ fn shown(event: &BackendEvent) -> String {
         }
         BackendEvent::Synced => "synced".to_owned(),
         BackendEvent::Stale => "stale".to_owned(),
-        BackendEvent::Others(count) => format!("{count} others"),
     }
 }
 
@@ -226,14 +225,4 @@ fn all_is_known_when_every_watch_stands_and_not_when_one_is_broken() {
     assert_eq!(bench.tell(SANDBOXES, Report::Broken), [""; 0]);
     assert_eq!(bench.tell(PODS, Report::Live), [""; 0]);
     assert_eq!(bench.tell(SANDBOXES, Report::Live), ["synced"]);
-}
-
-#[test]
-fn other_replicas_are_counted_until_their_pods_are_gone() {
-    let mut bench = Bench::new();
-    let other = |name| Object::Replica(AgentKey::new("drowse-system", name));
-    assert_eq!(bench.tell(3, Report::Seen(other("x"))), ["1 others"]);
-    assert_eq!(bench.tell(3, Report::Seen(other("y"))), ["2 others"]);
-    assert_eq!(bench.tell(3, Report::Seen(other("y"))), ["2 others"]);
-    assert_eq!(bench.tell(3, Report::Gone(other("x"))), ["1 others"]);
 }

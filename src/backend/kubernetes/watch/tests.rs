@@ -33,10 +33,6 @@ enum Answer {
 
 /// An API server that gives these answers in turn, and notes what it was asked; and the reports of a watch on it.
 async fn play(answers: Vec<Answer>) -> (mpsc::Receiver<Told>, Arc<Mutex<Vec<String>>>) {
-    play_to(answers, false).await
-}
-
-async fn play_to(answers: Vec<Answer>, lists_anew: bool) -> (mpsc::Receiver<Told>, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let asked: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -71,7 +67,6 @@ async fn play_to(answers: Vec<Answer>, lists_anew: bool) -> (mpsc::Receiver<Told
         selector: None,
         source: 4,
         optional: true,
-        lists_anew,
         facts: facts::claim,
         clock: Clock::start(),
         reports,
@@ -194,19 +189,6 @@ async fn a_broken_watch_says_so_and_goes_on_where_it_was() {
     assert_eq!(next(&mut told, 2).await, ["broken", "broken"]);
     assert_eq!(next(&mut told, 2).await, ["live", "b seen in 1"], "not listed anew");
     assert!(asked.lock()[4].contains("resourceVersion=15"), "{asked:?}");
-}
-
-#[tokio::test]
-async fn where_nothing_may_be_told_late_a_broken_watch_lists_anew() {
-    let answers = vec![
-        list(&["a"], 10, ""),
-        Answer::Object(500, failure(500)),
-        list(&["b"], 12, ""),
-        Answer::Silence(vec![]),
-    ];
-    let (mut told, _) = play_to(answers, true).await;
-    let all = next(&mut told, 6).await;
-    assert_eq!(all, ["a seen in 1", "listed 1 at 10", "broken", "b seen in 2", "listed 2 at 12", "live"]);
 }
 
 #[tokio::test]

@@ -50,6 +50,8 @@ pub(super) struct Bench {
     pub(super) epoch: Timestamp,
     pub(super) policy: Policy,
     pub(super) may_suspend: bool,
+    /// As the leader may, by default.
+    pub(super) may_order: Option<bool>,
     pub(super) alone: bool,
     pub(super) crowded: bool,
     /// The object as it is in truth.
@@ -105,6 +107,7 @@ impl Bench {
                 ..Policy::default()
             },
             may_suspend: true,
+            may_order: None,
             alone: true,
             crowded: false,
             object: AgentSeen {
@@ -139,6 +142,7 @@ impl Bench {
             calendar: self.calendar(),
             policy: &self.policy,
             may_suspend: self.may_suspend,
+            may_order: self.may_order.unwrap_or(self.may_suspend),
             alone: self.alone,
             listens: self.listens,
             crowded: self.crowded,

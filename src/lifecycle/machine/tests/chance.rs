@@ -53,6 +53,7 @@ pub(super) enum Step {
     Pass(u64),
     ToDeadline,
     Leads(bool),
+    Rejoins,
     Limit(u32),
     Policy(u8),
 }
@@ -152,6 +153,7 @@ fn of_drowse() -> impl Strategy<Value = Step> {
         3 => (1..100_000_u64).prop_map(Step::Pass),
         6 => Just(Step::ToDeadline),
         1 => mostly().prop_map(Step::Leads),
+        1 => Just(Step::Rejoins),
     ]
 }
 
@@ -337,6 +339,9 @@ impl Bench {
                 self.expect_time_goes_on(3);
             }
             Step::Leads(leads) => self.may_suspend = leads,
+            Step::Rejoins => {
+                self.feed(Event::Rejoin);
+            }
             Step::Limit(limit) => self.policy.max_in_flight = NonZeroU32::new(limit),
             Step::Policy(which) => {
                 self.policy.idle_timeout = Duration::from_secs(u64::from(which) * 20 + 1);

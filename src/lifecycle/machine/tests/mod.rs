@@ -10,6 +10,7 @@ mod demand;
 mod failure;
 mod gone;
 mod idle;
+mod joining;
 mod observe;
 mod oracle;
 mod people;

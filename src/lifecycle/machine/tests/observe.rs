@@ -104,7 +104,11 @@ fn a_change_that_concerns_us_not_disturbs_no_phase_but_a_drain() {
         let after = show(bench.machine.phase());
         match station {
             Station::Unknown => assert_eq!(after, "Suspended"),
-            Station::AskingPeers | Station::Writing | Station::Fenced | Station::Settling => {
+            Station::Joining
+            | Station::AskingPeers
+            | Station::Writing
+            | Station::Fenced
+            | Station::Settling => {
                 assert_eq!(after, "Running p1", "{station:?}");
             }
             // The peers were asked about a revision that is history.

@@ -70,7 +70,7 @@ impl Bench {
             match effect {
                 Effect::Suspend { uid, revision, .. } => {
                     self.expect_may_write(uid);
-                    assert!(self.may_suspend, "only the leader suspends");
+                    assert!(self.may_order.unwrap_or(self.may_suspend), "only who takes part suspends");
                     assert_eq!(Some(*revision), self.machine.agent().map(|agent| agent.revision));
                     let asleep = self.machine.mode() == Some(Mode::Suspended);
                     let in_use = self.gate.in_flight() > 0 && !asleep && !self.clears();

@@ -144,6 +144,7 @@ fn a_caller_ends_the_spell_and_the_cap_begins_anew() {
 fn a_caller_during_the_suspension_over_its_word_has_it_asked_again_later() {
     let mut bench = asked();
     (bench.policy.busy_cap, bench.alone) = (IDLE, false);
+    bench.noise();
     bench.says(PingAnswer::Busy).is("Running p1", "");
     bench.at_deadline().is("Draining AskingPeers", "ask peers");
     bench.call(1).is("Running p1", "release 1, mark wanted");

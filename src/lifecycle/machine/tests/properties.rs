@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use crate::lifecycle::Entry;
-use crate::lifecycle::phase::Phase;
+use crate::lifecycle::phase::{DrainStep, Phase};
 
 use super::bench::{Bench, LONG};
 use super::chance::{News, station, steps};
@@ -44,6 +44,8 @@ impl Bench {
         let phase = self.machine.phase();
         let at_rest = match phase {
             Phase::Running { .. } | Phase::Suspended | Phase::Failed { .. } => true,
+            // Until somebody calls.
+            Phase::Draining(drain) => drain.step == DrainStep::Joining,
             Phase::Unknown => self.machine.agent().is_none() || self.machine.is_gone(),
             _ => false,
         };

@@ -37,7 +37,7 @@ pub(super) fn shown(effect: &Effect<u32>) -> Option<String> {
         Effect::Refuse { waiter, refusal } => format!("refuse {waiter} {}", refusal.as_str()),
         Effect::Listen(_) => "listen".into(),
         Effect::Ping { life, .. } => format!("ping {}", life.pod.0),
-        Effect::AskPeers(_) => "ask peers".into(),
+        Effect::AskPeers { .. } => "ask peers".into(),
         Effect::Acknowledge(_) => "acknowledge".into(),
         Effect::Veto(_) => "veto".into(),
         Effect::Record(Transition::WouldSuspend) => "would suspend".into(),

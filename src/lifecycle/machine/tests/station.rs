@@ -11,6 +11,7 @@ use super::bench::{Bench, IDLE, LONG, up};
 pub(super) enum Station {
     Unknown,
     Running,
+    Joining,
     Asked,
     AskingPeers,
     Writing,
@@ -30,9 +31,10 @@ pub(super) enum Station {
 }
 
 impl Station {
-    pub(super) const ALL: [Self; 18] = [
+    pub(super) const ALL: [Self; 19] = [
         Self::Unknown,
         Self::Running,
+        Self::Joining,
         Self::Asked,
         Self::AskingPeers,
         Self::Writing,
@@ -68,12 +70,12 @@ impl Bench {
     pub(super) fn at(station: Station) -> Self {
         use Station::{
             Asked, AskingPeers, AskingToClear, AwaitingPod, Clearing, FailedForGood, FailedForNow, Fenced,
-            Paced, Probing, Retrying, Running, Settling, Suspended, Suspending, Unknown, Writing,
+            Joining, Paced, Probing, Retrying, Running, Settling, Suspended, Suspending, Unknown, Writing,
             WritingResume,
         };
         let before = match station {
             Unknown => return Self::new(),
-            Running | Suspended => Unknown,
+            Running | Suspended | Joining => Unknown,
             Asked | AskingPeers | Fenced | Writing | FailedForNow | FailedForGood => Running,
             Suspending | Settling => Writing,
             Paced => Suspended,
@@ -95,12 +97,19 @@ impl Bench {
                 self.pod_up("p1");
                 self.answers("p1").is("Running p1", "");
             }
+            Station::Joining => {
+                self.alone = false;
+                self.runs();
+                self.pod_up("p1");
+                self.answers("p1").is("Draining Joining", "");
+            }
             Station::Asked => {
                 self.policy.ping = Ping::read("/ping").unwrap();
                 self.after(IDLE).is("Running p1", "ping p1");
             }
             Station::AskingPeers => {
                 self.alone = false;
+                self.noise();
                 self.after(IDLE).is("Draining AskingPeers", "ask peers");
             }
             Station::Writing => self.after(IDLE).is("Draining Writing", "suspend"),
@@ -231,7 +240,8 @@ impl Bench {
 
     /// Nothing is left but to wait, if anything is under way at all.
     fn calm_wait(&mut self) -> bool {
-        let on_the_move = matches!(self.machine.phase(), Phase::Draining(_) | Phase::Resuming(_));
+        let on_the_move = matches!(self.machine.phase(), Phase::Draining(drain) if drain.step != DrainStep::Joining)
+            || matches!(self.machine.phase(), Phase::Resuming(_));
         let wanted = self.machine.is_wanted() || self.machine.held() > 0;
         if !on_the_move && !wanted {
             return false;

@@ -306,6 +306,16 @@ fn only_the_leader_suspends() {
 }
 
 #[test]
+fn what_an_operator_orders_needs_no_leader() {
+    let mut bench = Bench::at(Station::Running);
+    (bench.may_suspend, bench.may_order, bench.alone) = (false, Some(true), false);
+    bench.noise();
+    bench.after(IDLE).is("Running p1", "");
+    bench.suspend_now().is("Draining AskingPeers", "ask peers");
+    bench.acked().is("Draining Writing", "suspend");
+}
+
+#[test]
 fn a_drain_whose_permission_ends_before_the_write_writes_nothing() {
     type Change = fn(&mut crate::policy::Policy);
     let changes: [(&str, Change); 3] = [

@@ -1,0 +1,94 @@
+//! Many replicas of Drowse: who of them leads, who takes part, and how one asks the others before a suspension (guard ACK).
+//!
+//! Both stand in one Lease (`coordination.k8s.io/v1`) in Drowse's own namespace, named `drowse`. Its spec says who leads, and
+//! the leader is who suspends what is idle. Its annotations say who takes part: a replica writes itself there before it knows
+//! of any agent, and stays until it takes itself out or is certainly dead. Whoever is about to write a suspension reads the Lease past
+//! every cache, asks all others who stand there over NATS, and takes silence for a no. With the guard JOIN of the core this makes a suspension safe
+//! without trust in any lease: a replica that came after the question changes the object, or waits for a change, before it
+//! routes to it, and then the suspension is not written.
+
+mod election;
+mod membership;
+mod questions;
+mod record;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::Client as Nats;
+use kube::Client as Kube;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::agent::{AgentKey, AgentUid, Revision};
+use crate::backend::kubernetes::OwnPod;
+use crate::engine::{Engine, Peers};
+
+use membership::Membership;
+use questions::Asker;
+use record::Me;
+
+/// This replica among the others, until it is told to leave.
+pub struct Coordination {
+    takes_part: watch::Receiver<bool>,
+    leaving: CancellationToken,
+    running: tokio::task::JoinHandle<()>,
+}
+
+/// How it is set up.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Whether this replica may lead.
+    pub candidate: bool,
+    /// After so long without the API server, this replica routes to nobody whom it cannot make sure of. A replica whose pod
+    /// vanished without a trace of its end counts for a minute longer than this.
+    pub fence_after: Duration,
+}
+
+impl Coordination {
+    /// Begins to take part. Without NATS there is no way to ask, and nobody is suspended while there are others.
+    pub fn start(
+        own: &OwnPod,
+        kube: Kube,
+        nats: Option<Nats>,
+        engine: &Arc<Engine>,
+        options: Options,
+    ) -> Self {
+        let (told, takes_part) = watch::channel(false);
+        let leaving = CancellationToken::new();
+        let (identity, me) = watch::channel(None::<Me>);
+        let asker =
+            Asker::new(kube.clone(), own.namespace.clone(), me.clone(), nats.clone(), Arc::clone(engine));
+        engine.set_peers(Arc::new(Asking(Arc::new(asker))));
+        if let Some(nats) = nats.clone() {
+            tokio::spawn(questions::answer(nats, me, Arc::clone(engine), leaving.clone()));
+        }
+        let membership =
+            Membership::new(own, kube, nats, Arc::clone(engine), options, (identity, told), leaving.clone());
+        Self { takes_part, leaving, running: tokio::spawn(membership.run()) }
+    }
+
+    /// Waits until the others count on this replica. Before that it must not learn of any agent.
+    pub fn taking_part(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut takes_part = self.takes_part.clone();
+        async move {
+            // The sender lives as long as this does.
+            let _taking_part = takes_part.wait_for(|it| *it).await;
+        }
+    }
+
+    /// Takes part no more: nothing is in flight here, and nothing will be. Takes a few seconds at most.
+    pub async fn leave(self) {
+        self.leaving.cancel();
+        let _ended = self.running.await;
+    }
+}
+
+struct Asking(Arc<Asker>);
+
+impl Peers for Asking {
+    fn ask(&self, key: &AgentKey, uid: &AgentUid, revision: Revision) {
+        let (asker, key, uid) = (Arc::clone(&self.0), key.clone(), uid.clone());
+        tokio::spawn(async move { asker.ask(&key, &uid, revision).await });
+    }
+}
