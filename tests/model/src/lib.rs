@@ -35,6 +35,7 @@ mod state;
 mod step;
 mod symmetry;
 mod time;
+mod words;
 mod world;
 
 pub use model::{NOT_ASTRAY, NOT_STUCK, Protocol, RESUMED_ONCE, UNHARMED, Violation};

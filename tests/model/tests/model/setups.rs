@@ -25,7 +25,7 @@ setups! {
     two_leaders_two_suspends_a_crash { leaders: 2, suspends: 2, crashes: 1, stale_pod_cache: true, time_travel: true }
     two_leaders_cut_off_death { leaders: 2, cuts: 1, deaths: 1, reuses: 1, requests: 1 }
     two_suspends_a_death { suspends: 2, deaths: 1, reuses: 1, prompt_answers: true, stale_pod_cache: true, time_travel: true }
-    two_suspends_one_cut_off { suspends: 2, cuts: 1, stale_pod_cache: true, time_travel: true }
+    two_suspends_one_cut_off { suspends: 2, cuts: 1, prompt_answers: true, stale_pod_cache: true, time_travel: true }
     a_crash_and_a_death { crashes: 1, deaths: 1, reuses: 1, requests: 1 }
     a_crash_and_one_cut_off { crashes: 1, cuts: 1, requests: 1 }
 }
