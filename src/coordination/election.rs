@@ -64,6 +64,8 @@ pub(super) fn leads_until(sent: Moment) -> Moment {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn id(name: &str) -> ReplicaId {
@@ -72,7 +74,7 @@ mod tests {
 
     fn held(holder: Option<&str>, renewal: &str) -> Record {
         let term = Term { holder: holder.map(id), duration: TERM, renewal: renewal.into() };
-        Record { version: String::new(), term, transitions: 0, members: Default::default() }
+        Record { version: String::new(), term, transitions: 0, members: BTreeMap::new() }
     }
 
     fn at(secs: u64) -> Moment {

@@ -186,7 +186,7 @@ impl Membership {
         let step = election.look(record, now);
         let ending = self.engine.is_ending();
         if ending && step == Step::Renew {
-            self.patch(&me.steps_down(record), false).await?;
+            self.patch(&Me::steps_down(record), false).await?;
         }
         if ending || !self.options.candidate || step == Step::Follow {
             self.engine.set_leads_until(Moment::START);

@@ -57,8 +57,7 @@ impl Coordination {
         let (told, takes_part) = watch::channel(false);
         let leaving = CancellationToken::new();
         let (identity, me) = watch::channel(None::<Me>);
-        let asker =
-            Asker::new(kube.clone(), own.namespace.clone(), me.clone(), nats.clone(), Arc::clone(engine));
+        let asker = Asker::new(kube.clone(), &own.namespace, me.clone(), nats.clone(), Arc::clone(engine));
         engine.set_peers(Arc::new(Asking(Arc::new(asker))));
         if let Some(nats) = nats.clone() {
             tokio::spawn(questions::answer(nats, me, Arc::clone(engine), leaving.clone()));

@@ -76,12 +76,12 @@ pub(super) struct Asker {
 impl Asker {
     pub(super) fn new(
         kube: Kube,
-        namespace: String,
+        namespace: &str,
         me: watch::Receiver<Option<Me>>,
         nats: Option<Nats>,
         engine: Arc<Engine>,
     ) -> Self {
-        Self { leases: Api::namespaced(kube, &namespace), me, nats, engine }
+        Self { leases: Api::namespaced(kube, namespace), me, nats, engine }
     }
 
     /// Asks, and tells the engine what came of it.

@@ -102,7 +102,7 @@ impl Me {
     }
 
     /// The merge patch by which this replica leads no more, so that another may at once.
-    pub(super) fn steps_down(&self, before: &Record) -> Value {
+    pub(super) fn steps_down(before: &Record) -> Value {
         json!({
             "metadata": {"resourceVersion": before.version},
             "spec": {"holderIdentity": null, "leaseDurationSeconds": 1},
@@ -115,7 +115,7 @@ impl Me {
             "metadata": {"resourceVersion": before.version, "annotations": {member(&self.id): null}},
         });
         if before.term.holder.as_ref() == Some(&self.id) {
-            patch["spec"] = self.steps_down(before)["spec"].take();
+            patch["spec"] = Self::steps_down(before)["spec"].take();
         }
         patch
     }

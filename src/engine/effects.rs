@@ -157,12 +157,12 @@ impl Engine {
             Effect::RequestStart(class) => self.starts.request(key, class),
             Effect::CancelStart => self.starts.cancel(key),
             Effect::StartDone => self.starts.done(key),
-            Effect::Probe { life, address, readiness } => {
+            Effect::Probe { life, address, generation, readiness } => {
                 let cancel = CancellationToken::new();
                 if let Some(earlier) = order.probe.replace(cancel.clone()) {
                     earlier.cancel();
                 }
-                self.probe(slot, Target { life, address, readiness }, cancel);
+                self.probe(slot, Target { life, address, generation, readiness }, cancel);
             }
             Effect::StopProbe => {
                 if let Some(probe) = order.probe.take() {

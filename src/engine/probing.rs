@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::agent::Life;
+use crate::agent::{Generation, Life};
 use crate::lifecycle::{Event, Readiness};
 use crate::policy::messages::Ready;
 use crate::upstream::pool::Pool;
@@ -27,6 +27,8 @@ const NO_PORT: u16 = 0;
 pub(super) struct Target {
     pub(super) life: Life,
     pub(super) address: IpAddr,
+    /// Of the object when this began.
+    pub(super) generation: Generation,
     pub(super) readiness: Option<Arc<Readiness>>,
 }
 
@@ -47,7 +49,7 @@ impl Engine {
             tokio::select! {
                 () = cancel.cancelled() => {}
                 answer = engine.find_answer(&slot, &target) => {
-                    engine.answered(&slot, target.life, target.address, answer);
+                    engine.answered(&slot, target, answer);
                 }
             }
         });
@@ -55,7 +57,7 @@ impl Engine {
 
     /// Bounded by the caller, who cancels it when the start counts as failed.
     async fn find_answer(&self, slot: &Arc<Slot>, target: &Target) -> Answer {
-        let Target { life, address, readiness } = target;
+        let Target { life, address, readiness, .. } = target;
         let (address, mut pause) = (*address, ATTEST_RETRY);
         if let Some(readiness) = readiness {
             ready::until_ready(address, readiness).await;
@@ -94,10 +96,11 @@ impl Engine {
     }
 
     /// Publishes where requests go, then lets the machine open the gate: both under the machine's lock.
-    fn answered(self: &Arc<Self>, slot: &Arc<Slot>, life: Life, address: IpAddr, answer: Answer) {
+    fn answered(self: &Arc<Self>, slot: &Arc<Slot>, target: Target, answer: Answer) {
+        let Target { life, address, generation, .. } = target;
         let Answer { port, stream, attest } = answer;
         let machine = slot.machine.lock();
-        if machine.awaits(&life, address) {
+        if machine.awaits(&life, address, generation) {
             let upstream = Upstream {
                 life: life.clone(),
                 address,

@@ -55,6 +55,8 @@ pub enum Effect<W> {
         life: Life,
         /// Its pod's address.
         address: IpAddr,
+        /// Of the object: what is found out is about no later one.
+        generation: Generation,
         /// How it wants to be asked.
         readiness: Option<Arc<Readiness>>,
     },

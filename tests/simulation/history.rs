@@ -3,7 +3,6 @@
 pub mod pings;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use drowse::agent::{Generation, Life, Revision};
@@ -572,7 +571,7 @@ impl History {
         if !self.world.answers(&life) && !blind {
             let delay = self.delay(5, 50);
             self.after(delay, Happening::Probe(replica, incarnation, number, life));
-        } else if self.replicas[replica].machine.awaits(&life, IpAddr::V4(Ipv4Addr::LOCALHOST)) {
+        } else if self.replicas[replica].awaits(&life) {
             self.replicas[replica].life = Some(life.clone());
             self.to(replica, incarnation, Event::Answers(life));
         }

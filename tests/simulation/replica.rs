@@ -1,6 +1,7 @@
 //! One replica of Drowse: the machine, and as much of the shell as it takes to run it.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,6 +62,14 @@ impl Replica {
             in_flight: 0,
             closed_at: Moment::START,
         }
+    }
+}
+
+impl Replica {
+    /// Whether its machine would hear now that this life answers.
+    pub fn awaits(&self, life: &Life) -> bool {
+        let generation = self.machine.agent().map(|agent| agent.generation).unwrap_or_default();
+        self.machine.awaits(life, IpAddr::V4(Ipv4Addr::LOCALHOST), generation)
     }
 }
 

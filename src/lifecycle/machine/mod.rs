@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::agent::{AgentUid, Life, PodUid, Revision};
+use crate::agent::{AgentUid, Generation, Life, PodUid, Revision};
 use crate::policy::idle::{Says, Signal, Source, Verdict, verdict};
 use crate::policy::keep_awake::open_at;
 use crate::policy::{OpenConnections, Policy};
@@ -93,8 +93,8 @@ pub struct Machine<W> {
     failed_start: bool,
     /// Since when anything is known about it.
     known_since: Moment,
-    /// Where the life that is served, or probed, is; and whether it is asked in its own way.
-    probed: Option<(IpAddr, bool)>,
+    /// The life that is served, or probed.
+    probed: Option<Probed>,
     up_since: Option<Moment>,
     /// When an operator or a schedule last wanted it up; [`Moment::START`] is never.
     last_demand: Moment,
@@ -105,6 +105,17 @@ pub struct Machine<W> {
     would_suspend_told: bool,
     pings: Option<Box<Pings>>,
     gone: bool,
+}
+
+/// A life that is served, or probed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Probed {
+    /// Where it is.
+    address: IpAddr,
+    /// It is asked in its own way whether it is ready.
+    asks: bool,
+    /// Of the object when the probe began. Whoever was attested before a later one may be ending since.
+    generation: Generation,
 }
 
 /// A call to the backend, and which object it is about.
@@ -388,10 +399,10 @@ impl<W> Machine<W> {
         self.last_failure.as_ref().map(|failure| (failure, self.backoff.failures()))
     }
 
-    /// Whether this life, at this address, is the one whose answer is awaited: the shell publishes where to reach it just before
+    /// Whether this life, at this address, probed since this generation of the object, is the one whose answer is awaited: the shell publishes where to reach it just before
     /// it reports [`Event::Answers`].
-    pub fn awaits(&self, life: &Life, address: IpAddr) -> bool {
-        self.probed.is_some_and(|(probed, _)| probed == address)
+    pub fn awaits(&self, life: &Life, address: IpAddr, generation: Generation) -> bool {
+        self.probed.is_some_and(|probed| probed.address == address && probed.generation == generation)
             && matches!(&self.phase, Phase::Resuming(resume) if resume.step == ResumeStep::Probing(life.clone()))
     }
 

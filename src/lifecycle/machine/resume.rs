@@ -13,7 +13,7 @@ use crate::lifecycle::refusal::Refusal;
 use crate::time::Moment;
 
 use super::suspend::may_clear;
-use super::{Context, Machine, RECHECK, Turn};
+use super::{Context, Machine, Probed, RECHECK, Turn};
 
 /// The first retry of a write that was not confirmed; it doubles.
 const RETRY_WRITE: Duration = Duration::from_millis(50);
@@ -249,6 +249,7 @@ impl<W> Machine<W> {
             return;
         }
         let candidate = self.candidate();
+        let generation = self.agent.as_ref().map(|agent| agent.generation).unwrap_or_default();
         let Phase::Resuming(resume) = &mut self.phase else { return };
         match (&resume.step, candidate) {
             (ResumeStep::AwaitingPod | ResumeStep::Probing(_), Some((life, address))) => {
@@ -256,15 +257,17 @@ impl<W> Machine<W> {
                 let asked = self.pod.as_ref().filter(|pod| !pod.ready);
                 let readiness = asked.and_then(|pod| pod.readiness.clone());
                 let next = ResumeStep::Probing(life.clone());
-                let moved = resume.step != next || self.probed.is_none_or(|(at, _)| at != address);
-                let need_not_ask = readiness.is_none() && self.probed.is_some_and(|(_, asks)| asks);
+                let moved = resume.step != next || self.probed.is_none_or(|probed| probed.address != address);
+                // It may have been suspended and resumed since it was attested, and be ending although nobody has said so here.
+                let outdated = self.probed.is_some_and(|probed| probed.generation != generation);
+                let need_not_ask = readiness.is_none() && self.probed.is_some_and(|probed| probed.asks);
                 if moved {
                     resume.step = next;
                     resume.addressed = Some(ctx.now);
                 }
-                if moved || need_not_ask {
-                    self.probed = Some((address, readiness.is_some()));
-                    fx.push(Effect::Probe { life, address, readiness });
+                if moved || outdated || need_not_ask {
+                    self.probed = Some(Probed { address, asks: readiness.is_some(), generation });
+                    fx.push(Effect::Probe { life, address, generation, readiness });
                 }
             }
             (ResumeStep::Probing(_), None) => {

@@ -149,7 +149,7 @@ impl<W> Machine<W> {
             && pod.uid == life.pod
             && !pod.terminating
             // A pod that its node has rebuilt is the same pod at another address.
-            && matches!(pod.state, PodState::Up(address) if self.probed.is_some_and(|(at, _)| at == address))
+            && matches!(pod.state, PodState::Up(address) if self.probed.is_some_and(|probed| probed.address == address))
     }
 
     /// The pod that may be believed (invariant 3): of our object, not dying, and seen by a controller that has

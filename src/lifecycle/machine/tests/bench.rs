@@ -302,6 +302,12 @@ impl Bench {
         Life { agent: self.object.uid.clone(), pod: PodUid(pod.into()) }
     }
 
+    /// Whether it would be told that this life answers, of which it is found out now.
+    pub(super) fn awaits(&self, life: &Life) -> bool {
+        let generation = self.machine.agent().map(|agent| agent.generation).unwrap_or_default();
+        self.machine.awaits(life, ADDRESS, generation)
+    }
+
     pub(super) fn answers(&mut self, pod: &str) -> Did {
         let life = self.life(pod);
         self.feed(Event::Answers(life))

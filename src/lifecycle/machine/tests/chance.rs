@@ -15,7 +15,7 @@ use crate::lifecycle::{
 use crate::policy::ping::{PingAnswer, PingFault, PingFaultKind};
 use crate::units::{Ping, Written};
 
-use super::bench::{ADDRESS, Bench, refused, up};
+use super::bench::{Bench, refused, up};
 use super::station::Station;
 
 /// Something that happens, or does not make sense.
@@ -279,7 +279,7 @@ impl Bench {
                     && let ResumeStep::Probing(life) = &resume.step
                 {
                     let life = life.clone();
-                    assert!(self.machine.awaits(&life, ADDRESS));
+                    assert!(self.awaits(&life));
                     self.feed(Event::Answers(life));
                 }
             }

@@ -152,3 +152,18 @@ fn a_leader_whose_own_suspension_comes_to_nothing_waits_for_the_change_that_it_m
     bench.vetoed().is("Draining Joining", "mark wanted");
     bench.done().is("Running p1", "");
 }
+
+#[test]
+fn who_was_attested_before_a_suspension_that_nobody_saw_is_asked_again() {
+    let mut bench = Bench::new();
+    bench.alone = false;
+    bench.runs();
+    bench.pod_up("p1").is("Resuming Probing p1", "probe p1");
+    let attested = bench.object.generation;
+    // The suspension was agreed on before this replica took part, and another has ended it.
+    bench.set(crate::lifecycle::Mode::Suspended, SuspendedBy::Idle);
+    bench.runs().is("Resuming Probing p1", "probe p1");
+    let life = bench.life("p1");
+    assert!(!bench.machine.awaits(&life, super::bench::ADDRESS, attested), "that is an old word");
+    assert!(bench.awaits(&life));
+}

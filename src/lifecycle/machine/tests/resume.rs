@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::agent::Revision;
 use crate::lifecycle::{Event, Mode, PodState, Start, SuspendedBy, Transition, WriteError};
 
-use super::bench::{ADDRESS, Bench, HOLD, START_WITHIN, up};
+use super::bench::{Bench, HOLD, START_WITHIN, up};
 use super::show::show;
 use super::station::Station;
 
@@ -189,11 +189,11 @@ fn only_the_life_that_is_awaited_opens_the_gate_whenever_the_answer_comes() {
     for station in Station::ALL {
         let mut bench = Bench::at(station);
         let phase = show(bench.machine.phase());
-        assert!(!bench.machine.awaits(&bench.life("p7"), ADDRESS));
+        assert!(!bench.awaits(&bench.life("p7")));
         bench.answers("p7").is(&phase, "");
     }
     let bench = Bench::at(Station::Probing);
-    assert!(bench.machine.awaits(&bench.life("p1"), ADDRESS));
+    assert!(bench.awaits(&bench.life("p1")));
 }
 
 #[test]
