@@ -57,6 +57,9 @@ impl Engine {
             let detail = "this replica does not take part in suspensions at present; its log says why";
             return Err(CommandError::Refused { detail: detail.to_owned() });
         }
+        if let Some(hindrance) = self.roles.seen().hindrance {
+            return Err(CommandError::Refused { detail: hindrance.to_owned() });
+        }
         if let Some(obstacle) = &slot.policy().obstacle {
             return Err(CommandError::Refused { detail: obstacle.to_string() });
         }

@@ -176,7 +176,11 @@ impl Engine {
                 }
             }
             Effect::Ping { id, life, target } => self.ping(slot, id, &life, target),
-            Effect::AskPeers { uid, revision } => self.roles.ask(key, &uid, revision),
+            Effect::AskPeers { uid, revision } => {
+                // Until [`Engine::peers_said`].
+                self.suspending.fetch_add(1, Ordering::Relaxed);
+                self.roles.ask(key, &uid, revision);
+            }
             Effect::Acknowledge(revision) => self.roles.decided(key, revision, true),
             Effect::Veto(revision) => self.roles.decided(key, revision, false),
             // Done under the machine's lock.

@@ -66,7 +66,7 @@ use starts::Starts;
 use table::Table;
 use trust::Trust;
 
-/// Suspensions that are written at once at most. An API server takes about a hundred patches in a second; more at once
+/// Suspensions that are asked about or written at once at most. An API server takes about a hundred patches in a second; more at once
 /// would only wait, each with its gate closed.
 const MAX_SUSPENDING: usize = 32;
 
@@ -90,7 +90,7 @@ pub struct Engine {
     message_door: OnceLock<Arc<dyn MessageDoor>>,
     leases: LeaseDesk,
     history: History,
-    /// Suspensions that are being written.
+    /// Suspensions that the others are asked about, or that are being written.
     suspending: AtomicUsize,
     /// Turns to ask an agent whether it is at work.
     pings: Semaphore,
@@ -210,7 +210,7 @@ impl Engine {
 
     /// Whether a suspension may be written at all: what is known is complete and fresh, and the others know of us.
     pub(super) fn may_order(&self) -> bool {
-        self.is_synced() && !self.is_ending() && self.roles.takes_part()
+        self.is_synced() && !self.is_ending() && self.roles.takes_part() && self.roles.can_ask()
     }
 
     /// Whether nobody may wait any more, since Drowse ends.

@@ -42,13 +42,12 @@ pub(super) struct Roles {
     /// When it was last told.
     led: AtomicBool,
     takes_part: AtomicBool,
-    /// For people.
     seen: Mutex<Seen>,
     /// Questions of others, while the machine decides on them.
     questions: Mutex<Vec<Question>>,
 }
 
-/// What people are told of the others.
+/// What is known of the others.
 #[derive(Clone, Default)]
 pub struct Seen {
     /// The pod of the leader, if that is another.
@@ -75,6 +74,11 @@ impl Roles {
 
     pub(super) fn takes_part(&self) -> bool {
         self.alone() || self.takes_part.load(Ordering::Acquire)
+    }
+
+    /// Whether the others can be asked, as far as that is known.
+    pub(super) fn can_ask(&self) -> bool {
+        self.seen.lock().hindrance.is_none()
     }
 
     /// For people.
@@ -143,14 +147,16 @@ impl Engine {
         }
     }
 
-    /// What people are to be told of the others.
+    /// What is known of the others now.
     pub fn note_replicas(&self, seen: Seen) {
         self.metrics.replicas_can_agree(self.roles.takes_part() && seen.hindrance.is_none());
         *self.roles.seen.lock() = seen;
     }
 
     /// What came of [`Peers::ask`]. When the agent was last active elsewhere, if that is why they said no.
+    /// Once for each call of it.
     pub fn peers_said(self: &Arc<Self>, key: &AgentKey, revision: Revision, word: Word) {
+        self.suspending.fetch_sub(1, Ordering::Relaxed);
         let Some(slot) = self.slot(key) else { return };
         match word {
             Word::Agreed => self.handle(&slot, Event::PeersAcknowledged(revision)),

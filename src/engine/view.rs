@@ -157,7 +157,8 @@ impl State<'_> {
             Phase::Unknown => "nothing is known about it yet".to_owned(),
             Phase::Running { .. } => self.why_up(),
             Phase::Draining(_) if self.machine.phase().name() == PhaseName::Running => {
-                "up; nobody has called it by way of this replica yet".to_owned()
+                "up; the next call by way of this replica first makes sure that nobody is suspending it"
+                    .to_owned()
             }
             Phase::Draining(_) => "idle; its suspension is being settled".to_owned(),
             Phase::Suspending => {

@@ -11,6 +11,7 @@ mod http2;
 mod http2_close;
 mod leases;
 mod matrix;
+mod peers;
 mod pings;
 mod recorder;
 mod router;
