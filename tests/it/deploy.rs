@@ -148,9 +148,9 @@ fn a_namespace_of_agents_gives_the_same_permissions_as_the_cluster() {
     assert!(everywhere["rules"].as_array().is_some_and(|rules| !rules.is_empty()));
 }
 
-/// By these a replica knows the others, which decides whether it suspends.
+/// By these a replica knows itself among the others, and callers find it.
 #[test]
-fn a_pod_is_told_who_it_is_and_has_the_label_that_drowse_counts() {
+fn a_pod_is_told_who_it_is_and_has_the_label_by_which_it_is_found() {
     let program = text("src/backend/kubernetes/mod.rs");
     let deployment = deployment();
     let env = container(&deployment)["env"].as_array().unwrap();
@@ -160,8 +160,6 @@ fn a_pod_is_told_who_it_is_and_has_the_label_that_drowse_counts() {
         assert!(program.contains(&format!("variable(\"{variable}\")")), "the program reads {variable}");
     }
     let label = "app.kubernetes.io/name";
-    let counts = format!("REPLICAS: &str = \"{label}=drowse\"");
-    assert!(text("src/backend/kubernetes/facts.rs").contains(&counts), "{counts}");
     let ours = json!({label: "drowse"});
     assert_eq!(deployment["spec"]["template"]["metadata"]["labels"], ours);
     let select = [
@@ -171,6 +169,23 @@ fn a_pod_is_told_who_it_is_and_has_the_label_that_drowse_counts() {
             .clone(),
     ];
     assert_eq!(select, [ours.clone(), ours.clone(), ours]);
+}
+
+#[test]
+fn it_may_do_with_the_lease_what_it_does_and_no_more() {
+    let role = object(&format!("{BASE}/role.yaml"), "Role");
+    let membership = text("src/coordination/membership.rs");
+    assert!(membership.contains("const NAME: &str = \"drowse\""), "the Lease of the permissions");
+    let rules = role["rules"].as_array().unwrap();
+    let of = |resource: &str| {
+        let of = rules.iter().filter(|rule| rule["resources"] == json!([resource]));
+        of.map(|rule| (rule["verbs"].clone(), rule["resourceNames"].clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        of("leases"),
+        [(json!(["create"]), json!(null)), (json!(["get", "patch"]), json!(["drowse"]))]
+    );
+    assert_eq!(of("pods"), [(json!(["get", "list"]), json!(null))]);
 }
 
 #[test]
