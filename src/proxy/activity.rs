@@ -26,6 +26,10 @@ use super::transport::Transport;
 /// and a caller that hardly reads costs all of it.
 const MAX_UNWRITTEN: usize = 16 * 1024;
 
+/// What is read and ignored of a connection of HTTP/2 that has ended, in bytes. A caller who heeds its end has little on its way;
+/// one who floods it would be read at full speed.
+const MAX_IGNORED: usize = 1024 * 1024;
+
 /// The marks of one connection. With HTTP/1.1 all are made by the one task that serves it.
 #[derive(Debug)]
 pub(super) struct Activity {
@@ -269,25 +273,28 @@ pub(super) struct Watched {
     pub(super) activity: Arc<Activity>,
     /// With HTTP/2.
     pub(super) chatter: Option<Box<Chatter>>,
+    /// Bytes that were read and ignored after its shutdown.
+    ignored: usize,
     /// For how long it is still read after its shutdown.
     lingering: Option<Pin<Box<Sleep>>>,
 }
 
 impl Watched {
     pub(super) const fn new(stream: Transport, activity: Arc<Activity>) -> Self {
-        Self { stream, early: Bytes::new(), activity, chatter: None, lingering: None }
+        Self { stream, early: Bytes::new(), activity, chatter: None, ignored: 0, lingering: None }
     }
 
     /// Reads and forgets what the caller still sends, until it closes its side too, for a while.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let over = self.lingering.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
         let mut ignored = [0; 4096];
-        while over.as_mut().poll(cx).is_pending() {
+        while self.ignored < MAX_IGNORED && over.as_mut().poll(cx).is_pending() {
             let mut buffer = ReadBuf::new(&mut ignored);
             let read = std::task::ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer));
             if read.is_err() || buffer.filled().is_empty() {
                 break;
             }
+            self.ignored += buffer.filled().len();
         }
         Poll::Ready(())
     }
@@ -498,6 +505,18 @@ mod tests {
         }
         sending.abort();
         assert!((1..=40 * 1024).contains(&most), "{most} bytes at once");
+    }
+
+    #[tokio::test]
+    async fn a_caller_who_sends_on_after_the_end_is_not_read_at_full_speed_for_long() {
+        let (mut caller, mut watched) = multiplexed().await;
+        watched.activity.multiplex();
+        let sending = tokio::spawn(async move { while caller.write_all(&[1; 64 * 1024]).await.is_ok() {} });
+        watched.shutdown().await.unwrap();
+        let ignored = watched.ignored;
+        drop(watched);
+        sending.await.unwrap();
+        assert!((MAX_IGNORED..MAX_IGNORED + 4096).contains(&ignored), "{ignored} bytes");
     }
 
     #[tokio::test]

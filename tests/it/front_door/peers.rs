@@ -133,8 +133,8 @@ async fn who_is_asked_says_no_while_a_request_is_in_flight_or_lately_was_and_the
     let uid = slot.uid().unwrap();
     let at = |revision| world.engine.asked_by_peer(&key(), &uid, revision);
     let revision = || {
-        let word = (1..100).map(Revision).find(|revision| at(*revision) == Word::Agreed);
-        word.expect("it agrees at the revision that it knows")
+        let said = (1..100).map(Revision).find(|revision| at(*revision) == Word::Agreed);
+        said.expect("it agrees at the revision that it knows")
     };
 
     let mut caller = world.caller().await;
@@ -166,9 +166,9 @@ async fn who_is_asked_says_no_while_a_request_is_in_flight_or_lately_was_and_the
 #[tokio::test]
 async fn a_stranger_is_not_suspended_on_the_word_of_who_does_not_know_it() {
     let (world, _asked) = world(false, Toy::answering(OK).await).await;
-    let word =
+    let said =
         world.engine.asked_by_peer(&"default/other".parse().unwrap(), &AgentUid("x".into()), Revision(1));
-    assert_eq!(word, Word::Vetoed { active_ago: None });
+    assert_eq!(said, Word::Vetoed { active_ago: None });
 }
 
 #[tokio::test]
