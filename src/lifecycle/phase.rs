@@ -93,6 +93,8 @@ pub struct Resume {
     pub addressed: Option<Moment>,
     /// When it counts as failed; `None` until it had its turn.
     pub deadline: Option<Moment>,
+    /// The generation of the object when the last probe began. Whoever was attested before a later one may be ending since.
+    pub probed_at: Generation,
     /// Whether callers have to wait for a start: false while a running agent is only looked at anew.
     pub cold: bool,
     /// How many of its writes were not confirmed.

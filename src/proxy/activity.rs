@@ -511,7 +511,7 @@ mod tests {
     async fn a_caller_who_sends_on_after_the_end_is_not_read_at_full_speed_for_long() {
         let (mut caller, mut watched) = multiplexed().await;
         watched.activity.multiplex();
-        let sending = tokio::spawn(async move { while caller.write_all(&[1; 64 * 1024]).await.is_ok() {} });
+        let sending = tokio::spawn(async move { while caller.write_all(&[1; 8 * 1024]).await.is_ok() {} });
         watched.shutdown().await.unwrap();
         let ignored = watched.ignored;
         drop(watched);

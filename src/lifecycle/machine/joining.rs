@@ -18,9 +18,7 @@ use super::{Context, Machine, RECHECK};
 impl<W> Machine<W> {
     /// Whether nothing may be routed to it although it runs. Nobody suspends what Drowse does not manage.
     pub(super) fn must_join(&self, ctx: Context<'_>) -> bool {
-        !ctx.alone
-            && ctx.policy.manage
-            && self.agent.as_ref().is_some_and(|agent| self.joined_at == Some(agent.revision))
+        self.is_as_found && !ctx.alone && ctx.policy.manage
     }
 
     pub(super) fn is_joining(&self) -> bool {
@@ -68,11 +66,10 @@ impl<W> Machine<W> {
 
     /// The others may have counted this replica out. What is in flight goes on: that cannot be undone.
     pub(super) fn rejoin(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
-        let Some(agent) = &self.agent else { return };
-        if agent.mode == Mode::Suspended {
+        if self.mode() != Some(Mode::Running) {
             return;
         }
-        self.joined_at = Some(agent.revision);
+        self.is_as_found = true;
         if let Phase::Running { life } = &self.phase
             && self.must_join(ctx)
             && let Some(joining) = self.joining(life, ctx)

@@ -72,8 +72,8 @@ pub struct Machine<W> {
     phase: Phase,
     since: Moment,
     agent: Option<AgentSeen>,
-    /// The revision at which this replica first saw it run, or did so again after it had not taken part.
-    joined_at: Option<Revision>,
+    /// It has not changed since this replica first saw it running, or since it takes part again (guard JOIN).
+    is_as_found: bool,
     /// Boxed, as what is `None` of most agents in a large fleet: they sleep.
     pod: Option<Box<PodSeen>>,
     /// Observations of pods up to here are old news.
@@ -114,8 +114,6 @@ struct Probed {
     address: IpAddr,
     /// It is asked in its own way whether it is ready.
     asks: bool,
-    /// Of the object when the probe began. Whoever was attested before a later one may be ending since.
-    generation: Generation,
 }
 
 /// A call to the backend, and which object it is about.
@@ -142,7 +140,7 @@ impl<W> Machine<W> {
             phase: Phase::Unknown,
             since: now,
             agent: None,
-            joined_at: None,
+            is_as_found: false,
             pod: None,
             pod_floor: Revision::default(),
             waiters: Waitlist::default(),
@@ -402,8 +400,10 @@ impl<W> Machine<W> {
     /// Whether this life, at this address, probed since this generation of the object, is the one whose answer is awaited: the shell publishes where to reach it just before
     /// it reports [`Event::Answers`].
     pub fn awaits(&self, life: &Life, address: IpAddr, generation: Generation) -> bool {
-        self.probed.is_some_and(|probed| probed.address == address && probed.generation == generation)
-            && matches!(&self.phase, Phase::Resuming(resume) if resume.step == ResumeStep::Probing(life.clone()))
+        let Phase::Resuming(resume) = &self.phase else { return false };
+        self.probed.is_some_and(|probed| probed.address == address)
+            && resume.probed_at == generation
+            && resume.step == ResumeStep::Probing(life.clone())
     }
 
     /// What every source of activity says. The one place that lists them. The two times are the same.

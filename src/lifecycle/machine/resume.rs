@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::agent::{Life, Revision};
+use crate::agent::{Generation, Life, Revision};
 use crate::lifecycle::effect::{Effect, Start, Transition};
 use crate::lifecycle::event::Class;
 use crate::lifecycle::observation::{
@@ -68,6 +68,7 @@ impl<W> Machine<W> {
             began: ctx.now,
             addressed: None,
             deadline: None,
+            probed_at: Generation::default(),
             cold: true,
             unconfirmed: 0,
         };
@@ -259,14 +260,15 @@ impl<W> Machine<W> {
                 let next = ResumeStep::Probing(life.clone());
                 let moved = resume.step != next || self.probed.is_none_or(|probed| probed.address != address);
                 // It may have been suspended and resumed since it was attested, and be ending although nobody has said so here.
-                let outdated = self.probed.is_some_and(|probed| probed.generation != generation);
+                let outdated = resume.probed_at != generation;
                 let need_not_ask = readiness.is_none() && self.probed.is_some_and(|probed| probed.asks);
                 if moved {
                     resume.step = next;
                     resume.addressed = Some(ctx.now);
                 }
                 if moved || outdated || need_not_ask {
-                    self.probed = Some(Probed { address, asks: readiness.is_some(), generation });
+                    self.probed = Some(Probed { address, asks: readiness.is_some() });
+                    resume.probed_at = generation;
                     fx.push(Effect::Probe { life, address, generation, readiness });
                 }
             }

@@ -1,6 +1,6 @@
 //! What is observed, in whatever order it comes, and what follows for each phase.
 
-use crate::agent::{AgentUid, Life, PodUid, Revision};
+use crate::agent::{AgentUid, Generation, Life, PodUid, Revision};
 use crate::lifecycle::effect::Effect;
 use crate::lifecycle::observation::{AgentSeen, Failure, Mode, PodSeen, PodState};
 use crate::lifecycle::phase::{DrainStep, Phase, PhaseName, Resume, ResumeStep};
@@ -17,9 +17,7 @@ impl<W> Machine<W> {
             return false;
         }
         self.gone = false;
-        if self.agent.is_none() && seen.mode == Mode::Running {
-            self.joined_at = Some(seen.revision);
-        }
+        self.is_as_found = self.agent.is_none() && seen.mode == Mode::Running;
         self.agent = Some(seen);
         true
     }
@@ -126,6 +124,7 @@ impl<W> Machine<W> {
             began: ctx.now,
             addressed: None,
             deadline: Some(ctx.now + ctx.policy.resume_deadline),
+            probed_at: Generation::default(),
             // One that is seen for the first time was not started for anybody, even if its pod is yet to be seen.
             cold: self.phase != Phase::Unknown && self.candidate().is_none(),
             unconfirmed: 0,
