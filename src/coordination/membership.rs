@@ -34,7 +34,7 @@ pub(super) const CALL_LIMIT: Duration = Duration::from_secs(5);
 const MARGIN: Duration = Duration::from_mins(1);
 /// How often the leader looks for the dead.
 const LOOK_FOR_DEAD_EVERY: Duration = Duration::from_secs(5);
-/// How long a new Lease decides nothing: whoever stood in one that was deleted writes himself into this.
+/// How long nobody leads by a new Lease, whoever made it: those that stood in one that was deleted write themselves into this.
 const NEW_LEASE: Duration = Duration::from_secs(10);
 /// How long the end may take.
 const LEAVE_WITHIN: Duration = Duration::from_secs(3);
@@ -68,8 +68,8 @@ pub(super) struct Membership {
     seen_at: Option<Moment>,
     /// It was away for too long, and routes to nobody whom it cannot make sure of.
     is_fenced: bool,
-    /// Nothing is decided before this: the Lease is new.
-    not_before: Moment,
+    /// Since when the Lease is seen that nobody has led yet.
+    unled_since: Option<Moment>,
     /// Since when pods of members are missing.
     missing: BTreeMap<ReplicaId, Moment>,
     looked_for_dead: Option<Moment>,
@@ -101,7 +101,7 @@ impl Membership {
             election: None,
             seen_at: None,
             is_fenced: false,
-            not_before: Moment::START,
+            unled_since: None,
             missing: BTreeMap::new(),
             looked_for_dead: None,
             trouble: None,
@@ -148,7 +148,7 @@ impl Membership {
                 // Before it counts again: who came meanwhile was not asked.
                 self.engine.fence_all();
             }
-            record = self.patch(&me.joins(), true).await?;
+            record = self.patch(&me.joins()).await?;
         }
         self.seen_at = Some(sent);
         self.is_fenced = false;
@@ -186,18 +186,20 @@ impl Membership {
         let step = election.look(record, now);
         let ending = self.engine.is_ending();
         if ending && step == Step::Renew {
-            self.patch(&Me::steps_down(record), false).await?;
+            self.patch(&Me::steps_down(record)).await?;
         }
         if ending || !self.options.candidate || step == Step::Follow {
             self.engine.set_leads_until(Moment::START);
             return Ok(());
         }
-        if now < self.not_before {
+        if record.transitions > 0 {
+            self.unled_since = None;
+        } else if now < *self.unled_since.get_or_insert(now) + NEW_LEASE {
             return Ok(());
         }
         let dead = if step == Step::Renew { self.dead(me, record).await? } else { Vec::new() };
         let calendar = format!("{:.6}", Clock::calendar());
-        let renewed = self.patch(&me.leads(record, &calendar, &dead), false).await?;
+        let renewed = self.patch(&me.leads(record, &calendar, &dead)).await?;
         self.election.iter_mut().for_each(|election| {
             election.look(&renewed, now);
         });
@@ -253,19 +255,17 @@ impl Membership {
         read(&self.leases).await
     }
 
-    async fn make(&mut self, me: &Me) -> Result<Record, Trouble> {
+    async fn make(&self, me: &Me) -> Result<Record, Trouble> {
         let mut lease = Lease::default();
         lease.metadata.name = Some(NAME.to_owned());
         let mut object = serde_json::json!(lease);
         json_patch::merge(&mut object, &me.joins());
         let lease = serde_json::from_value(object).unwrap_or_default();
         let made = bounded(self.leases.create(&PostParams::default(), &lease)).await?;
-        self.not_before = self.clock.now() + NEW_LEASE;
         Ok(Record::of(&made))
     }
 
-    async fn patch(&self, patch: &Value, unconditional: bool) -> Result<Record, Trouble> {
-        debug_assert_eq!(unconditional, patch["metadata"]["resourceVersion"].is_null());
+    async fn patch(&self, patch: &Value) -> Result<Record, Trouble> {
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         Ok(Record::of(&bounded(self.leases.patch(NAME, &params, &Patch::Merge(patch))).await?))
     }
@@ -288,7 +288,7 @@ impl Membership {
         let Some(me) = self.me.borrow().clone() else { return };
         loop {
             let Ok(Some(record)) = self.read().await else { return };
-            match self.patch(&me.leaves(&record), false).await {
+            match self.patch(&me.leaves(&record)).await {
                 Err(Trouble::Conflict) => {}
                 Ok(_) | Err(_) => return,
             }
