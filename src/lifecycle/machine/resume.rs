@@ -126,7 +126,7 @@ impl<W> Machine<W> {
 
     /// Upstream never replaces a failed pod; a suspend and a resume do. A pod that is up but did not answer gets a
     /// second chance first.
-    fn needs_clearing(&self) -> bool {
+    pub(super) fn needs_clearing(&self) -> bool {
         let Some(pod) = self.pod.as_ref().filter(|pod| self.uid() == Some(&pod.owner)) else { return false };
         let failed = matches!(pod.state, PodState::Failed(_)) && !pod.terminating;
         let wedged = self.failed_pod.as_ref() == Some(&pod.uid)
@@ -134,6 +134,18 @@ impl<W> Machine<W> {
             && self.backoff.failures() > 1
             && self.gate.in_flight() == 0;
         failed || wedged
+    }
+
+    /// Whether a suspension by another replica is what this one waits for, too, because it clears the dead pod away. Callers
+    /// wait at several replicas at once: if each objected for its own, nobody could clear it. Of two that are about
+    /// to do it the leader does.
+    pub(super) fn lets_others_clear(&self, ctx: Context<'_>) -> bool {
+        let does_it = matches!(&self.phase, Phase::Resuming(resume) if match resume.step {
+            ResumeStep::AskingPeers => ctx.may_suspend,
+            ResumeStep::ClearingFailedPod => true,
+            _ => false,
+        });
+        self.needs_clearing() && !does_it
     }
 
     /// Whether a pod that failed is there, and not even on its way out.

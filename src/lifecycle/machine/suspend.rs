@@ -238,9 +238,12 @@ impl<W> Machine<W> {
 
     /// Somebody wants the agent while it is being drained.
     pub(super) fn drain_unwanted(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
+        let pod_is_dead = self.needs_clearing();
         let Phase::Draining(drain) = &mut self.phase else { return };
         drain.abandon = Abandoned::Demand;
         match drain.step {
+            // The suspension clears the pod away, without which nobody can be served.
+            DrainStep::Fenced if pod_is_dead => {}
             // Nobody else knows of it yet.
             DrainStep::Listening => self.reopen(Abandoned::Demand, ctx, fx),
             DrainStep::AskingPeers => self.change_mind(Abandoned::Demand, ctx, fx),
@@ -410,12 +413,11 @@ impl<W> Machine<W> {
     fn close_for_leader(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) -> bool {
         let idle = match &self.phase {
             Phase::Running { .. } => self.verdict(ctx) == Verdict::Idle && self.close_if_still_idle(ctx),
-            // Closed already: fine, if nobody wants it and nothing lingers.
+            // Closed already: fine, if nothing lingers and nobody wants it, or wants what comes after a dead pod.
             Phase::Resuming(_) | Phase::Failed { .. } => {
                 self.mode() == Some(Mode::Running)
-                    && !self.is_wanted()
-                    && self.waiters.is_empty()
                     && self.gate.in_flight() == 0
+                    && ((!self.is_wanted() && self.waiters.is_empty()) || self.lets_others_clear(ctx))
             }
             Phase::Draining(_) if self.is_joining() => {
                 self.verdict(ctx) == Verdict::Idle && self.gate.in_flight() == 0

@@ -32,10 +32,11 @@ impl<W> Machine<W> {
         true
     }
 
-    /// A pod that is gone stays gone, however late its last observations come.
+    /// A pod that is gone stays gone, however late its last observations come. Whoever does not see it because his view is
+    /// older than the pod says nothing about its end: it would be told again, and not be believed.
     pub(super) fn note_pod_gone(&mut self, pod: &PodUid, revision: Revision) -> bool {
         self.pod_floor = self.pod_floor.max(revision);
-        self.pod.take_if(|known| known.uid == *pod).is_some()
+        self.pod.take_if(|known| known.uid == *pod && known.revision <= revision).is_some()
     }
 
     pub(super) fn agent_gone(&mut self, uid: &AgentUid, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {

@@ -210,6 +210,35 @@ fn with_peers_a_failed_pod_is_cleared_away_only_when_all_have_acknowledged() {
 }
 
 #[test]
+fn callers_at_several_replicas_do_not_keep_each_other_from_clearing_a_failed_pod_away() {
+    let mut bench = Bench::at(Station::FailedForNow);
+    bench.alone = false;
+    bench.call(1).is("Failed crash", "");
+    bench.asked().is("Draining Fenced", "acknowledge");
+    // Whoever comes now wants the same, and must not make the suspension fail.
+    bench.call(2).is("Draining Fenced", "");
+    bench.sleeps();
+    bench.calm();
+    for caller in [1, 2] {
+        assert_eq!(bench.oracle.ended.get(&caller), Some(&Ended::Released));
+    }
+}
+
+#[test]
+fn of_two_that_ask_to_clear_a_failed_pod_away_the_leader_does_it() {
+    let mut leader = Bench::at(Station::AskingToClear);
+    leader.asked().is("Resuming AskingPeers", "veto");
+    let mut other = Bench::at(Station::AskingToClear);
+    (other.may_suspend, other.may_order) = (false, Some(true));
+    other.asked().is("Draining Fenced", "end turn, acknowledge");
+    // It asked, too, and what it hears now is too late to act on.
+    other.acked().is("Draining Fenced", "");
+    other.sleeps();
+    other.calm();
+    other.expect_nothing_owed();
+}
+
+#[test]
 fn who_lost_the_leadership_while_asking_does_not_clear_away() {
     let mut bench = Bench::at(Station::AskingToClear);
     bench.may_suspend = false;

@@ -1,5 +1,6 @@
 //! The first look at an agent, and observations that come late, twice or out of order.
 
+use crate::agent::Revision;
 use crate::lifecycle::{Event, FailureClass, Mode};
 
 use super::bench::Bench;
@@ -93,6 +94,17 @@ fn the_same_news_twice_are_no_news() {
             bench.feed(Event::Pod(pod)).is(&phase, "");
         }
     }
+}
+
+#[test]
+fn a_list_that_is_older_than_its_pod_does_not_end_it() {
+    let mut bench = Bench::at(Station::Running);
+    let pod = bench.machine.pod().cloned().unwrap();
+    let older = Revision(pod.revision.0 - 1);
+    bench.feed(Event::PodGone { pod: pod.uid.clone(), revision: older }).is("Running p1", "");
+    bench.feed(Event::Pod(pod)).is("Running p1", "");
+    bench.pod_gone("p1");
+    assert_eq!(show(bench.machine.phase()), "Resuming AwaitingPod");
 }
 
 #[test]

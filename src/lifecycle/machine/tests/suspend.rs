@@ -169,9 +169,7 @@ fn who_acknowledged_says_so_again_and_vetoes_another_revision_or_object() {
 
 #[test]
 fn a_replica_vetoes_whatever_it_does_not_know_to_be_idle() {
-    use Station::{
-        AskingPeers, FailedForNow, Paced, Probing, Running, Settling, Suspended, Suspending, Unknown, Writing,
-    };
+    use Station::{AskingPeers, Paced, Probing, Running, Settling, Suspended, Suspending, Unknown, Writing};
     for station in [Unknown, Running, AskingPeers, Writing, Settling, Suspending, Suspended, Paced, Probing] {
         let mut bench = Bench::at(station);
         if station == Running {
@@ -182,9 +180,6 @@ fn a_replica_vetoes_whatever_it_does_not_know_to_be_idle() {
         // One that an operator wants.
         bench.asked().is(&phase, "veto");
     }
-    let mut bench = Bench::at(FailedForNow);
-    bench.call(1).is("Failed crash", "");
-    bench.asked().is("Failed crash", "veto");
 }
 
 #[test]
