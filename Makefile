@@ -1,10 +1,11 @@
 # `make run` to try Drowse, `make test` before you hand in a change. Both install what is missing.
 
+PROGRAM_SEEDS := $(or $(SEEDS),10000)
 SEEDS  ?= 1000000
 CYCLES ?= 200
 CONFIG ?= config/local.yaml
 
-.PHONY: help run test check simulate bursts fuzz bench bench-abuse bench-messages bench-cluster scale references image cluster cluster-down upstream-e2e
+.PHONY: help run test check simulate simulate-program bursts fuzz bench bench-abuse bench-messages bench-cluster scale references image cluster cluster-down upstream-e2e
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -22,6 +23,9 @@ check: ## The quick inner loop: format, lints, unit tests
 
 simulate: ## Simulate SEEDS histories (a million by default)
 	SEEDS=$(SEEDS) cargo test --locked --release --test simulation -- --nocapture no_history
+
+simulate-program: ## Simulate SEEDS histories of the whole program over a simulated network (10,000 by default)
+	SEEDS=$(PROGRAM_SEEDS) cargo test --locked --release --package drowse-network --test network -- --nocapture no_history
 
 bursts: ## Send bursts of messages to agents that fall asleep CYCLES times (200 by default), and count them
 	DROWSE_CYCLES=$(CYCLES) cargo test --locked --test it -- --nocapture nats::hand_over::bursts

@@ -14,6 +14,7 @@ pub mod engine;
 pub mod lifecycle;
 pub mod metrics;
 pub mod nats;
+pub mod net;
 pub mod open_files;
 pub(crate) mod pem;
 pub mod policy;

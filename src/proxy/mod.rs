@@ -40,7 +40,6 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -48,6 +47,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::engine::Engine;
 use crate::metrics::Metrics;
+use crate::net::{self, TcpListener};
 
 use activity::Activity;
 use auth::Authenticator;
@@ -211,7 +211,7 @@ impl FrontDoor {
 
 fn bind(wanted: SocketAddr, key: &'static str) -> Result<(TcpListener, SocketAddr), BindError> {
     let failed = |source| BindError::Listen { address: wanted, key, source };
-    let listener = listener::bind(wanted).map_err(failed)?;
+    let listener = net::listen(wanted).map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     Ok((listener, address))
 }

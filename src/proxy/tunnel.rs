@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 use crate::engine::OpenConnection;
+use crate::net::{self, TcpStream};
 
 use super::Door;
 use super::frames::Frames;
@@ -61,7 +61,7 @@ impl Tunnel {
         door: &Door,
     ) {
         let (from_caller, to_caller) = tokio::io::split(caller);
-        let (from_agent, to_agent) = self.agent.split();
+        let (from_agent, to_agent) = net::halves(&mut self.agent);
         let frames = || self.is_websocket.then(Frames::default);
         let ends = Ends { from: from_caller, to: to_agent, admits: true, patience, open: &self.open };
         let mut up = Pipe::new(ends, early, frames());

@@ -4,13 +4,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use socket2::{SockRef, TcpKeepalive};
-use tokio::net::TcpStream;
-
-/// A silent peer is asked for a sign of life after this long, then every [`KEEPALIVE_INTERVAL`]: a request in
-/// flight to a node that vanished ends, instead of hanging for ever.
-const KEEPALIVE_AFTER: Duration = Duration::from_secs(30);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+use crate::net::{TcpStream, set_options};
 
 /// Connects within `limit`.
 ///
@@ -29,18 +23,11 @@ pub async fn connect(address: IpAddr, port: u16, limit: Duration) -> io::Result<
     Ok(stream)
 }
 
-/// What every connection gets, upstream and downstream: small writes leave at once, and a peer that vanished
-/// without a word is noticed.
-pub fn set_options(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_INTERVAL);
-    SockRef::from(stream).set_tcp_keepalive(&keepalive)
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
 
+    use socket2::SockRef;
     use tokio::net::TcpListener;
 
     use super::*;

@@ -3,11 +3,11 @@
 
 use std::task::{Context, Poll};
 
+use crate::net::TcpStream;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Frame;
 use hyper::body::Incoming;
-use tokio::net::TcpStream;
 
 use super::RequestBody;
 use super::h2c::H2c;

@@ -7,6 +7,7 @@
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
+use crate::net::TcpStream;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{Request, Response};
@@ -14,7 +15,6 @@ use http_body::{Body, Frame};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, Parts};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::RequestBody;

@@ -4,8 +4,8 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use crate::net::TcpStream;
 use parking_lot::Mutex;
-use tokio::net::TcpStream;
 
 use super::Connection;
 use crate::policy::Protocol;

@@ -1,0 +1,78 @@
+//! The sockets of the front door and of the way to agents, and the options that they get.
+//!
+//! Only this module names them, so that the network simulation (`tests/network`) can put simulated ones in their place.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpSocket;
+
+pub use tokio::net::{TcpListener, TcpStream};
+
+/// Connections that the system holds for us while we are at another.
+pub const BACKLOG: u32 = 4096;
+
+/// What the system keeps of an answer that it cannot send yet, in bytes, per connection. By itself it would keep up to 4 MiB for a
+/// caller that hardly reads, and would have that made, and copied to it, at once. What is under way does not count.
+#[cfg(target_os = "linux")]
+const MAX_UNSENT: u32 = 128 * 1024;
+
+/// A silent peer is asked for a sign of life after this long, then every [`KEEPALIVE_INTERVAL`]: a request in
+/// flight to a node that vanished ends, instead of hanging for ever.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(30);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Opens the socket.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A restart must not wait for connections that the last run has closed.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// What every connection gets, upstream and downstream: small writes leave at once, and a peer that vanished
+/// without a word is noticed.
+pub fn set_options(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_INTERVAL);
+    SockRef::from(stream).set_tcp_keepalive(&keepalive)
+}
+
+/// Bounds what waits for a peer that hardly reads.
+#[cfg(target_os = "linux")]
+pub fn keep_little_unsent(stream: &TcpStream) -> io::Result<()> {
+    SockRef::from(stream).set_tcp_notsent_lowat(MAX_UNSENT)
+}
+
+/// Elsewhere the system decides.
+#[cfg(not(target_os = "linux"))]
+pub fn keep_little_unsent(_stream: &TcpStream) -> io::Result<()> {
+    Ok(())
+}
+
+/// Both directions of a connection, each to be used by itself.
+pub fn halves(stream: &mut TcpStream) -> (impl AsyncRead + Unpin + '_, impl AsyncWrite + Unpin + '_) {
+    stream.split()
+}
+
+/// A listener that is about to close: whom nobody has taken by then is reset, with whatever was sent.
+#[derive(Debug)]
+pub struct Closing(std::net::TcpListener);
+
+impl Closing {
+    /// Takes the listener.
+    pub fn new(listener: TcpListener) -> io::Result<Self> {
+        listener.into_std().map(Self)
+    }
+
+    /// Somebody who is connected already. An error is mostly that there is nobody.
+    pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        let (stream, remote) = self.0.accept()?;
+        stream.set_nonblocking(true)?;
+        Ok((TcpStream::from_std(stream)?, remote))
+    }
+}
