@@ -48,7 +48,7 @@ impl Here {
     /// Whether others know this already, and believe it for a while yet.
     fn is_known(&self, told: &Told, now: Moment) -> bool {
         match told.at {
-            None => *self == Self::default(),
+            None => *self == Self::default() && told.said == Self::default(),
             Some(at) => *self == told.said && !(self.is_busy() && at + AGAIN_AFTER <= now),
         }
     }
@@ -172,6 +172,8 @@ mod tests {
             "of what was never used there is nothing to tell"
         );
         assert!(!idle.is_known(&Told::default(), at(6)));
+        let before = Told { at: None, said: busy };
+        assert!(!Here::default().is_known(&before, at(11)), "some may still believe that it is in use");
         assert!(AGAIN_AFTER * 3 < super::super::BELIEVED_FOR, "two words may be lost");
     }
 

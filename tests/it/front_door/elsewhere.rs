@@ -129,8 +129,13 @@ async fn what_was_in_flight_at_a_replica_that_is_gone_is_over_and_the_idle_timeo
     let (world, asked, played) = world(true, IDLE).await;
     played.uses(Report { in_flight: 1, ..Report::default() });
     assert_eq!(world.view().in_flight, 1);
+    let in_use = || {
+        let signals = world.engine.detail(&key()).unwrap().signals;
+        signals.iter().any(|signal| signal.says == "in use by way of another replica")
+    };
+    assert!(in_use());
     take_part(&world.engine, &["c"]);
-    assert_eq!(world.view().in_flight, 0);
+    assert_eq!((world.view().in_flight, in_use()), (0, false), "and is not waited for");
     until(|| !asked.0.lock().is_empty()).await;
 }
 
