@@ -81,6 +81,11 @@ impl Clock {
             .unwrap_or(jiff::Timestamp::MAX)
     }
 
+    /// The calendar time so long before a moment: also of what was before Drowse started.
+    pub fn wall_before(&self, moment: Moment, before: Duration) -> jiff::Timestamp {
+        self.wall(moment).checked_sub(before).unwrap_or(jiff::Timestamp::MIN)
+    }
+
     /// What the calendar says now. Unlike [`Clock::wall`], which counts on from the start, it follows when the machine's
     /// clock is set, and when the machine has slept.
     #[allow(clippy::disallowed_methods, reason = "this is the module that may")]

@@ -124,6 +124,8 @@ impl Fleet for Table {
             subscribed: true,
             open_connections: 0,
             last_data: None,
+            elsewhere: Vec::new(),
+            silent: Vec::new(),
             failure: None,
             address: None,
             log,

@@ -11,7 +11,7 @@ use super::print;
 use super::status::{refused, wall};
 use super::table::Table;
 use super::text::{lasting, lines, moment, plain};
-use crate::engine::snapshot::{AgentDetail, FailureView, PolicyKeyView};
+use crate::engine::snapshot::{AgentDetail, ElsewhereView, FailureView, PolicyKeyView};
 use crate::lifecycle::PhaseName;
 
 pub(super) async fn explain(args: &Explain) -> Result<(), Failure> {
@@ -79,10 +79,37 @@ fn facts(detail: &AgentDetail, now: Timestamp) -> String {
             format!("{}, until {}: {}", plain(&lease.id), moment(now, lease.until), plain(why)),
         );
     }
+    for share in &detail.elsewhere {
+        fact("elsewhere", elsewhere(share, now));
+    }
+    for silent in &detail.silent {
+        let value = format!("nothing was heard for {}; it may use the agent", lasting(now, silent.since));
+        fact("elsewhere", format!("{}: {value}", plain(&silent.replica)));
+    }
     if let Some(key) = &detail.decided_by {
         fact("decided by", format!("{}: {}, {}", key.key, key.value, key.from));
     }
     table.render("  ")
+}
+
+/// One replica's part.
+fn elsewhere(share: &ElsewhereView, now: Timestamp) -> String {
+    let counts = [
+        (share.in_flight, "in flight"),
+        (share.held, "held"),
+        (share.messages_waiting, "messages wait"),
+        (share.open_connections, "open connections"),
+    ];
+    let mut parts: Vec<_> =
+        counts.into_iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+    if let Some(then) = share.last_activity {
+        let source = share.source.as_deref().unwrap_or("activity");
+        parts.push(format!("last active {} ({})", moment(now, then), plain(source)));
+    }
+    if parts.is_empty() {
+        parts.push("not in use".to_owned());
+    }
+    format!("{}: {}", plain(&share.replica), parts.join(", "))
 }
 
 fn failure(detail: &AgentDetail, now: Timestamp) -> (String, String) {
@@ -126,7 +153,7 @@ pub(super) fn policy(keys: &[PolicyKeyView]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::snapshot::{AgentView, SignalView};
+    use crate::engine::snapshot::{AgentView, SignalView, SilentView};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -158,6 +185,8 @@ mod tests {
             subscribed: false,
             open_connections: 0,
             last_data: None,
+            elsewhere: Vec::new(),
+            silent: Vec::new(),
             failure: None,
             address: None,
             log: Vec::new(),
@@ -214,6 +243,31 @@ Policy
   resume_deadline   5m      defaults
 ";
         assert_eq!(render(&detail, at(1_000)), expected);
+    }
+
+    #[test]
+    fn what_other_replicas_have_of_it_is_named_and_who_is_not_heard_of_too() {
+        let mut detail = detail(PhaseName::Running, "1 request in flight at drowse-b");
+        let share = |replica: &str, in_flight, last_activity, source: Option<&str>| ElsewhereView {
+            replica: replica.to_owned(),
+            in_flight,
+            held: 0,
+            messages_waiting: 0,
+            open_connections: in_flight * 2,
+            last_activity,
+            source: source.map(str::to_owned),
+            heard: at(999),
+        };
+        detail.elsewhere =
+            vec![share("drowse-b", 1, Some(at(988)), Some("requests")), share("drowse-c", 0, None, None)];
+        detail.silent = vec![SilentView { replica: "drowse-d".to_owned(), since: at(940) }];
+        let page = render(&detail, at(1_000));
+        let expected = "
+  elsewhere       drowse-b: 1 in flight, 2 open connections, last active 12s ago (1970-01-01 00:16:28Z) (requests)
+  elsewhere       drowse-c: not in use
+  elsewhere       drowse-d: nothing was heard for 60s (since 1970-01-01 00:15:40Z); it may use the agent
+";
+        assert!(page.contains(expected), "{page}");
     }
 
     #[test]

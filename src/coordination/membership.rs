@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::kubernetes::OwnPod;
-use crate::engine::{Engine, Seen};
+use crate::engine::{Engine, Other, Seen};
 use crate::time::{Clock, Moment};
 
 use super::Options;
@@ -157,15 +157,17 @@ impl Membership {
         self.lead(&me, &record).await?;
         let leader = record.term.holder.as_ref().filter(|holder| **holder != me.id);
         let leader = leader.map(|id| record.members.get(id).cloned().unwrap_or_else(|| id.to_string()));
-        let others = record.members.len() > 1;
-        let hindrance = if others { self.hindrance() } else { None };
+        let hindrance = if record.members.len() > 1 { self.hindrance() } else { None };
         if hindrance != self.hindrance {
             if let Some(why) = hindrance {
                 tracing::warn!(others = record.members.len() - 1, "nobody is suspended: {why}");
             }
             self.hindrance = hindrance;
         }
-        self.engine.note_replicas(Seen { leader: leader.map(Into::into), hindrance });
+        let others = record.members.iter().filter(|(id, _)| **id != me.id);
+        let others = others.map(|(id, pod)| Other { id: Arc::clone(&id.0), pod: pod.as_str().into() });
+        let others = others.collect();
+        self.engine.note_replicas(Seen { leader: leader.map(Into::into), hindrance, others });
         Ok(())
     }
 

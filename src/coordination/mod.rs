@@ -8,6 +8,7 @@
 //! routes to it, and then the suspension is not written.
 
 mod election;
+pub mod exchange;
 mod membership;
 mod questions;
 mod record;
@@ -24,6 +25,7 @@ use crate::agent::{AgentKey, AgentUid, Revision};
 use crate::backend::kubernetes::OwnPod;
 use crate::engine::{Engine, Peers};
 
+use exchange::Exchange;
 use membership::Membership;
 use questions::Asker;
 use record::Me;
@@ -60,7 +62,8 @@ impl Coordination {
         let asker = Asker::new(kube.clone(), &own.namespace, me.clone(), nats.clone(), Arc::clone(engine));
         engine.set_peers(Arc::new(Asking(Arc::new(asker))));
         if let Some(nats) = nats.clone() {
-            tokio::spawn(questions::answer(nats, me, Arc::clone(engine), leaving.clone()));
+            tokio::spawn(questions::answer(nats.clone(), me.clone(), Arc::clone(engine), leaving.clone()));
+            tokio::spawn(tell_each_other(nats, me, Arc::clone(engine), leaving.clone()));
         }
         let membership =
             Membership::new(own, kube, nats, Arc::clone(engine), options, (identity, told), leaving.clone());
@@ -81,6 +84,17 @@ impl Coordination {
         self.leaving.cancel();
         let _ended = self.running.await;
     }
+}
+
+/// Shows the others what is in use here, as soon as this replica has a name among them.
+async fn tell_each_other(
+    nats: Nats,
+    mut me: watch::Receiver<Option<Me>>,
+    engine: Arc<Engine>,
+    leaving: CancellationToken,
+) {
+    let Ok(Some(me)) = me.wait_for(Option::is_some).await.map(|me| me.clone()) else { return };
+    Exchange::new(nats, me.id.0, engine).run(leaving).await;
 }
 
 struct Asking(Arc<Asker>);

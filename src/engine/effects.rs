@@ -196,6 +196,9 @@ impl Engine {
         match transition {
             Transition::Phase { from, to } => {
                 self.metrics.phase_changed(Some(*from), Some(*to));
+                if !self.roles.alone() {
+                    self.elsewhere.note_phase(slot.key(), *to);
+                }
                 tracing::debug!(agent, from = from.as_str(), to = to.as_str(), "phase changed");
                 slot.changed.notify_waiters();
                 self.tell_message_door(slot.key());

@@ -75,6 +75,11 @@ impl LeaseFault {
     }
 }
 
+/// Whether a lease may be known by this.
+pub(super) fn is_lease_id(id: &str) -> bool {
+    !id.is_empty() && id.len() <= MAX_ID && !id.contains(char::is_control)
+}
+
 impl LeaseOrder {
     /// Bytes of an order at most: a reason of 200 characters, escaped, and what goes with it.
     pub const MAX_BYTES: usize = 4096;
@@ -87,8 +92,7 @@ impl LeaseOrder {
                 "not an order for a lease: {error}; send for example {{\"action\": \"take\", \"reason\": \"thinking\", \"ttl\": \"1m\"}}"
             ))
         })?;
-        let good = |id: &String| !id.is_empty() && id.len() <= MAX_ID && !id.contains(char::is_control);
-        if !order.id.iter().all(good) {
+        if !order.id.iter().all(|id| is_lease_id(id)) {
             return Err(LeaseFault::Bad(format!("an id has from 1 to {MAX_ID} bytes")));
         }
         if matches!(order.action, LeaseAction::Renew | LeaseAction::End) && order.id.is_none() {

@@ -1,16 +1,20 @@
-//! Busy leases: whoever works with an agent says so, and the agent stays up. The same for every way to take one.
+//! Busy leases: whoever works with an agent says so, and the agent stays up. The same for every way to take one, and at every
+//! replica: an order is carried out where it comes in, and the others are told at once.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use crate::agent::AgentKey;
-use crate::policy::lease::{DEFAULT_TTL, Lease, LeaseError, Leases};
+use crate::metrics::ReplicaWord;
+use crate::policy::lease::{DEFAULT_TTL, Lease, LeaseError, LeaseId, Leases, MAX_REASON, Stamp};
+use crate::time::{Clock, Moment};
 use crate::units::Timeout;
 
-use super::lease_order::{LeaseAction, LeaseFault, LeaseOrder};
+use super::elsewhere::{LeaseReport, Past};
+use super::lease_order::{LeaseAction, LeaseFault, LeaseOrder, is_lease_id};
 use super::snapshot::{LeaseAnswer, LeaseView};
 use super::{Engine, Slot};
 
@@ -18,7 +22,16 @@ use super::{Engine, Slot};
 #[derive(Default)]
 pub(super) struct LeaseDesk {
     all: Mutex<HashMap<AgentKey, Leases>>,
-    given: AtomicU64,
+    /// This replica, among others that are to be told.
+    own: OnceLock<Arc<str>>,
+    /// Those of which the others have not heard yet.
+    untold: Mutex<BTreeSet<(AgentKey, LeaseId)>>,
+}
+
+impl LeaseDesk {
+    fn own(&self) -> &str {
+        self.own.get().map_or("", |own| own)
+    }
 }
 
 impl Engine {
@@ -32,42 +45,130 @@ impl Engine {
         let slot = self.slot(key).filter(|slot| slot.policy().manage).ok_or(LeaseFault::UnknownAgent)?;
         let (now, cap) = (self.clock.now(), slot.policy().busy_cap);
         let ttl = order.ttl.map_or(DEFAULT_TTL, Timeout::get);
+        // Of several replicas, no two may give the same.
+        let given = (order.action == LeaseAction::Take).then(|| format!("lease-{}", nuid::next()));
+        let id = order.id.clone().or(given);
         let mut all = self.leases.all.lock();
         let leases = all.entry(key.clone()).or_default();
-        let told = match (order.action, &order.id) {
-            (LeaseAction::List, _) | (LeaseAction::Renew | LeaseAction::End, None) => {
+        let told = match (order.action, &id) {
+            (LeaseAction::List, _) | (_, None) => {
                 leases.active(now).map(|(id, lease)| self.lease_view(id, lease)).collect()
             }
-            (LeaseAction::Take, id) => {
-                let id = id.clone().unwrap_or_else(|| {
-                    format!("lease-{}", self.leases.given.fetch_add(1, Ordering::Relaxed) + 1)
-                });
-                vec![self.lease_view(&id, &leases.take(&id, &order.reason, ttl, cap, now)?)]
+            (LeaseAction::Take, Some(id)) => {
+                vec![self.lease_view(id, &leases.take(id, &order.reason, ttl, cap, now)?)]
             }
             (LeaseAction::Renew, Some(id)) => vec![self.lease_view(id, &leases.renew(id, ttl, cap, now)?)],
             (LeaseAction::End, Some(id)) if leases.end(id, now) => Vec::new(),
             (LeaseAction::End, Some(_)) => return Err(LeaseError::Unknown.into()),
         };
-        let until = leases.busy_until(now).map(|(until, _)| until);
+        let ordered = id.filter(|_| order.action != LeaseAction::List);
+        if let Some(id) = &ordered {
+            self.stamp(leases, key, id, order.action);
+        }
+        let until = leases.last_until(self.leases.own(), now);
         if leases.is_empty() {
             all.remove(key);
         }
         drop(all);
-        self.lease_changed(&slot, until, order.action);
+        if ordered.is_some() {
+            self.lease_changed_until(&slot, until);
+        }
         Ok(LeaseAnswer { leases: told, phase: slot.phase() })
     }
 
-    fn lease_changed(
+    /// An order was carried out here: the others are told, if there ever are any.
+    fn stamp(&self, leases: &mut Leases, key: &AgentKey, id: &str, action: LeaseAction) {
+        if let Some(own) = self.leases.own.get() {
+            let calendar = u64::try_from(Clock::calendar().as_microsecond()).unwrap_or_default();
+            leases.stamp(id, own, calendar);
+            self.leases.untold.lock().insert((key.clone(), id.into()));
+            self.elsewhere.lease_changed.notify_one();
+        } else if action == LeaseAction::End {
+            leases.forget(id);
+        }
+    }
+
+    /// Until when leases last whose last order was carried out here, and until when the others.
+    fn lease_changed_until(
         self: &Arc<Self>,
         slot: &Arc<Slot>,
-        until: Option<crate::time::Moment>,
-        action: LeaseAction,
+        (own, elsewhere): (Option<Moment>, Option<Moment>),
     ) {
-        if action != LeaseAction::List {
-            // With the last one ended, the idle timeout runs from now.
-            slot.activity().set_leased_until(until.unwrap_or(self.clock.now()));
-            self.activity_changed(slot);
+        let (activity, now) = (slot.activity(), self.clock.now());
+        // With the last one ended, the idle timeout runs from now.
+        activity.set_leased_until(own.unwrap_or_else(|| activity.leased_until().min(now)));
+        let elsewhere = elsewhere.unwrap_or_else(|| activity.leased_elsewhere_until().min(now));
+        activity.set_leased_elsewhere_until(elsewhere);
+        self.activity_changed(slot);
+    }
+
+    /// There may be other replicas from here on, which know this one by that name. At most once.
+    pub fn tell_leases_as(&self, own: Arc<str>) {
+        let installed = self.leases.own.set(own);
+        debug_assert!(installed.is_ok(), "a replica has one name");
+    }
+
+    /// What the others should hear of leases, of so many at most; with `whole` they know nothing.
+    pub fn lease_reports(&self, whole: bool, limit: usize) -> Vec<LeaseReport> {
+        let all = self.leases.all.lock();
+        let mut untold = self.leases.untold.lock();
+        if whole {
+            let every = all.iter().flat_map(|(key, leases)| leases.ids().map(|id| (key.clone(), id.clone())));
+            untold.extend(every);
         }
+        let now = self.clock.now();
+        let mut reports = Vec::new();
+        while reports.len() < limit
+            && let Some((key, id)) = untold.pop_first()
+        {
+            let lease = all.get(&key).and_then(|leases| leases.get(&id));
+            reports.extend(lease.map(|lease| report(&key, &id, lease, now)));
+        }
+        reports
+    }
+
+    /// Forgets leases that have ended where nobody has asked for any since.
+    pub fn forget_ended_leases(&self) {
+        let now = self.clock.now();
+        self.leases.all.lock().retain(|key, leases| {
+            let cap = self.slot(key).map_or(Duration::ZERO, |slot| slot.policy().busy_cap);
+            leases.forget_ended(now, cap);
+            !leases.is_empty()
+        });
+    }
+
+    /// Another replica tells of a lease.
+    pub(super) fn heard_of_lease(self: &Arc<Self>, told: &LeaseReport, now: Moment) -> ReplicaWord {
+        let Ok(key) = told.agent.parse::<AgentKey>() else { return ReplicaWord::Malformed };
+        if !is_lease_id(&told.id) || told.by.is_empty() {
+            return ReplicaWord::Malformed;
+        }
+        let Some(slot) = self.slot(&key).filter(|slot| slot.policy().manage) else {
+            return ReplicaWord::UnknownAgent;
+        };
+        let cap = slot.policy().busy_cap;
+        let taken = Past::ago(Duration::from_millis(told.age), now);
+        let lease = Lease {
+            reason: told.reason.chars().take(MAX_REASON).collect::<String>().into(),
+            taken: taken.at,
+            before: taken.before,
+            // No longer than it might last here.
+            until: now + Duration::from_millis(told.left).min(cap),
+            ended: told.ended,
+            stamp: Stamp { number: told.number, by: told.by.as_str().into() },
+        };
+        let mut all = self.leases.all.lock();
+        let leases = all.entry(key.clone()).or_default();
+        let is_news = leases.note(&told.id, lease, now, cap);
+        let until = leases.last_until(self.leases.own(), now);
+        if leases.is_empty() {
+            all.remove(&key);
+        }
+        drop(all);
+        if is_news {
+            self.lease_changed_until(&slot, until);
+        }
+        ReplicaWord::Heard
     }
 
     pub(super) fn leases_of(&self, key: &AgentKey) -> Vec<LeaseView> {
@@ -85,8 +186,22 @@ impl Engine {
         LeaseView {
             id: id.to_owned(),
             reason: lease.reason.to_string(),
-            since: self.clock.wall(lease.taken),
+            since: self.clock.wall_before(lease.taken, lease.before),
             until: self.clock.wall(lease.until),
         }
+    }
+}
+
+fn report(key: &AgentKey, id: &str, lease: &Lease, now: Moment) -> LeaseReport {
+    let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+    LeaseReport {
+        agent: key.to_string(),
+        id: id.to_owned(),
+        reason: lease.reason.to_string(),
+        age: millis(now.since(lease.taken).saturating_add(lease.before)),
+        left: millis(lease.until.since(now)),
+        ended: lease.ended,
+        number: lease.stamp.number,
+        by: lease.stamp.by.to_string(),
     }
 }

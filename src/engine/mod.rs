@@ -10,6 +10,7 @@ mod deadlines;
 mod dialling;
 mod door;
 mod effects;
+mod elsewhere;
 mod history;
 mod hold;
 mod lease_order;
@@ -48,6 +49,7 @@ use crate::time::Clock;
 pub use command::CommandError;
 pub use dialling::DialError;
 pub use door::MessageDoor;
+pub use elsewhere::{BELIEVED_FOR, LeaseReport, News, Other, Report};
 pub use hold::{Hold, Ticket, Waited};
 pub use lease_order::{LeaseAction, LeaseFault, LeaseOrder};
 pub use limits::Limits;
@@ -58,6 +60,7 @@ pub use slot::Slot;
 
 use budget::Budget;
 use deadlines::Deadlines;
+use elsewhere::Elsewhere;
 use history::History;
 use leases::LeaseDesk;
 use policies::Policies;
@@ -89,6 +92,8 @@ pub struct Engine {
     roles: Roles,
     message_door: OnceLock<Arc<dyn MessageDoor>>,
     leases: LeaseDesk,
+    /// What the other replicas say.
+    elsewhere: Elsewhere,
     history: History,
     /// Suspensions that the others are asked about, or that are being written.
     suspending: AtomicUsize,
@@ -130,6 +135,7 @@ impl Engine {
             roles: Roles::default(),
             message_door: OnceLock::new(),
             leases: LeaseDesk::default(),
+            elsewhere: Elsewhere::default(),
             history: History::default(),
             suspending: AtomicUsize::new(0),
             pings: Semaphore::new(pinging::MAX_PINGS),
@@ -336,6 +342,7 @@ impl Engine {
             self.deadlines.disarm(slot, &machine);
             self.table.remove(slot.key());
             self.forget_leases(slot.key());
+            self.elsewhere.forget(slot.key());
             self.history.forget(slot.key());
             self.tell_message_door(slot.key());
         }

@@ -2,14 +2,16 @@
 //! shown are described: an operator's page asks every few seconds, whatever the size of the fleet.
 
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::agent::AgentKey;
 use crate::lifecycle::PhaseName;
 use crate::time::Moment;
 
+use super::elsewhere::Counts;
 use super::snapshot::{AgentRow, Overview, PhaseCount};
+use super::view::human;
 use super::{Engine, Slot};
 
 /// A choice of more is none: whoever has more namespaces types the name.
@@ -124,8 +126,9 @@ impl Engine {
         let (mut chosen, mut text, mut namespaces) = (Vec::new(), String::new(), BTreeSet::new());
         let (mut total, mut phases) = (0, [0; PhaseName::ALL.len()]);
         let (mut held, mut messages_waiting, mut in_flight) = (0, 0, 0);
+        let counts = self.counts_elsewhere();
         for slot in self.table.all() {
-            let glance = glance(slot);
+            let glance = glance(slot, &counts);
             total += 1;
             held += u64::from(glance.held);
             messages_waiting += u64::from(glance.messages);
@@ -192,18 +195,34 @@ impl Engine {
         if let Some(hindrance) = self.roles.seen().hindrance {
             notices.push(format!("Nobody is suspended: {hindrance}."));
         }
+        for silent in self.silent_views() {
+            notices.push(format!(
+                "{} takes part and was not heard of for {}: what is in flight there is not in these numbers.",
+                silent.replica,
+                human(self.clock.wall(self.clock.now()).duration_since(silent.since).unsigned_abs())
+            ));
+        }
         notices
     }
 }
 
-fn glance(slot: Arc<Slot>) -> Glance {
+fn glance(slot: Arc<Slot>, elsewhere: &HashMap<AgentKey, Counts>) -> Glance {
     let machine = slot.machine.lock();
     let (phase, since, active) = (machine.phase().name(), machine.since(), machine.last_activity());
     let held = u32::try_from(machine.held()).unwrap_or(u32::MAX);
     let messages = machine.messages_waiting();
     drop(machine);
     let in_flight = slot.gate().in_flight();
-    Glance { slot, phase, since, active, held, messages, in_flight }
+    let there = elsewhere.get(slot.key()).copied().unwrap_or_default();
+    Glance {
+        phase,
+        since,
+        active,
+        held: held.saturating_add(there.held),
+        messages: messages.saturating_add(there.messages),
+        in_flight: in_flight.saturating_add(there.in_flight),
+        slot,
+    }
 }
 
 #[cfg(test)]

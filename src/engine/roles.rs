@@ -8,10 +8,10 @@ use parking_lot::Mutex;
 
 use crate::agent::{AgentKey, AgentUid, Revision};
 use crate::lifecycle::Event;
-use crate::policy::idle::{Says, Verdict, verdict};
+use crate::policy::idle::{Says, Source, Verdict, verdict};
 use crate::time::{Clock, Moment};
 
-use super::{Engine, Slot};
+use super::{Engine, Other, Slot};
 
 /// How the other replicas are asked. No call may block.
 pub trait Peers: Send + Sync {
@@ -54,6 +54,8 @@ pub struct Seen {
     pub leader: Option<Arc<str>>,
     /// Why the others cannot be asked, so that nobody is suspended.
     pub hindrance: Option<&'static str>,
+    /// The others.
+    pub others: Arc<[Other]>,
 }
 
 struct Question {
@@ -148,7 +150,9 @@ impl Engine {
     }
 
     /// What is known of the others now.
-    pub fn note_replicas(&self, seen: Seen) {
+    pub fn note_replicas(self: &Arc<Self>, seen: Seen) {
+        let lost = self.elsewhere.set_others(&seen.others, self.clock.now());
+        self.lost_elsewhere(&lost);
         self.metrics.replicas_can_agree(self.roles.takes_part() && seen.hindrance.is_none());
         *self.roles.seen.lock() = seen;
     }
@@ -185,7 +189,9 @@ impl Engine {
 
     fn active_ago(&self, slot: &Arc<Slot>) -> Option<Duration> {
         let (policy, now) = (slot.policy(), self.clock.now());
-        let signals = slot.machine.lock().signals(&policy, now, Clock::calendar());
+        let mut signals = slot.machine.lock().signals(&policy, now, Clock::calendar());
+        // That is for the others to say.
+        signals.retain(|signal| signal.source != Source::Elsewhere);
         if matches!(verdict(&signals, policy.idle_timeout, now), Verdict::Busy(_)) {
             return Some(Duration::ZERO);
         }

@@ -17,11 +17,11 @@ pub struct AgentView {
     pub phase: PhaseName,
     /// Since when it is in this phase.
     pub since: Timestamp,
-    /// The last activity that was seen; absent if none was since Drowse started.
+    /// The last activity that was seen, by this replica or another; absent if none was since Drowse started.
     pub last_activity: Option<Timestamp>,
-    /// Requests in flight.
+    /// Requests in flight, at all replicas.
     pub in_flight: u32,
-    /// Callers that wait for it.
+    /// Callers that wait for it, at all replicas.
     pub held: u32,
     /// Messages that wait for it.
     #[serde(default)]
@@ -58,6 +58,12 @@ pub struct AgentDetail {
     /// When data last moved on one; absent if none did since Drowse started.
     #[serde(default)]
     pub last_data: Option<Timestamp>,
+    /// How it is used by way of other replicas; the numbers above have that in them.
+    #[serde(default)]
+    pub elsewhere: Vec<ElsewhereView>,
+    /// Other replicas that were not heard of for too long: what they do is not in these numbers.
+    #[serde(default)]
+    pub silent: Vec<SilentView>,
     /// The failure of the last start, if it failed.
     pub failure: Option<FailureView>,
     /// The address of the pod in use.
@@ -198,6 +204,37 @@ pub struct SignalView {
     pub until: Option<Timestamp>,
     /// Whether it keeps the agent up now.
     pub active: bool,
+}
+
+/// How an agent is used by way of another replica.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ElsewhereView {
+    /// Its pod.
+    pub replica: String,
+    /// Requests in flight there.
+    pub in_flight: u32,
+    /// Callers that wait there.
+    pub held: u32,
+    /// Messages that wait there.
+    pub messages_waiting: u32,
+    /// Open connections there.
+    pub open_connections: u32,
+    /// The last activity there; absent if none is known.
+    pub last_activity: Option<Timestamp>,
+    /// What that was.
+    pub source: Option<String>,
+    /// When it last said so.
+    pub heard: Timestamp,
+}
+
+/// A replica that takes part and is not heard of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SilentView {
+    /// Its pod.
+    pub replica: String,
+    /// Since when nothing is known of what it does.
+    pub since: Timestamp,
 }
 
 /// A busy lease.

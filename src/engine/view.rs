@@ -13,6 +13,7 @@ use crate::policy::keep_awake::{Open, open_at};
 use crate::policy::ping::{Said, Word};
 use crate::time::{Clock, Moment};
 
+use super::elsewhere::{Counts, Share, Silent, in_words};
 use super::hold::Caller;
 use super::roles::Seen;
 use super::snapshot::{AgentDetail, AgentView, FailureView, PolicyKeyView, SignalView};
@@ -49,6 +50,7 @@ impl Engine {
         });
         drop(machine);
         let activity = slot.activity();
+        let shares = self.elsewhere.shares(key, now);
         let upstream = slot.upstream.load_full();
         let agent = self.view(&slot);
         let policy_keys: Vec<_> =
@@ -62,7 +64,11 @@ impl Engine {
             leases: self.leases_of(key),
             subjects: policy.messages.subjects(key).iter().map(ToString::to_string).collect(),
             subscribed: activity.is_subscribed(),
-            open_connections: activity.connections(),
+            elsewhere: self.elsewhere_views(&shares),
+            silent: self.silent_views(),
+            open_connections: shares
+                .iter()
+                .fold(activity.connections(), |sum, share| sum.saturating_add(share.said.connections)),
             last_data: (activity.data() > Moment::START).then(|| self.clock.wall(activity.data())),
             log: if failure.is_some() { self.backend.last_log_lines(key) } else { Vec::new() },
             failure,
@@ -75,6 +81,8 @@ impl Engine {
     /// One agent as the list shows it.
     pub(super) fn view(&self, slot: &Arc<Slot>) -> AgentView {
         let (policy, now) = (slot.policy(), self.clock.now());
+        let (shares, silent) = (self.elsewhere.shares(slot.key(), now), self.elsewhere.silent(now));
+        let there = Counts::of(&shares);
         let machine = slot.machine.lock();
         let state = State {
             machine: &machine,
@@ -84,21 +92,28 @@ impl Engine {
             takes_part: self.roles.takes_part(),
             seen: self.roles.seen(),
             synced: self.is_synced(),
+            elsewhere: in_words(&shares),
+            silent,
         };
         let active = machine.last_activity();
+        let active = (active > Moment::START).then(|| self.clock.wall(active));
         AgentView {
             namespace: slot.key().namespace().to_owned(),
             name: slot.key().name().to_owned(),
             phase: machine.phase().name(),
             since: self.clock.wall(machine.since()),
-            last_activity: (active > Moment::START).then(|| self.clock.wall(active)),
-            in_flight: machine.gate().in_flight(),
-            held: u32::try_from(machine.held()).unwrap_or(u32::MAX),
-            messages_waiting: machine.messages_waiting(),
+            last_activity: active.into_iter().chain(shares.iter().filter_map(|it| self.active_at(it))).max(),
+            in_flight: machine.gate().in_flight().saturating_add(there.in_flight),
+            held: u32::try_from(machine.held()).unwrap_or(u32::MAX).saturating_add(there.held),
+            messages_waiting: machine.messages_waiting().saturating_add(there.messages),
             idle_deadline: state.idle_deadline(self.clock),
             reason: state.reason(),
             managed: policy.manage,
         }
+    }
+
+    fn active_at(&self, share: &Share) -> Option<Timestamp> {
+        share.said.active.map(|(past, _)| self.clock.wall_before(past.at, past.before))
     }
 }
 
@@ -110,6 +125,9 @@ struct State<'a> {
     takes_part: bool,
     seen: Seen,
     synced: bool,
+    /// How it is in use by way of others now.
+    elsewhere: Option<String>,
+    silent: Vec<Silent>,
 }
 
 impl State<'_> {
@@ -121,7 +139,7 @@ impl State<'_> {
             && self.takes_part
             && self.seen.hindrance.is_none()
             && self.synced;
-        if !suspends || self.machine.phase().name() != PhaseName::Running {
+        if !suspends || self.elsewhere.is_some() || self.machine.phase().name() != PhaseName::Running {
             return None;
         }
         match self.verdict() {
@@ -225,7 +243,26 @@ impl State<'_> {
             return format!("up; {hindrance}");
         }
         let dry_run = if self.policy.dry_run { " (dry_run: it will not be suspended)" } else { "" };
-        let why = match self.verdict() {
+        let why = match (self.verdict(), &self.elsewhere) {
+            (Verdict::Busy(_), _) | (_, None) => self.why_up_here(),
+            (_, Some(elsewhere)) => elsewhere.clone(),
+        };
+        let both = matches!(self.verdict(), Verdict::Busy(_)).then_some(self.elsewhere.as_ref()).flatten();
+        let both = both.map(|elsewhere| format!("; {elsewhere}")).unwrap_or_default();
+        format!("{why}{both}{dry_run}{}", self.unknown())
+    }
+
+    /// Who may use it without this replica hearing of it.
+    fn unknown(&self) -> String {
+        let silent = self.silent.iter().map(|it| {
+            format!("; {} was not heard of for {}, and may use it", it.pod, human(self.now.since(it.since)))
+        });
+        silent.collect()
+    }
+
+    /// What keeps it up as far as that is not in use elsewhere.
+    fn why_up_here(&self) -> String {
+        match self.verdict() {
             Verdict::Busy(_) => match (self.machine.gate().in_flight(), self.machine.held()) {
                 (1, 0) => "1 request in flight".to_owned(),
                 (n, 0) => format!("{n} requests in flight"),
@@ -265,8 +302,7 @@ impl State<'_> {
                 Some(leader) => format!("idle; {leader} leads, and suspends it if it is idle there, too"),
                 None => "idle".to_owned(),
             },
-        };
-        why + dry_run
+        }
     }
 
     fn ago(&self) -> String {
@@ -316,6 +352,9 @@ impl Shown<'_> {
                 format!("leased for {}", human(at.since(self.now)))
             }
             (Source::Lease, Says::LastActive(at)) => format!("the last lease ended {} ago", ago(at)),
+            (Source::Elsewhere, Says::LastActive(at)) if at > self.now => {
+                "in use by way of another replica".to_owned()
+            }
             (Source::Unanswered, _) => "has a request that it has not answered".to_owned(),
             (Source::Requests, Says::LastActive(at)) => format!("last request {} ago", ago(at)),
             (_, Says::LastActive(at)) => format!("{} ago", ago(at)),
@@ -343,7 +382,7 @@ fn policy_key_view(origin: &crate::policy::rules::KeyOrigin) -> PolicyKeyView {
 }
 
 /// To the millisecond under a second, to the second above.
-fn human(span: Duration) -> String {
+pub(super) fn human(span: Duration) -> String {
     let rounded = if span < Duration::from_secs(1) {
         Duration::from_millis(u64::from(span.subsec_millis()))
     } else {

@@ -17,6 +17,8 @@ pub struct Activity {
     connection_ended: AtomicU64,
     data: AtomicU64,
     elsewhere: AtomicU64,
+    used_elsewhere_until: AtomicU64,
+    leased_elsewhere_until: AtomicU64,
 }
 
 impl Activity {
@@ -58,6 +60,26 @@ impl Activity {
     /// When it was last active by way of another replica, as far as that was told.
     pub fn elsewhere(&self) -> Moment {
         Moment::from_micros(self.elsewhere.load(Ordering::Acquire))
+    }
+
+    /// Another replica says that it is in use there, and is believed until then; [`Moment::START`]: nobody says so (any more).
+    pub fn set_used_elsewhere_until(&self, until: Moment) {
+        self.used_elsewhere_until.store(until.as_micros(), Ordering::Release);
+    }
+
+    /// Until when it counts as in use by way of another replica.
+    pub fn used_elsewhere_until(&self) -> Moment {
+        Moment::from_micros(self.used_elsewhere_until.load(Ordering::Acquire))
+    }
+
+    /// It is said to be busy until then by a lease whose last order another replica carried out.
+    pub fn set_leased_elsewhere_until(&self, until: Moment) {
+        self.leased_elsewhere_until.store(until.as_micros(), Ordering::Release);
+    }
+
+    /// Until when leases of other replicas say that it is busy.
+    pub fn leased_elsewhere_until(&self) -> Moment {
+        Moment::from_micros(self.leased_elsewhere_until.load(Ordering::Acquire))
     }
 
     /// Somebody takes messages in its name, or nobody does.

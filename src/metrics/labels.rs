@@ -185,6 +185,36 @@ impl Label for Bound {
     }
 }
 
+/// What became of a word of another replica on an agent or a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplicaWord {
+    /// It was noted, or was known.
+    Heard,
+    /// There is no such agent here (yet, or any more).
+    UnknownAgent,
+    /// Whoever sent the message does not take part (yet, or any more): all of it was ignored.
+    Stranger,
+    /// It cannot be read.
+    Malformed,
+}
+
+impl Label for ReplicaWord {
+    const ALL: &'static [Self] = &[Self::Heard, Self::UnknownAgent, Self::Stranger, Self::Malformed];
+
+    fn index(self) -> usize {
+        self as usize
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Heard => "heard",
+            Self::UnknownAgent => "unknown_agent",
+            Self::Stranger => "stranger",
+            Self::Malformed => "malformed",
+        }
+    }
+}
+
 /// What an open connection carries that is no request in flight. Each kind has a gauge of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenKind {
@@ -363,6 +393,7 @@ mod tests {
         every_value_stands_at_its_own_place::<AuthOutcome>();
         every_value_stands_at_its_own_place::<Bound>();
         every_value_stands_at_its_own_place::<Start>();
+        every_value_stands_at_its_own_place::<ReplicaWord>();
         every_value_stands_at_its_own_place::<PingOutcome>();
         every_value_stands_at_its_own_place::<Overruled>();
         every_value_stands_at_its_own_place::<HoldOutcome>();

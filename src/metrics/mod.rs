@@ -15,7 +15,7 @@ use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, Registry, TextE
 
 use crate::lifecycle::{FailureClass, PhaseName, Refusal};
 use family::{By, Families};
-pub use labels::{AuthOutcome, Bound, MessageFate, OpenKind, RequestOutcome};
+pub use labels::{AuthOutcome, Bound, MessageFate, OpenKind, ReplicaWord, RequestOutcome};
 use labels::{Done, HoldOutcome, Label, Start};
 pub use messages::MessageMetrics;
 pub use pings::PingMetrics;
@@ -67,6 +67,7 @@ pub struct Metrics {
     config_last_reload_successful: IntGauge,
     leads: IntGauge,
     agrees: IntGauge,
+    replica_words: By<ReplicaWord, IntCounter>,
 }
 
 impl Metrics {
@@ -178,6 +179,11 @@ impl Metrics {
                 "1 while this replica takes part in suspensions and can ask all others; otherwise it suspends nobody. Always 1 where \
                  there can be no others.",
             ),
+            replica_words: to.counter_by(
+                "drowse_replica_reports_total",
+                "What other replicas told of agents and leases, by what became of it (of a stranger's, messages).",
+                "outcome",
+            ),
             config_last_reload_successful: to.gauge(
                 "drowse_config_last_reload_successful",
                 "1 while the file in force is the file on disk, 0 while the file on disk is refused.",
@@ -270,6 +276,11 @@ impl Metrics {
         if let Some(phase) = to {
             self.agents.get(phase).inc();
         }
+    }
+
+    /// Another replica has told something.
+    pub fn replica_word(&self, word: ReplicaWord) {
+        self.replica_words.get(word).inc();
     }
 
     /// A bound was hit.

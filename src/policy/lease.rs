@@ -1,8 +1,10 @@
 //! Pure: busy leases. An agent, or whoever works with it, says that it is busy and for how long, and renews that.
 //!
-//! One core for every way to take one: HTTP and NATS.
+//! One core for every way to take one: HTTP and NATS. And for every replica: each carries out the orders that it gets on what it
+//! knows of all leases, and tells the others the outcome. Of two that say different things of one lease, the later stamp counts.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::time::Moment;
@@ -14,8 +16,23 @@ pub const MAX_REASON: usize = 200;
 /// How long a lease lasts if nobody says.
 pub const DEFAULT_TTL: Duration = Duration::from_mins(1);
 
+/// Leases of one agent that were ended, and are remembered so that no older word brings them back, at most.
+const MAX_ENDED: usize = 64;
+/// For how much longer than they would have lasted.
+const ENDED_FOR: Duration = Duration::from_mins(1);
+
 /// What a lease is known by. The holder chooses it, or gets one.
 pub type LeaseId = Box<str>;
+
+/// Which of two orders for one lease came later: the greater one.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct Stamp {
+    /// One more than that of the order before, as far as that is known, and no less than the microseconds of the calendar: a
+    /// replica that has forgotten its leases does not fall behind what it told before. No length of time is made of it.
+    pub number: u64,
+    /// The replica that carried it out.
+    pub by: Arc<str>,
+}
 
 /// A lease.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -24,8 +41,14 @@ pub struct Lease {
     pub reason: Box<str>,
     /// Since when.
     pub taken: Moment,
+    /// How long before that, if it was taken before this replica started.
+    pub before: Duration,
     /// When it ends unless it is renewed.
     pub until: Moment,
+    /// It was ended before that.
+    pub ended: bool,
+    /// Its last order.
+    pub stamp: Stamp,
 }
 
 /// Why a lease was not given.
@@ -59,6 +82,10 @@ impl Leases {
         self.forget_ended(now, cap);
         let reason: Box<str> = reason.chars().take(MAX_REASON).collect::<String>().into();
         if let Some(lease) = self.0.get_mut(id) {
+            if lease.ended {
+                (lease.taken, lease.before, lease.ended) = (now, Duration::ZERO, false);
+                lease.reason = "".into();
+            }
             return lease.renew(ttl, cap, now).map(|()| {
                 if !reason.is_empty() {
                     lease.reason = reason;
@@ -66,10 +93,17 @@ impl Leases {
                 lease.clone()
             });
         }
-        if self.0.len() >= MAX_LEASES {
+        if self.0.values().filter(|lease| !lease.ended).count() >= MAX_LEASES {
             return Err(LeaseError::TooMany);
         }
-        let lease = Lease { reason, taken: now, until: now + ttl.min(cap) };
+        let lease = Lease {
+            reason,
+            taken: now,
+            before: Duration::ZERO,
+            until: now + ttl.min(cap),
+            ended: false,
+            stamp: Stamp::default(),
+        };
         self.0.insert(id.into(), lease.clone());
         Ok(lease)
     }
@@ -83,14 +117,61 @@ impl Leases {
         now: Moment,
     ) -> Result<Lease, LeaseError> {
         self.forget_ended(now, cap);
-        let lease = self.0.get_mut(id).ok_or(LeaseError::Unknown)?;
+        let lease = self.0.get_mut(id).filter(|lease| !lease.ended).ok_or(LeaseError::Unknown)?;
         lease.renew(ttl, cap, now)?;
         Ok(lease.clone())
     }
 
-    /// Ends a lease; whether there was one.
+    /// Ends a lease; whether there was one. It is remembered until [`Leases::forget`], or until nobody can think that it lasts.
     pub fn end(&mut self, id: &str, now: Moment) -> bool {
-        self.0.remove(id).is_some_and(|lease| lease.until > now)
+        let Some(lease) = self.0.get_mut(id).filter(|lease| !lease.ended) else { return false };
+        lease.ended = true;
+        lease.until > now
+    }
+
+    /// Nobody else needs to be told of this one.
+    pub fn forget(&mut self, id: &str) {
+        self.0.remove(id);
+    }
+
+    /// The last order for a lease was carried out by this replica, now.
+    pub fn stamp(&mut self, id: &str, by: &Arc<str>, calendar_micros: u64) {
+        if let Some(lease) = self.0.get_mut(id) {
+            let number = lease.stamp.number.saturating_add(1).max(calendar_micros);
+            lease.stamp = Stamp { number, by: Arc::clone(by) };
+        }
+    }
+
+    /// Another replica tells of a lease. False if that is old news, or there are too many of them.
+    pub fn note(&mut self, id: &str, told: Lease, now: Moment, cap: Duration) -> bool {
+        self.forget_ended(now, cap);
+        let is_news = match self.0.get(id) {
+            Some(known) => known.stamp < told.stamp,
+            None => self.0.len() < 2 * MAX_LEASES,
+        };
+        if is_news {
+            self.0.insert(id.into(), told);
+        }
+        is_news
+    }
+
+    /// One of them, also one that has ended, while it is remembered.
+    pub fn get(&self, id: &str) -> Option<&Lease> {
+        self.0.get(id)
+    }
+
+    /// All of which anything is remembered.
+    pub fn ids(&self) -> impl Iterator<Item = &LeaseId> {
+        self.0.keys()
+    }
+
+    /// Until when the leases last whose last order this replica carried out, and until when the others.
+    pub fn last_until(&self, own: &str, now: Moment) -> (Option<Moment>, Option<Moment>) {
+        let until = |is_own: bool| {
+            let active = self.active(now).filter(|(_, lease)| (*lease.stamp.by == *own) == is_own);
+            active.map(|(_, lease)| lease.until).max()
+        };
+        (until(true), until(false))
     }
 
     /// Whether nothing of any of them is left.
@@ -100,7 +181,8 @@ impl Leases {
 
     /// Those that last.
     pub fn active(&self, now: Moment) -> impl Iterator<Item = (&str, &Lease)> {
-        self.0.iter().filter(move |(_, lease)| lease.until > now).map(|(id, lease)| (&**id, lease))
+        let active = self.0.iter().filter(move |(_, lease)| !lease.ended && lease.until > now);
+        active.map(|(id, lease)| (&**id, lease))
     }
 
     /// Until when the longest of them lasts, and why.
@@ -109,21 +191,35 @@ impl Leases {
     }
 
     /// An ended lease is kept until its cap is over: whoever renews it learns that it was capped.
-    fn forget_ended(&mut self, now: Moment, cap: Duration) {
+    pub fn forget_ended(&mut self, now: Moment, cap: Duration) {
         self.0.retain(|_, lease| {
-            lease.until > now || lease.until >= lease.taken + cap && now < lease.until + cap
+            let capped = lease.until >= lease.end(cap) && now < lease.until + cap;
+            if lease.ended { now < lease.until + ENDED_FOR } else { lease.until > now || capped }
         });
+        let ended = self.0.iter().filter(|(_, lease)| lease.ended);
+        let mut ended: Vec<_> = ended.map(|(id, lease)| (lease.until, id.clone())).collect();
+        if ended.len() > MAX_ENDED {
+            // Those that would have lasted longest are worth most.
+            ended.sort_unstable();
+            let first = ended.len() - MAX_ENDED;
+            ended.iter().take(first).for_each(|(_, id)| drop(self.0.remove(id)));
+        }
     }
 }
 
 impl Lease {
     fn renew(&mut self, ttl: Duration, cap: Duration, now: Moment) -> Result<(), LeaseError> {
-        let end = self.taken + cap;
+        let end = self.end(cap);
         if end <= now {
             return Err(LeaseError::Capped);
         }
         self.until = (now + ttl).min(end);
         Ok(())
+    }
+
+    /// When its cap is over.
+    fn end(&self, cap: Duration) -> Moment {
+        self.taken + cap.saturating_sub(self.before)
     }
 }
 
@@ -163,6 +259,99 @@ mod tests {
         assert_eq!(leases.busy_until(at(1)), Some((at(20), "long")));
         assert!(leases.end("b", at(1)) && !leases.end("b", at(1)));
         assert_eq!(leases.busy_until(at(1)), Some((at(10), "short")));
+    }
+
+    /// What a replica tells the others of a lease, as they read it.
+    fn told(leases: &Leases, id: &str) -> Lease {
+        leases.get(id).unwrap().clone()
+    }
+
+    fn ordered(leases: &mut Leases, id: &str, by: &str, now: Moment) -> Lease {
+        leases.take(id, "", TTL, CAP, now).unwrap();
+        leases.stamp(id, &by.into(), 0);
+        told(leases, id)
+    }
+
+    #[test]
+    fn replicas_that_have_told_each_other_everything_know_the_same_whatever_came_first() {
+        let (mut a, mut b) = (Leases::default(), Leases::default());
+        let taken = ordered(&mut a, "x", "a", at(0));
+        assert!(
+            b.note("x", taken.clone(), at(0), CAP) && !b.note("x", taken, at(0), CAP),
+            "told once is enough"
+        );
+        // Both renew it at the same time, and tell each other.
+        let (of_a, of_b) = (ordered(&mut a, "x", "a", at(1)), ordered(&mut b, "x", "b", at(2)));
+        assert!(a.note("x", of_b, at(3), CAP) && !b.note("x", of_a, at(3), CAP));
+        assert_eq!(a, b);
+        assert_eq!(
+            a.last_until("a", at(3)),
+            (None, Some(at(12))),
+            "of the one that carried out the last order"
+        );
+        assert_eq!(b.last_until("b", at(3)), (Some(at(12)), None));
+        // One ends what the other renews: the one that knows of the other's order counts, and else it is the same everywhere.
+        assert!(b.end("x", at(4)));
+        b.stamp("x", &"b".into(), 0);
+        let renewed = ordered(&mut a, "x", "a", at(4));
+        let ended = told(&b, "x");
+        assert!(a.note("x", ended, at(5), CAP) && !b.note("x", renewed, at(5), CAP));
+        assert_eq!(a, b);
+        assert_eq!(a.active(at(5)).count(), 0);
+    }
+
+    #[test]
+    fn what_was_ended_is_not_brought_back_by_older_word_and_may_be_taken_anew() {
+        let (mut a, mut b) = (Leases::default(), Leases::default());
+        let taken = ordered(&mut a, "x", "a", at(0));
+        assert!(b.note("x", taken.clone(), at(0), CAP) && b.end("x", at(1)));
+        b.stamp("x", &"b".into(), 0);
+        assert!(!b.note("x", taken.clone(), at(2), CAP));
+        assert_eq!(b.renew("x", TTL, CAP, at(2)), Err(LeaseError::Unknown));
+        assert!(!b.end("x", at(2)), "once");
+        let anew = ordered(&mut b, "x", "b", at(3));
+        assert_eq!((anew.taken, anew.until), (at(3), at(13)), "with a cap of its own");
+        assert!(a.note("x", anew, at(4), CAP));
+        assert_eq!(a, b);
+        // A replica that has forgotten everything does not fall behind.
+        let mut fresh = Leases::default();
+        fresh.take("x", "", TTL, CAP, at(5)).unwrap();
+        fresh.stamp("x", &"a".into(), 1_000_000);
+        assert!(a.note("x", told(&fresh, "x"), at(5), CAP));
+    }
+
+    #[test]
+    fn a_lease_from_before_the_start_of_a_replica_has_no_longer_cap_there() {
+        let mut leases = Leases::default();
+        let taken = Lease {
+            reason: "".into(),
+            taken: Moment::START,
+            before: Duration::from_secs(70),
+            until: at(5),
+            ended: false,
+            stamp: Stamp { number: 1, by: "a".into() },
+        };
+        assert!(leases.note("x", taken, at(1), CAP));
+        assert_eq!(leases.renew("x", CAP, CAP, at(2)).unwrap().until, at(30));
+        assert_eq!(leases.renew("x", TTL, CAP, at(31)), Err(LeaseError::Capped));
+    }
+
+    #[test]
+    fn what_others_tell_and_what_was_ended_are_bounded() {
+        let mut leases = Leases::default();
+        let lease = ordered(&mut Leases::default(), "x", "a", at(0));
+        for n in 0..1000 {
+            leases.note(&n.to_string(), lease.clone(), at(1), CAP);
+        }
+        assert_eq!(leases.ids().count(), 2 * MAX_LEASES);
+        let mut leases = Leases::default();
+        for n in 0..1000 {
+            ordered(&mut leases, &n.to_string(), "a", at(1));
+            assert!(leases.end(&n.to_string(), at(1)));
+        }
+        assert!(leases.ids().count() <= MAX_ENDED + 1);
+        ordered(&mut leases, "last", "a", at(1) + TTL + ENDED_FOR);
+        assert_eq!(leases.ids().count(), 1, "nobody can think any more that they last");
     }
 
     #[test]

@@ -32,6 +32,18 @@ function show(agent, now) {
   commands(agent);
 }
 
+/** One other replica's part. */
+function elsewhere(share, now) {
+  const parts = [
+    share.inFlight > 0 && `${share.inFlight} in flight`,
+    share.held > 0 && many(share.held, "caller") + " waiting",
+    share.messagesWaiting > 0 && many(share.messagesWaiting, "message") + " waiting",
+    share.openConnections > 0 && many(share.openConnections, "open connection"),
+    share.lastActivity && `last active ${moment(share.lastActivity, now)} (${(share.source ?? "activity").replaceAll("_", " ")})`,
+  ].filter(Boolean);
+  return parts.join(", ") || "not in use";
+}
+
 function facts(agent, now) {
   const facts = [
     [agent.phase, `for ${since(agent.since, now)} (since ${calendar(agent.since)})`],
@@ -42,6 +54,8 @@ function facts(agent, now) {
     (agent.subjects.length > 0 || agent.messagesWaiting > 0) && ["Messages waiting", String(agent.messagesWaiting)],
     agent.subjects.length > 0 && ["Subjects", `${agent.subjects.join(", ")}: ${agent.subscribed ? "subscribed" : "nobody subscribes"}`],
     agent.openConnections > 0 && ["Open connections", `${agent.openConnections}, ${agent.lastData ? `last data ${moment(agent.lastData, now)}` : "no data yet"}`],
+    ...(agent.elsewhere ?? []).map((share) => [`At ${share.replica}`, elsewhere(share, now)]),
+    ...(agent.silent ?? []).map(({ replica, since: then }) => [`At ${replica}`, `nothing was heard for ${since(then, now)}; it may use the agent`]),
     agent.address && ["Address", agent.address],
     ["Managed", agent.managed ? "yes" : "no"],
     agent.decidedBy && ["Decided by", `${agent.decidedBy.key}: ${agent.decidedBy.value}, ${agent.decidedBy.from}`],

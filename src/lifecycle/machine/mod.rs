@@ -1,9 +1,10 @@
 //! The machine: one agent's state, and what each event does to it.
 //!
 //! This file has the state and the dispatch; `world` reacts to what is observed, `suspend` and `resume` are the
-//! two ways, `ping` asks before the way down, `callers` is the queue in front of the gate, `joining` what a replica may not do yet
+//! two ways, `ping` asks before the way down, `asked` answers another replica, `callers` is the queue in front of the gate, `joining` what a replica may not do yet
 //! that has just started. The gate is open in phase Running and in no other.
 
+mod asked;
 mod callers;
 mod joining;
 mod ping;
@@ -387,6 +388,11 @@ impl<W> Machine<W> {
         self.activity.as_deref().map_or(0, Activity::waiting)
     }
 
+    /// How many connections to it are open without a request.
+    pub fn open_connections(&self) -> u32 {
+        self.activity.as_deref().map_or(0, Activity::connections)
+    }
+
     /// Whether the object was deleted, and nothing about this name is left.
     pub const fn is_gone(&self) -> bool {
         self.gone
@@ -416,12 +422,13 @@ impl<W> Machine<W> {
             signals.push(signal(Source::Requests, Says::LastActive(self.gate.last_activity())));
         }
         if let Some(activity) = &self.activity {
-            let (message, owes, leased) =
-                (activity.message(), activity.unanswered_until(), activity.leased_until());
+            let (message, owes) = (activity.message(), activity.unanswered_until());
+            let leased = activity.leased_until().max(activity.leased_elsewhere_until());
             if message > Moment::START {
                 signals.push(signal(Source::Messages, Says::LastActive(message)));
             }
-            let elsewhere = activity.elsewhere();
+            // What was in use there has ended then, unless that is said again, and the idle timeout runs from there.
+            let elsewhere = activity.elsewhere().max(activity.used_elsewhere_until());
             if elsewhere > Moment::START {
                 signals.push(signal(Source::Elsewhere, Says::LastActive(elsewhere)));
             }

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::agent::{AgentUid, Revision};
+use crate::agent::Revision;
 use crate::lifecycle::Activity;
 use crate::lifecycle::effect::{Abandoned, Effect, Transition};
 use crate::lifecycle::observation::{AgentSeen, Mode, SuspendedBy, WriteError};
@@ -21,7 +21,7 @@ const LISTEN_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the answer to a write is awaited before it counts as unknown. Longer than any backend's own bound.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a replica that acknowledged stays closed without news before it asks for some.
-const FENCE_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const FENCE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How soon a read or write that settles a drain is repeated.
 const SETTLE_RETRY: Duration = Duration::from_secs(1);
 /// How soon a suspension that a peer or somebody else's change prevented is tried again.
@@ -90,12 +90,21 @@ impl<W> Machine<W> {
 
     /// Closes the gate, and proves both that nothing is in flight and that nothing came and went meanwhile.
     pub(super) fn close_if_still_idle(&self, ctx: Context<'_>) -> bool {
+        self.close_if_still(ctx, Self::verdict)
+    }
+
+    /// The same, with another verdict on the signals.
+    pub(super) fn close_if_still(
+        &self,
+        ctx: Context<'_>,
+        verdict: fn(&Self, Context<'_>) -> Verdict,
+    ) -> bool {
         if !self.gate.close_if_idle() {
             return false;
         }
         // Only now does the last activity stand still.
         Activity::look_after_closing();
-        let idle = self.verdict(ctx) == Verdict::Idle;
+        let idle = verdict(self, ctx) == Verdict::Idle;
         if !idle {
             self.gate.open(false);
         }
@@ -393,42 +402,6 @@ impl<W> Machine<W> {
             }
             _ => self.settle(ctx, fx),
         }
-    }
-
-    /// Not the leader: the leader asks for an acknowledgement.
-    pub(super) fn drain_asked(
-        &mut self,
-        uid: &AgentUid,
-        revision: Revision,
-        ctx: Context<'_>,
-        fx: &mut Vec<Effect<W>>,
-    ) {
-        let same = self.agent.as_ref().is_some_and(|agent| agent.uid == *uid && agent.revision == revision);
-        let agreed = same
-            && ctx.policy.manage
-            && (self.drains_at(DrainStep::Fenced, revision) || self.close_for_leader(ctx, fx));
-        fx.push(if agreed { Effect::Acknowledge(revision) } else { Effect::Veto(revision) });
-    }
-
-    fn close_for_leader(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) -> bool {
-        let idle = match &self.phase {
-            Phase::Running { .. } => self.verdict(ctx) == Verdict::Idle && self.close_if_still_idle(ctx),
-            // Closed already: fine, if nothing lingers and nobody wants it, or wants what comes after a dead pod.
-            Phase::Resuming(_) | Phase::Failed { .. } => {
-                self.mode() == Some(Mode::Running)
-                    && self.gate.in_flight() == 0
-                    && ((!self.is_wanted() && self.waiters.is_empty()) || self.lets_others_clear(ctx))
-            }
-            Phase::Draining(_) if self.is_joining() => {
-                self.verdict(ctx) == Verdict::Idle && self.gate.in_flight() == 0
-            }
-            Phase::Unknown | Phase::Draining(_) | Phase::Suspending | Phase::Suspended => false,
-        };
-        if let (true, Some(agent)) = (idle, &self.agent) {
-            let drain = self.drain(agent, DrainStep::Fenced, SuspendedBy::Idle, ctx.now + FENCE_TIMEOUT);
-            self.enter(Phase::Draining(drain.into()), ctx, fx);
-        }
-        idle
     }
 
     /// An operator wants it down. Nothing happens if it is in use: never suspend a working agent.

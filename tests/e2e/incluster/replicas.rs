@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 
+use async_nats::{Client, ConnectOptions};
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
 
 use super::http::{Answer, Call};
 use super::installation::Installation;
@@ -105,6 +107,15 @@ async fn three_replicas_suspend_what_is_idle_by_way_of_all_of_them_and_each_wake
     follower.get(&agent, "/");
     let before = generation(&agent);
     let slow = follower.call(&agent, "/slow?for=12s");
+    // But all are told, and each says where it is.
+    let shown = format!("1 request in flight at {}", follower.pod);
+    for other in replicas.iter().filter(|other| other.pod != follower.pod) {
+        eventually(&format!("{} shows it", other.pod), || {
+            let explained = other.explain(&drowse, &agent);
+            (explained.contains(&shown) && explained.contains(&format!("{}: 1 in flight", follower.pod)))
+                .then_some(())
+        });
+    }
     assert_eq!(slow.answer().status, 200);
     assert_eq!(generation(&agent), before, "it was suspended under a request");
     agent.wait_until_asleep();
@@ -141,5 +152,61 @@ async fn a_leader_that_is_killed_or_leaves_is_replaced_and_meanwhile_agents_are_
     });
     println!("{gone} was replaced by {}", leader());
     assert_eq!(drowse.get(&agent, "/").header("drowse-start"), "cold");
+    agent.wait_until_asleep();
+}
+
+/// A holder of leases, over NATS: the server gives each of its orders to one replica, by chance.
+struct Holder(Client);
+
+impl Holder {
+    async fn connect() -> Self {
+        let service = get("nats", "service/nats").expect("the Service");
+        let address = format!("{}:4222", service["spec"]["clusterIP"].as_str().unwrap());
+        let options = ConnectOptions::with_user_and_password("e2e".to_owned(), "secretOfE2e".to_owned());
+        Self(options.connect(address).await.unwrap())
+    }
+
+    async fn order(&self, agent: &Sandbox, action: &str) -> Value {
+        let subject = format!("drowse.lease.{}.{}", agent.namespace, agent.name);
+        let order = json!({"action": action, "id": "job", "reason": "at work", "ttl": "10m"});
+        let answer = self.0.request(subject, order.to_string().into()).await.unwrap();
+        let answer: Value = serde_json::from_slice(&answer.payload).unwrap();
+        assert!(answer["error"].is_null(), "{action}: {answer}");
+        answer
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_is_known_to_all_replicas_and_outlives_the_one_that_gave_it() {
+    let space = Namespace::new("shared-lease");
+    let _nats = Nats::start().await;
+    let drowse = Installation::of("ha-messages");
+    let replicas = Replica::all(&drowse);
+    let agent = space.agent("leased");
+    let holder = Holder::connect().await;
+    drowse.get(&agent, "/");
+    holder.order(&agent, "take").await;
+    let all_show = |shows: bool, replicas: &[Replica]| {
+        for replica in replicas {
+            let what = format!("{} shows the lease: {shows}", replica.pod);
+            eventually(&what, || {
+                (replica.explain(&drowse, &agent).contains("at work") == shows).then_some(())
+            });
+        }
+    };
+    all_show(true, &replicas);
+    // Whichever replica gets the order knows the lease.
+    for _ in 0..12 {
+        holder.order(&agent, "renew").await;
+    }
+    // Each of them goes once, and so does the one that carried out the last order.
+    drowse.drowse(&["rollout", "restart", "deployment/drowse"]);
+    drowse.wait_until_rolled_out();
+    let replicas = Replica::all(&drowse);
+    assert_eq!(replicas.len(), 3);
+    all_show(true, &replicas);
+    assert_eq!(agent.object()["spec"]["operatingMode"], "Running", "it keeps the agent up");
+    holder.order(&agent, "end").await;
+    all_show(false, &replicas);
     agent.wait_until_asleep();
 }

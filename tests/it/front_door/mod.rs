@@ -2,7 +2,9 @@
 
 mod auth;
 mod bodies;
+mod elsewhere;
 mod ending;
+mod exchange;
 mod floods;
 mod hold;
 mod hostile;

@@ -107,7 +107,7 @@ async fn who_does_not_lead_asks_nobody_unless_an_operator_orders_it() {
 async fn while_the_others_cannot_be_asked_nobody_is_and_operators_are_told_why() {
     let (world, asked) = world(true, Toy::answering(OK).await).await;
     let hindrance = Some("there are others, and no way to ask them");
-    world.engine.note_replicas(Seen { leader: None, hindrance });
+    world.engine.note_replicas(Seen { hindrance, ..Seen::default() });
     if let Some((_, revision)) = asked.take() {
         world.engine.peers_said(&key(), revision, Word::Vetoed { active_ago: None });
     }

@@ -10,6 +10,6 @@ mod hand_over;
 mod permissions;
 mod replicas;
 mod secure;
-mod servers;
+pub(crate) mod servers;
 mod slow;
 mod world;

@@ -103,6 +103,7 @@ async fn with_the_users_of_deploy_a_caller_wakes_an_agent_and_nobody_reaches_wha
         ("agents.team-a.echo.>", None),
         ("_inbox.caller.>", None),
         ("drowse.lease.>", None),
+        ("drowse.replica.activity.*", None),
     ] {
         let wanted = subject.replace("_inbox", "_INBOX");
         match queue {
@@ -111,8 +112,12 @@ async fn with_the_users_of_deploy_a_caller_wakes_an_agent_and_nobody_reaches_wha
         }
         echo.objected(subject).await;
     }
-    for subject in ["drowse.lease.team-a.other", "drowse.activity.team-b.echo", "$sys.req.account.ping.connz"]
-    {
+    for subject in [
+        "drowse.lease.team-a.other",
+        "drowse.activity.team-b.echo",
+        "drowse.replica.activity.uid",
+        "$sys.req.account.ping.connz",
+    ] {
         let wanted = subject.replace("$sys.req.account.ping.connz", "$SYS.REQ.ACCOUNT.PING.CONNZ");
         echo.client.publish(wanted, "".into()).await.unwrap();
         echo.objected(subject).await;
@@ -160,4 +165,21 @@ async fn the_leaf_sees_managed_subjects_alone_and_lives_with_what_it_is_denied()
         assert_eq!(interests.iter().find(strange), None, "{version}: {interests:?}");
         cancel.cancel();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_hear_each_other_and_nobody_else_speaks_or_listens_there() {
+    let servers = servers(NEWEST).await;
+    let drowse = guest(&servers, "drowse", "_INBOX").await;
+    let mut heard = drowse.client.subscribe("drowse.replica.activity.*").await.unwrap();
+    drowse.client.publish("drowse.replica.activity.uid", "news".into()).await.unwrap();
+    let news =
+        tokio::time::timeout(crate::support::PATIENCE, futures_util::StreamExt::next(&mut heard)).await;
+    assert_eq!(&*news.expect("it is let through").unwrap().payload, b"news");
+    let caller = guest(&servers, "caller", "_INBOX.caller").await;
+    caller.client.publish("drowse.replica.activity.uid", "lies".into()).await.unwrap();
+    caller.objected("drowse.replica.activity.uid").await;
+    let _ears = caller.client.subscribe("drowse.replica.activity.*").await.unwrap();
+    caller.objected("drowse.replica.activity.*").await;
+    assert_eq!(*drowse.objections.lock(), [""; 0]);
 }

@@ -13,7 +13,7 @@ use crate::support::{eventually, free_port, program, read, signal};
 pub(super) const VERSIONS: [&str; 5] = ["2.9", "2.10", "2.11", "2.12", "2.15"];
 /// The oldest line whose clusters give a leaf node nothing that an agent is there to take.
 pub(super) const OLDEST_CLUSTER: &str = "2.10";
-pub(super) const NEWEST: &str = "2.15";
+pub(crate) const NEWEST: &str = "2.15";
 
 /// The users of `deploy/nats/accounts.conf`.
 const USERS: [&str; 5] = ["drowse", "drowse-leaf", "team-a-echo", "team-a-writer", "caller"];
@@ -32,7 +32,7 @@ pub(super) struct Node {
 }
 
 /// Servers of one cluster.
-pub(super) struct Servers {
+pub(crate) struct Servers {
     program: String,
     dir: TempDir,
     pub(super) nodes: Vec<Node>,
@@ -43,7 +43,7 @@ pub(super) struct Servers {
 }
 
 impl Servers {
-    pub(super) async fn single(version: &str) -> Self {
+    pub(crate) async fn single(version: &str) -> Self {
         Self::start(version, 1, "").await
     }
 
@@ -147,12 +147,12 @@ impl Servers {
     }
 
     /// Kills one without warning.
-    pub(super) async fn kill(&mut self, index: usize) {
+    pub(crate) async fn kill(&mut self, index: usize) {
         self.nodes[index].child.take().unwrap().kill().await.unwrap();
     }
 
     /// Starts one that was killed or has ended.
-    pub(super) async fn restart(&mut self, index: usize) {
+    pub(crate) async fn restart(&mut self, index: usize) {
         self.launch(index);
         self.wait_until_ready(index).await;
     }
@@ -173,7 +173,7 @@ impl Servers {
     }
 
     /// All of them, as clients name them.
-    pub(super) fn urls(&self) -> String {
+    pub(crate) fn urls(&self) -> String {
         let urls: Vec<_> =
             self.nodes.iter().map(|node| format!("{}://127.0.0.1:{}", self.scheme, node.client)).collect();
         urls.join(",")

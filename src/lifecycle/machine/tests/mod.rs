@@ -7,6 +7,7 @@ mod chance;
 mod cluster;
 mod connections;
 mod demand;
+mod elsewhere;
 mod failure;
 mod gone;
 mod idle;
