@@ -5,7 +5,7 @@ SEEDS  ?= 1000000
 CYCLES ?= 200
 CONFIG ?= config/local.yaml
 
-.PHONY: help run test check simulate simulate-program bursts fuzz bench bench-abuse bench-messages bench-cluster scale references image cluster cluster-down upstream-e2e
+.PHONY: help run test check simulate simulate-program bursts chaos fuzz bench bench-abuse bench-messages bench-cluster scale references image cluster cluster-down upstream-e2e
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -29,6 +29,9 @@ simulate-program: ## Simulate SEEDS histories of the whole program over a simula
 
 bursts: ## Send bursts of messages to agents that fall asleep CYCLES times (200 by default), and count them
 	DROWSE_CYCLES=$(CYCLES) cargo test --locked --test it -- --nocapture nats::hand_over::bursts
+
+chaos: ## Kill and freeze replicas, the API server, etcd and NATS under load, and count what becomes of each request (root)
+	@scripts/chaos
 
 fuzz: ## Feed everything that reads bytes of strangers with made-up ones, each for a minute
 	@scripts/fuzz 60

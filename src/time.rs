@@ -66,7 +66,7 @@ impl Clock {
     /// A clock whose [`Moment::START`] is now.
     #[allow(clippy::disallowed_methods, reason = "this is the module that may")]
     pub fn start() -> Self {
-        Self { started: tokio::time::Instant::now(), started_wall: SystemTime::now() }
+        Self { started: tokio::time::Instant::now(), started_wall: machine() }
     }
 
     /// The current moment.
@@ -88,9 +88,8 @@ impl Clock {
 
     /// What the calendar says now. Unlike [`Clock::wall`], which counts on from the start, it follows when the machine's
     /// clock is set, and when the machine has slept.
-    #[allow(clippy::disallowed_methods, reason = "this is the module that may")]
     pub fn calendar() -> jiff::Timestamp {
-        jiff::Timestamp::try_from(SystemTime::now()).unwrap_or(jiff::Timestamp::MAX)
+        jiff::Timestamp::try_from(machine()).unwrap_or(jiff::Timestamp::MAX)
     }
 
     /// The moment as tokio's timers want it.
@@ -98,4 +97,24 @@ impl Clock {
         let far = Duration::from_hours(365 * 24);
         self.started + moment.since(Moment::START).min(far)
     }
+}
+
+/// What the machine's clock says.
+#[cfg(not(debug_assertions))]
+#[allow(clippy::disallowed_methods, reason = "this is the module that may")]
+fn machine() -> SystemTime {
+    SystemTime::now()
+}
+
+/// What the machine's clock says. In builds for tests it can be wrong, by as many seconds as `DROWSE_CLOCK_OFFSET_SECS` says.
+#[cfg(debug_assertions)]
+#[allow(clippy::disallowed_methods, reason = "this is the module that may")]
+fn machine() -> SystemTime {
+    static OFFSET: std::sync::LazyLock<i64> = std::sync::LazyLock::new(|| {
+        let offset = std::env::var("DROWSE_CLOCK_OFFSET_SECS").ok();
+        offset.and_then(|offset| offset.parse().ok()).unwrap_or_default()
+    });
+    let (now, offset) = (SystemTime::now(), Duration::from_secs(OFFSET.unsigned_abs()));
+    let wrong = if *OFFSET < 0 { now.checked_sub(offset) } else { now.checked_add(offset) };
+    wrong.unwrap_or(now)
 }

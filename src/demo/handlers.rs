@@ -32,6 +32,9 @@ pub(super) async fn answer(agent: &Agent, request: Request<Incoming>) -> Result<
     let route = Route::of(&uri);
     if !matches!(route, Ok(Route::Health | Route::Ping | Route::Ready)) {
         agent.count_request();
+        if let Some(Err(error)) = agent.journal.as_ref().map(|journal| journal.write(&uri)) {
+            return Ok(failure(&error));
+        }
     }
     if !route.as_ref().is_ok_and(Route::takes_body) {
         // Left unread, it would cost the connection, and a caller still writing might miss the answer.
@@ -76,7 +79,7 @@ fn state(agent: &Agent, method: &Method) -> Response<Body> {
     if method == Method::GET
         && let Err(error) = file.update(|state| state.visits += 1)
     {
-        return json_answer(StatusCode::INTERNAL_SERVER_ERROR, &json!({"error": error.to_string()}));
+        return failure(&error);
     }
     let (state, who) = (file.state(), &agent.identity);
     let answer = json!({
@@ -88,6 +91,10 @@ fn state(agent: &Agent, method: &Method) -> Response<Body> {
         "message": format!("Hello, this is {}: visit {}, start {}.", who.agent, state.visits, state.starts),
     });
     json_answer(StatusCode::OK, &answer)
+}
+
+fn failure(error: &dyn std::error::Error) -> Response<Body> {
+    json_answer(StatusCode::INTERNAL_SERVER_ERROR, &json!({"error": error.to_string()}))
 }
 
 /// By the HTTP contract of Amazon Bedrock `AgentCore` Runtime (see [`crate::policy::ping`]).

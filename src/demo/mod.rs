@@ -8,6 +8,7 @@ mod bodies;
 mod grpc;
 mod handlers;
 mod identity;
+mod journal;
 mod messages;
 mod relay;
 mod route;
@@ -29,6 +30,7 @@ use crate::agent::AgentKey;
 use crate::time::Clock;
 use crate::units::{HumanDuration, Written as _};
 use identity::Identity;
+use journal::Journal;
 use messages::Messages;
 use runtime::Runtime;
 use serve::Agent;
@@ -58,6 +60,9 @@ pub struct Args {
     /// Where to keep what survives a restart
     #[arg(long, value_name = "FILE", default_value = "state.json")]
     pub state_file: PathBuf,
+    /// Where to write down each request that arrives, a line each: what it asks for
+    #[arg(long, value_name = "FILE")]
+    pub journal: Option<PathBuf>,
     /// The folder whose files callers read and write, made if there is none [default: `files` beside the state file]
     #[arg(long, value_name = "FOLDER")]
     pub files: Option<PathBuf>,
@@ -123,6 +128,7 @@ async fn start(args: &Args) -> anyhow::Result<(TcpListener, Option<Messages>, se
     }
     let files = args.files.clone().unwrap_or_else(|| args.state_file.with_file_name("files"));
     let runtime = Runtime::new(&files, args.run_programs)?;
+    let journal = args.journal.as_deref().map(Journal::open).transpose()?;
     tokio::time::sleep(args.start_delay.get()).await;
     let key = AgentKey::new(args.namespace.as_str(), args.name.as_str());
     // Before it listens: who finds it listening finds it subscribed, too.
@@ -136,6 +142,6 @@ async fn start(args: &Args) -> anyhow::Result<(TcpListener, Option<Messages>, se
     let address = listener.local_addr().context("failed to read the address")?;
     let identity = Identity::new(&key, &clock);
     eprintln!("demo agent {key} listens on {address}, start {start}, pid {}", identity.pid);
-    let agent = Agent::new(identity, runtime, state, clock, args.ready_after.get());
+    let agent = Agent::new(identity, runtime, state, journal, clock, args.ready_after.get());
     Ok((listener, messages, agent))
 }

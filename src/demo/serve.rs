@@ -14,6 +14,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use super::handlers;
 use super::identity::Identity;
+use super::journal::Journal;
 use super::runtime::Runtime;
 use super::state::StateFile;
 use crate::time::{Clock, Moment};
@@ -34,6 +35,7 @@ pub(super) struct Agent {
     pub(super) runtime: Runtime,
     /// Held while the file is written: a few microseconds.
     pub(super) state: Mutex<StateFile>,
+    pub(super) journal: Option<Journal>,
     clock: Clock,
     ready: Moment,
     /// It says that it is at work from the one until the other.
@@ -48,6 +50,7 @@ impl Agent {
         identity: Identity,
         runtime: Runtime,
         state: StateFile,
+        journal: Option<Journal>,
         clock: Clock,
         ready_after: Duration,
     ) -> Shared {
@@ -55,6 +58,7 @@ impl Agent {
             identity,
             runtime,
             state: Mutex::new(state),
+            journal,
             clock,
             ready: clock.now() + ready_after,
             work: Mutex::new((clock.now(), clock.now())),

@@ -283,6 +283,17 @@ async fn close_ends_the_connection_without_an_answer() {
 }
 
 #[tokio::test]
+async fn the_journal_has_every_request_but_not_health_checks() {
+    let dir = TempDir::new().unwrap();
+    let journal = dir.path().join("journal");
+    let agent = Running::start_with(&dir, &["--journal", journal.to_str().unwrap()]).await;
+    for path in ["/healthz", "/whoami?id=1", "/nowhere?id=2"] {
+        agent.call("POST", path).await;
+    }
+    assert_eq!(std::fs::read_to_string(&journal).unwrap(), "/whoami?id=1\n/nowhere?id=2\n");
+}
+
+#[tokio::test]
 async fn requests_are_counted_but_not_health_checks() {
     let dir = TempDir::new().unwrap();
     let agent = Running::start(&dir).await;

@@ -3,6 +3,7 @@
 //! `tests/e2e/deploy` has the overlays of `deploy/` with rules for the namespaces of these tests. An installation has the
 //! cluster for itself, since all of them would manage the same Sandboxes; so these tests run one after the other.
 
+mod chaos;
 mod http;
 mod installation;
 mod kubectl;

@@ -9,6 +9,8 @@ pub(crate) mod http;
 #[allow(dead_code, reason = "shared with tests/it, which uses all of it")]
 #[path = "../../it/support/http2.rs"]
 pub(crate) mod http2;
+#[path = "../../it/support/load/mod.rs"]
+pub(crate) mod load;
 #[path = "../../it/support/ports.rs"]
 mod ports;
 pub(crate) mod tunnel;

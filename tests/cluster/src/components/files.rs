@@ -130,6 +130,8 @@ fn kubelet(state: &State) -> Value {
         "podLogsDir": state.file("pod-logs"),
         "volumePluginDir": state.file("volume-plugins"),
         "maxPods": 250,
+        // A test that kills a container again and again does not wait minutes for the next one.
+        "crashLoopBackOff": {"maxContainerRestartPeriod": "5s"},
         // The machine's control groups are left as they are, whichever version they have.
         "cgroupDriver": "cgroupfs",
         "cgroupsPerQOS": false,
