@@ -15,8 +15,8 @@ use super::settings::Settings;
 use super::silence::Silence;
 
 /// What waits of an answer of HTTP/1.1 before more of it is taken from the agent, in bytes. hyper itself waits for 64 KiB,
-/// and a caller that hardly reads costs all of it.
-const MAX_UNWRITTEN: usize = 16 * 1024;
+/// and a caller that hardly reads costs all of it: less than what is read of an answer at once, so that only one such part waits.
+const MAX_UNWRITTEN: usize = 4 * 1024;
 
 /// The marks of one connection. With HTTP/1.1 all are made by the one task that serves it.
 #[derive(Debug)]

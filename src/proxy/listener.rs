@@ -23,7 +23,7 @@ const BREATH: Duration = Duration::from_millis(50);
 /// What the system keeps of an answer that it cannot send yet, in bytes, per connection. By itself it would keep up to 4 MiB for a
 /// caller that hardly reads, and would have that made, and copied to it, at once. What is under way does not count.
 #[cfg(target_os = "linux")]
-const MAX_UNSENT: u32 = 128 * 1024;
+const MAX_UNSENT: u32 = 32 * 1024;
 
 /// Opens the socket.
 pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {

@@ -92,6 +92,11 @@ impl AsyncRead for Watched {
             let count = self.early.len().min(buffer.remaining());
             buffer.put_slice(&self.early[..count]);
             self.early.advance(count);
+            // With what follows at once: before each read hyper makes room for 8 KiB more.
+            if buffer.remaining() > 0 {
+                // Whatever it says now it will say again.
+                let _more = self.as_mut().poll_read(cx, buffer);
+            }
             return Poll::Ready(Ok(()));
         }
         if let Some(chatter) = &mut self.chatter
@@ -177,6 +182,23 @@ mod tests {
         let chatter = Some(Box::new(Chatter::new(clock, Arc::new(Metrics::new()), 0)));
         let activity = Arc::new(Activity::new(clock));
         (caller, Watched { chatter, ..Watched::new(stream, activity) })
+    }
+
+    #[tokio::test]
+    async fn what_was_read_early_comes_with_what_follows() {
+        let (mut caller, mut watched) = multiplexed().await;
+        watched.chatter = None;
+        watched.early = Bytes::from_static(b"GET / HT");
+        caller.write_all(b"TP/1.1").await.unwrap();
+        let Transport::Tcp(stream) = &watched.stream else { panic!("TLS") };
+        stream.readable().await.unwrap();
+        let mut bytes = [0; 100];
+        assert_eq!(watched.read(&mut bytes).await.unwrap(), 14);
+        watched.early = Bytes::from_static(b"GET / HT");
+        assert_eq!(watched.read(&mut bytes).await.unwrap(), 8, "it does not wait for more");
+        watched.early = Bytes::from_static(b"GET / HT");
+        assert_eq!(watched.read(&mut bytes[..4]).await.unwrap(), 4);
+        assert_eq!(&watched.early[..], b"/ HT".as_slice());
     }
 
     #[tokio::test]
