@@ -149,6 +149,8 @@ pub enum Bound {
     Silence,
     /// A caller with HTTP/2 sent too many frames that move no request ahead: its connection was cut.
     IdleFrames,
+    /// A caller with HTTP/2 had too many requests reset, or sent a head without an end: its connection was cut.
+    Resets,
 }
 
 impl Label for Bound {
@@ -163,6 +165,7 @@ impl Label for Bound {
         Self::Pings,
         Self::Silence,
         Self::IdleFrames,
+        Self::Resets,
     ];
 
     fn index(self) -> usize {
@@ -181,6 +184,7 @@ impl Label for Bound {
             Self::Pings => "pings",
             Self::Silence => "silence",
             Self::IdleFrames => "idle_frames",
+            Self::Resets => "resets",
         }
     }
 }

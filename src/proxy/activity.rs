@@ -1,34 +1,22 @@
-//! What a caller's connection is doing, and since when; and the stream that notes it.
+//! What a caller's connection is doing, and since when. `watched` is the stream that notes it.
 //!
 //! hyper has a timer for request heads that is made anew for every request, and none for idle connections. Here
 //! one lazy timer per connection looks at these marks instead, so that a warm request touches no timer.
 
-use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 
-use bytes::{Buf as _, Bytes};
 use futures_util::task::AtomicWaker;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Sleep;
 
 use crate::time::{Clock, Moment};
 
-use super::chatter::Chatter;
-use super::connection::LINGER;
 use super::settings::Settings;
 use super::silence::Silence;
-use super::transport::Transport;
 
 /// What waits of an answer of HTTP/1.1 before more of it is taken from the agent, in bytes. hyper itself waits for 64 KiB,
-/// and a caller that hardly reads costs all of it.
-const MAX_UNWRITTEN: usize = 16 * 1024;
-
-/// What is read and ignored of a connection of HTTP/2 that has ended, in bytes. A caller who heeds its end has little on its way;
-/// one who floods it would be read at full speed.
-const MAX_IGNORED: usize = 1024 * 1024;
+/// and a caller that hardly reads costs all of it: less than what is read of an answer at once, so that only one such part waits.
+const MAX_UNWRITTEN: usize = 4 * 1024;
 
 /// The marks of one connection. With HTTP/1.1 all are made by the one task that serves it.
 #[derive(Debug)]
@@ -47,6 +35,8 @@ pub(super) struct Activity {
     unwritten: AtomicUsize,
     /// More of that answer is not asked for until it takes some.
     behind: AtomicBool,
+    /// Its caller was told that it breaks the rules (HTTP/2).
+    misused: AtomicBool,
     /// Who looks at [`Self::due`], to be woken when one of several requests changes what it says.
     looking: AtomicWaker,
     /// Of the request that is being served.
@@ -82,6 +72,7 @@ impl Activity {
             asked: AtomicBool::new(false),
             unwritten: AtomicUsize::new(0),
             behind: AtomicBool::new(false),
+            misused: AtomicBool::new(false),
             looking: AtomicWaker::new(),
             silence: Arc::new(Silence::new()),
         }
@@ -108,6 +99,15 @@ impl Activity {
     /// Whether one ever has.
     pub(super) fn was_asked(&self) -> bool {
         self.asked.load(Ordering::Relaxed)
+    }
+
+    /// It ends because its caller breaks the rules, and was told so.
+    pub(super) fn misuse(&self) {
+        self.misused.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn was_misused(&self) -> bool {
+        self.misused.load(Ordering::Relaxed)
     }
 
     /// Part of a request's head has come.
@@ -162,7 +162,7 @@ impl Activity {
     }
 
     /// Bytes have come.
-    fn read(&self) {
+    pub(super) fn read(&self) {
         self.moved();
         if self.busy.load(Ordering::Relaxed) == 0 && !self.is_multiplexed() && self.head_since.get().is_none()
         {
@@ -177,7 +177,7 @@ impl Activity {
     }
 
     /// A write was taken, or has to wait.
-    fn written(&self, waits: bool) {
+    pub(super) fn written(&self, waits: bool) {
         if !waits {
             self.moved();
         }
@@ -207,7 +207,7 @@ impl Activity {
     }
 
     /// So much was taken of what was written.
-    fn took_bytes(&self, count: usize, cx: &Context<'_>) {
+    pub(super) fn took_bytes(&self, count: usize, cx: &Context<'_>) {
         let unwritten = self.unwritten.load(Ordering::Relaxed);
         if unwritten > 0 {
             // Heads and the frames of chunks count, too, so that it is never more than there is.
@@ -264,141 +264,11 @@ impl Mark {
     }
 }
 
-/// A caller's stream, whose reads and writes leave marks.
-#[derive(Debug)]
-pub(super) struct Watched {
-    pub(super) stream: Transport,
-    /// What was read to see which version of HTTP it is.
-    pub(super) early: Bytes,
-    pub(super) activity: Arc<Activity>,
-    /// With HTTP/2.
-    pub(super) chatter: Option<Box<Chatter>>,
-    /// Bytes that were read and ignored after its shutdown.
-    ignored: usize,
-    /// For how long it is still read after its shutdown.
-    lingering: Option<Pin<Box<Sleep>>>,
-}
-
-impl Watched {
-    pub(super) const fn new(stream: Transport, activity: Arc<Activity>) -> Self {
-        Self { stream, early: Bytes::new(), activity, chatter: None, ignored: 0, lingering: None }
-    }
-
-    /// Reads and forgets what the caller still sends, until it closes its side too, for a while.
-    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let over = self.lingering.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
-        let mut ignored = [0; 4096];
-        while self.ignored < MAX_IGNORED && over.as_mut().poll(cx).is_pending() {
-            let mut buffer = ReadBuf::new(&mut ignored);
-            let read = std::task::ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer));
-            if read.is_err() || buffer.filled().is_empty() {
-                break;
-            }
-            self.ignored += buffer.filled().len();
-        }
-        Poll::Ready(())
-    }
-
-    fn wrote(&mut self, polled: &Poll<io::Result<usize>>, slices: &[io::IoSlice<'_>], cx: &Context<'_>) {
-        self.activity.written(polled.is_pending());
-        let Poll::Ready(Ok(count)) = polled else { return };
-        match &mut self.chatter {
-            None => self.activity.took_bytes(*count, cx),
-            Some(chatter) => {
-                let mut left = *count;
-                for slice in slices {
-                    let here = left.min(slice.len());
-                    chatter.written(&slice[..here]);
-                    left -= here;
-                }
-            }
-        }
-    }
-}
-
-impl AsyncRead for Watched {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if !self.early.is_empty() {
-            let count = self.early.len().min(buffer.remaining());
-            buffer.put_slice(&self.early[..count]);
-            self.early.advance(count);
-            return Poll::Ready(Ok(()));
-        }
-        if let Some(chatter) = &mut self.chatter
-            && chatter.has_had_its_turn(cx.waker())
-        {
-            return Poll::Pending;
-        }
-        let before = buffer.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        if buffer.filled().len() > before {
-            self.activity.read();
-        }
-        if let Some(chatter) = &mut self.chatter {
-            match polled {
-                Poll::Ready(Ok(())) => chatter.read(&buffer.filled()[before..]).map_err(io::Error::other)?,
-                _ => chatter.waits(),
-            }
-        }
-        polled
-    }
-}
-
-impl AsyncWrite for Watched {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.wrote(&polled, &[io::IoSlice::new(bytes)], cx);
-        polled
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.wrote(&polled, slices, cx);
-        polled
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut self.stream).poll_flush(cx);
-        // TLS takes what is written, and may find only here that it has to wait.
-        if matches!(self.stream, Transport::Tls(_)) {
-            self.activity.written(polled.is_pending());
-        }
-        polled
-    }
-
-    /// The last thing that hyper does with a stream. With HTTP/2 it does not give it back, so that lingering has its place here.
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.lingering.is_none() {
-            std::task::ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
-        }
-        if self.activity.is_multiplexed() {
-            std::task::ready!(self.poll_linger(cx));
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::net::{TcpListener, TcpStream};
-
     use super::*;
-    use crate::metrics::Metrics;
 
     const HEAD: Duration = Duration::from_secs(10);
     const IDLE: Duration = Duration::from_mins(2);
@@ -470,69 +340,5 @@ mod tests {
         activity.multiplex();
         activity.gave(MAX_UNWRITTEN);
         assert!(!activity.is_behind(), "HTTP/2 has windows");
-    }
-
-    /// The caller's side of a connection, and what reads ours as one of HTTP/2.
-    async fn multiplexed() -> (TcpStream, Watched) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let caller = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (stream, clock) = (Transport::Tcp(listener.accept().await.unwrap().0), Clock::start());
-        let chatter = Some(Box::new(Chatter::new(clock, Arc::new(Metrics::new()), 0)));
-        let activity = Arc::new(Activity::new(clock));
-        (caller, Watched { chatter, ..Watched::new(stream, activity) })
-    }
-
-    #[tokio::test]
-    async fn a_caller_with_http_2_who_always_sends_is_read_in_turns() {
-        let (mut caller, mut watched) = multiplexed().await;
-        // Heads without an end, so that nothing is counted but bytes and frames.
-        let sending = tokio::spawn(async move { while caller.write_all(&[1; 8 * 1024]).await.is_ok() {} });
-        let mut most = 0;
-        for _ in 0..20 {
-            let mut turn = 0;
-            std::future::poll_fn(|cx| {
-                let mut bytes = [0; 8192];
-                let mut buffer = ReadBuf::new(&mut bytes);
-                while Pin::new(&mut watched).poll_read(cx, &mut buffer).is_ready() {
-                    turn += buffer.filled().len();
-                    buffer.clear();
-                }
-                Poll::Ready(())
-            })
-            .await;
-            most = turn.max(most);
-            tokio::task::yield_now().await;
-        }
-        sending.abort();
-        assert!((1..=40 * 1024).contains(&most), "{most} bytes at once");
-    }
-
-    #[tokio::test]
-    async fn a_caller_who_sends_on_after_the_end_is_not_read_at_full_speed_for_long() {
-        let (mut caller, mut watched) = multiplexed().await;
-        watched.activity.multiplex();
-        let sending = tokio::spawn(async move { while caller.write_all(&[1; 8 * 1024]).await.is_ok() {} });
-        watched.shutdown().await.unwrap();
-        let ignored = watched.ignored;
-        drop(watched);
-        sending.await.unwrap();
-        assert!((MAX_IGNORED..MAX_IGNORED + 4096).contains(&ignored), "{ignored} bytes");
-    }
-
-    #[tokio::test]
-    async fn a_caller_with_http_2_who_only_chatters_is_cut_off() {
-        let (mut caller, mut watched) = multiplexed().await;
-        let ping = b"\0\0\x08\x06\0\0\0\0\0pingping";
-        let sending = tokio::spawn(async move { while caller.write_all(&ping.repeat(100)).await.is_ok() {} });
-        let mut bytes = vec![0; 8192];
-        let end = loop {
-            match watched.read(&mut bytes).await {
-                Ok(_) => {}
-                Err(error) => break error,
-            }
-        };
-        assert!(end.to_string().contains("move no request ahead"), "{end}");
-        drop(watched);
-        sending.await.unwrap();
     }
 }

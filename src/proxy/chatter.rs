@@ -25,15 +25,32 @@ const TURN_FRAMES: u32 = 64;
 
 /// Of a frame (RFC 9113 §4.1).
 const HEAD_BYTES: usize = 9;
+/// What a GOAWAY begins with: the last stream, and the reason (RFC 9113 §6.8).
+const REASON_BYTES: usize = 8;
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
+const GOAWAY: u8 = 7;
 const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
+/// RFC 9113 §7.
+const NO_ERROR: u32 = 0;
+const ENHANCE_YOUR_CALM: u32 = 11;
 
 /// Too many of them have come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("the caller sends too many frames that move no request ahead")]
+#[error("too many frames that move no request ahead")]
 pub(super) struct Flood;
+
+impl Flood {
+    /// How its caller is told, for who does not speak for the connection: any request of it may have been taken on.
+    pub(super) fn goaway(self) -> Vec<u8> {
+        const LAST_STREAM: u32 = (1 << 31) - 1;
+        let text = self.to_string();
+        let length = u32::try_from(REASON_BYTES + text.len()).unwrap_or_default().to_be_bytes();
+        let head = [length[1], length[2], length[3], GOAWAY, 0, 0, 0, 0, 0];
+        [&head, &LAST_STREAM.to_be_bytes()[..], &ENHANCE_YOUR_CALM.to_be_bytes(), text.as_bytes()].concat()
+    }
+}
 
 /// One connection, as far as it was seen.
 pub(super) struct Chatter {
@@ -43,6 +60,8 @@ pub(super) struct Chatter {
     outgoing: Frames,
     allowance: Allowance,
     turn: Turn,
+    /// hyper has told the caller that it breaks the rules.
+    told_off: bool,
 }
 
 impl Chatter {
@@ -51,7 +70,7 @@ impl Chatter {
         let incoming = Frames { missing: preface, ..Frames::default() };
         let allowance = Allowance { left: BURST, since: clock.now() };
         let turn = Turn::default();
-        Self { clock, metrics, incoming, outgoing: Frames::default(), allowance, turn }
+        Self { clock, metrics, incoming, outgoing: Frames::default(), allowance, turn, told_off: false }
     }
 
     /// These bytes were read.
@@ -72,9 +91,29 @@ impl Chatter {
 
     /// These were written.
     pub(super) fn written(&mut self, bytes: &[u8]) {
-        let mut answered = 0;
-        self.outgoing.pass(bytes, |head| answered += u32::from(head.is_of_a_message()));
+        let (mut answered, mut ended) = (0, None);
+        self.outgoing.pass(bytes, |head| {
+            answered += u32::from(head.is_of_a_message());
+            ended = ended.or(head.reason.filter(|reason| *reason != NO_ERROR));
+        });
         self.allowance.earn(answered.saturating_mul(PER_ANSWER));
+        if let Some(reason) = ended
+            && !std::mem::replace(&mut self.told_off, true)
+            && reason == ENHANCE_YOUR_CALM
+        {
+            self.metrics.bound_hit(Bound::Resets);
+        }
+    }
+
+    /// Whether hyper ends the connection because its caller breaks the rules: among them are bounds on requests that are reset,
+    /// by either side, and on heads without an end.
+    pub(super) const fn has_told_off(&self) -> bool {
+        self.told_off
+    }
+
+    /// Whether what was written ends where a frame does.
+    pub(super) const fn is_between_frames(&self) -> bool {
+        self.outgoing.have == 0 && self.outgoing.missing == 0
     }
 
     /// Whether it has had its turn, and is woken for the next one.
@@ -109,8 +148,8 @@ struct Turn {
 /// Where the frames of one direction begin and end, however their bytes are cut.
 #[derive(Default, Debug)]
 struct Frames {
-    /// Of the head of the next one.
-    head: [u8; HEAD_BYTES],
+    /// Of the head of the next one, and of the reason that it gives.
+    head: [u8; HEAD_BYTES + REASON_BYTES],
     have: usize,
     /// Bytes until it begins.
     missing: usize,
@@ -124,19 +163,27 @@ impl Frames {
             let skipped = self.missing.min(rest.len());
             self.missing -= skipped;
             rest = &rest[skipped..];
-            let count = (HEAD_BYTES - self.have).min(rest.len());
+            let wanted = if self.have < HEAD_BYTES { HEAD_BYTES } else { HEAD_BYTES + REASON_BYTES };
+            let count = (wanted - self.have).min(rest.len());
             if count == 0 {
                 return;
             }
             self.head[self.have..self.have + count].copy_from_slice(&rest[..count]);
             self.have += count;
             rest = &rest[count..];
-            if self.have == HEAD_BYTES {
-                let [high, middle, low, kind, flags, ..] = self.head;
-                let length = u32::from_be_bytes([0, high, middle, low]) as usize;
-                seen(Head { length, kind, flags });
-                (self.have, self.missing) = (0, length);
+            if self.have < wanted {
+                return;
             }
+            let [high, middle, low, kind, flags, ..] = self.head;
+            let length = u32::from_be_bytes([0, high, middle, low]) as usize;
+            let gives_reason = kind == GOAWAY && length >= REASON_BYTES;
+            if gives_reason && wanted == HEAD_BYTES {
+                continue;
+            }
+            let [.., a, b, c, d] = self.head;
+            let reason = gives_reason.then(|| u32::from_be_bytes([a, b, c, d]));
+            seen(Head { length, kind, flags, reason });
+            (self.have, self.missing) = (0, HEAD_BYTES + length - wanted);
         }
     }
 }
@@ -147,6 +194,8 @@ struct Head {
     length: usize,
     kind: u8,
     flags: u8,
+    /// Of a GOAWAY.
+    reason: Option<u32>,
 }
 
 impl Head {
@@ -255,6 +304,37 @@ mod tests {
             let left = chatter.allowance.left;
             chatter.read(&bytes).unwrap();
             assert_eq!(chatter.allowance.left, left - 1, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn an_end_for_breaking_the_rules_is_noticed_however_it_is_cut_and_no_other_end_is() {
+        let calm = Flood.goaway();
+        let mut protocol_error = calm.clone();
+        protocol_error[16] = 1;
+        let mut graceful = calm.clone();
+        graceful[16] = 0;
+        // Another kind of frame with the same bytes, and one that is too short to give a reason.
+        let mut data = calm.clone();
+        data[3] = DATA;
+        let short = frame(GOAWAY, 0, 4);
+        for cut in 1..calm.len() {
+            let mut chatter = chatter();
+            for part in [&graceful, &data, &short].into_iter().flat_map(|bytes| bytes.chunks(cut)) {
+                chatter.written(part);
+            }
+            assert!(!chatter.has_told_off());
+            let (first, rest) = calm.split_at(cut);
+            chatter.written(first);
+            assert!(!chatter.is_between_frames());
+            chatter.written(rest);
+            assert!(chatter.has_told_off() && chatter.is_between_frames());
+            chatter.written(&calm);
+            let text = chatter.metrics.render();
+            assert!(text.contains("drowse_bounds_hit_total{bound=\"resets\"} 1\n"), "{text}");
+            let mut other = self::chatter();
+            other.written(&protocol_error);
+            assert!(other.has_told_off() && other.metrics.render().contains("{bound=\"resets\"} 0\n"));
         }
     }
 

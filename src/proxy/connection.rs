@@ -23,7 +23,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::metrics::Bound;
 use crate::time::{Clock, Moment};
 
-use super::activity::{Activity, Overdue, Watched};
+use super::activity::{Activity, Overdue};
 use super::body::AnswerBody;
 use super::chatter::Chatter;
 use super::error::{Fault, Form};
@@ -31,6 +31,7 @@ use super::headers::Peer;
 use super::stage::Stage;
 use super::transport::Transport;
 use super::unread::Spawner;
+use super::watched::Watched;
 use super::{Caller, Door, request};
 
 /// The smallest buffer that hyper works with.
@@ -39,6 +40,10 @@ pub(super) const MIN_HEAD_BYTES: usize = 8 * 1024;
 /// How long a caller that still sends is read and ignored after our last answer. Closing with bytes unread would
 /// make its system throw our answer away.
 pub(super) const LINGER: Duration = Duration::from_secs(1);
+
+/// How long a caller who breaks the rules of HTTP/2 is left with its connection, once it was told by a GOAWAY: neither read nor hung up
+/// on. Who heeds that is gone at once, and who does not would only come back to do it again.
+const CALM: Duration = Duration::from_secs(5);
 
 /// How a connection of HTTP/2 begins (RFC 9113 §3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -196,6 +201,10 @@ async fn http2(mut stream: Watched, caller: Arc<Caller>) {
                 let _end = drive_http(&caller, &mut connection, http2::Connection::graceful_shutdown).await;
             }
         }
+    }
+    if caller.activity.was_misused() {
+        // hyper has dropped the requests, and keeps the stream.
+        let _time_is_up = tokio::time::timeout(CALM, door.stages.reached(Stage::Draining)).await;
     }
 }
 

@@ -31,6 +31,7 @@ mod transport;
 mod tunnel;
 mod unread;
 mod upgrade;
+mod watched;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};

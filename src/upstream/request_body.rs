@@ -16,13 +16,17 @@ use hyper::body::Incoming;
 use super::read_ahead::{BLOCK, ReadAhead};
 use crate::engine::budget::Reservation;
 
-/// The body of a request. One without a body costs nothing.
+/// The body of a request. One without a body costs nothing, and each is small: a connection of hyper has room for many requests.
 #[derive(Debug, Default)]
-pub struct RequestBody {
+pub struct RequestBody(Option<Box<Present>>);
+
+/// That of a request which has one.
+#[derive(Debug)]
+struct Present {
     /// `None` once everything that the caller sends was read.
     incoming: Option<Incoming>,
     ahead: ReadAhead,
-    progress: Option<Arc<Progress>>,
+    progress: Arc<Progress>,
     /// The trailers that may pass; all, if there is no list.
     announced: Option<Box<[HeaderName]>>,
     /// It comes on a stream of HTTP/2.
@@ -98,34 +102,43 @@ impl RequestBody {
         if incoming.is_end_stream() {
             return Self::default();
         }
-        let progress = Arc::new(Progress {
+        let progress = Progress {
             open: AtomicBool::new(!expects),
             finished: AtomicBool::new(false),
             opened: AtomicWaker::new(),
             taken: AtomicU64::new(0),
             broken: OnceLock::new(),
-        });
-        Self { incoming: Some(incoming), progress: Some(progress), ..Self::default() }
+        };
+        Self(Some(Box::new(Present {
+            incoming: Some(incoming),
+            ahead: ReadAhead::default(),
+            progress: Arc::new(progress),
+            announced: None,
+            by_http2: false,
+        })))
     }
 
     /// It comes on a stream of HTTP/2, which says where its bodies end.
     #[must_use]
-    pub const fn by_http2(mut self, by_http2: bool) -> Self {
-        self.by_http2 = by_http2;
+    pub fn by_http2(mut self, by_http2: bool) -> Self {
+        if let Some(present) = &mut self.0 {
+            present.by_http2 = by_http2;
+        }
         self
     }
 
     /// Lets only those trailers pass that the head has announced, as HTTP/1.1 has it: what comes late must not say what was
     /// checked in the head.
     pub(super) fn announce(&mut self, head: &HeaderMap) {
+        let Some(present) = &mut self.0 else { return };
         let lists = head.get_all(TRAILER).iter().filter_map(|list| list.to_str().ok());
         let names = lists.flat_map(|list| list.split(','));
-        self.announced = Some(names.filter_map(|name| name.trim().parse().ok()).collect());
+        present.announced = Some(names.filter_map(|name| name.trim().parse().ok()).collect());
     }
 
     /// `None` for a request without a body.
     pub fn progress(&self) -> Option<&Arc<Progress>> {
-        self.progress.as_ref()
+        self.0.as_ref().map(|present| &present.progress)
     }
 
     /// Reads ahead until everything is read, the appetite is satisfied, or the caller has nothing more to give
@@ -135,11 +148,22 @@ impl RequestBody {
         appetite: &mut Appetite<'_>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), BrokenBody>> {
+        match &mut self.0 {
+            Some(present) => present.poll_read_ahead(appetite, cx),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+impl Present {
+    fn poll_read_ahead(
+        &mut self,
+        appetite: &mut Appetite<'_>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), BrokenBody>> {
         while self.ahead.bytes() < appetite.limit {
             let Some(incoming) = &mut self.incoming else { return Poll::Ready(Ok(())) };
-            if let Some(progress) = &self.progress
-                && !progress.poll_open(cx)
-            {
+            if !self.progress.poll_open(cx) {
                 return Poll::Pending;
             }
             // The size of a frame is not known before it is read.
@@ -183,19 +207,9 @@ impl RequestBody {
         }
         Poll::Ready(frame.map(|frame| frame.map_err(BrokenBody::from)))
     }
-}
 
-impl Body for RequestBody {
-    type Data = Bytes;
-    type Error = BrokenBody;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BrokenBody>>> {
-        if let Some(progress) = &self.progress
-            && !progress.poll_open(cx)
-        {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenBody>>> {
+        if !self.progress.poll_open(cx) {
             return Poll::Pending;
         }
         let mut frame = std::task::ready!(self.poll_next(cx));
@@ -211,14 +225,12 @@ impl Body for RequestBody {
                 passes
             }));
         }
-        if let Some(progress) = &self.progress {
-            progress.taken.fetch_add(1, Ordering::Relaxed);
-            if let Some(Err(error)) = &frame {
-                let _first = progress.broken.set(error.to_string());
-            }
-            if self.is_end_stream() {
-                progress.finished.store(true, Ordering::Release);
-            }
+        self.progress.taken.fetch_add(1, Ordering::Relaxed);
+        if let Some(Err(error)) = &frame {
+            let _first = self.progress.broken.set(error.to_string());
+        }
+        if self.is_end_stream() {
+            self.progress.finished.store(true, Ordering::Release);
         }
         Poll::Ready(frame)
     }
@@ -238,171 +250,25 @@ impl Body for RequestBody {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use futures_util::FutureExt;
-    use http_body_util::BodyExt;
-    use proptest::prelude::*;
-    use tokio::io::AsyncWriteExt;
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BrokenBody;
 
-    use super::*;
-    use crate::engine::budget::Budget;
-    use crate::upstream::testing::{incoming, until};
-
-    async fn read_ahead(body: &mut RequestBody, limit: u64, budget: &Arc<Budget>) -> Result<(), BrokenBody> {
-        std::future::poll_fn(|cx| {
-            let mut reserve = |bytes| budget.reserve(bytes);
-            body.poll_read_ahead(&mut Appetite { limit, reserve: &mut reserve }, cx)
-        })
-        .await
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenBody>>> {
+        self.0.as_mut().map_or(Poll::Ready(None), |present| present.poll_frame(cx))
     }
 
-    #[tokio::test]
-    async fn what_was_read_ahead_comes_first_and_gives_its_budget_back_as_it_leaves() {
-        let budget = Budget::new(1000);
-        let (incoming, mut caller) = incoming("POST / HTTP/1.1\nHost: a\nContent-Length: 6\n\nabc").await;
-        let mut body = RequestBody::new(incoming, false);
-        read_ahead(&mut body, 3, &budget).await.unwrap();
-        assert!(budget.used() >= 3);
-        assert_eq!(body.size_hint().exact(), Some(6));
-        caller.write_all(b"def").await.unwrap();
-        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "abc");
-        assert_eq!(budget.used(), 0);
-        let progress = Arc::clone(body.progress().unwrap());
-        assert!(!progress.is_finished());
-        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "def");
-        assert!(progress.is_finished() && body.is_end_stream());
+    fn is_end_stream(&self) -> bool {
+        self.0.as_ref().is_none_or(|present| present.is_end_stream())
     }
 
-    #[tokio::test]
-    async fn reading_ahead_waits_for_more_and_ends_with_the_body() {
-        let budget = Budget::new(1000);
-        let (incoming, mut caller) = incoming("POST / HTTP/1.1\nHost: a\nContent-Length: 6\n\nabc").await;
-        let mut body = RequestBody::new(incoming, false);
-        assert!(read_ahead(&mut body, 100, &budget).now_or_never().is_none(), "three bytes are to come");
-        caller.write_all(b"def").await.unwrap();
-        read_ahead(&mut body, 100, &budget).await.unwrap();
-        assert!(!body.is_end_stream());
-        assert_eq!(body.collect().await.unwrap().to_bytes(), "abcdef");
-        assert_eq!(budget.used(), 0);
-    }
-
-    #[tokio::test]
-    async fn a_used_up_budget_stops_the_reading_and_loses_nothing() {
-        let budget = Budget::new(2);
-        let (incoming, _caller) = incoming("POST / HTTP/1.1\nHost: a\nContent-Length: 3\n\nabc").await;
-        let mut body = RequestBody::new(incoming, false);
-        read_ahead(&mut body, 100, &budget).await.unwrap();
-        assert_eq!((body.ahead.bytes(), budget.used()), (0, 0));
-        assert_eq!(body.collect().await.unwrap().to_bytes(), "abc");
-    }
-
-    #[tokio::test]
-    async fn small_frames_are_no_more_to_the_budget_than_they_are() {
-        let budget = Budget::new(1 << 20);
-        let head = "POST / HTTP/1.1\nHost: a\nTransfer-Encoding: chunked\n\n";
-        let (incoming, mut caller) = incoming(head).await;
-        for _ in 0..4000 {
-            caller.write_all(b"5\r\nabcde\r\n").await.unwrap();
-        }
-        caller.write_all(b"0\r\n\r\n").await.unwrap();
-        let mut body = RequestBody::new(incoming, false);
-        read_ahead(&mut body, 1 << 20, &budget).await.unwrap();
-        assert_eq!(budget.used(), 2 * BLOCK, "20000 bytes");
-        assert_eq!(body.collect().await.unwrap().to_bytes(), b"abcde".repeat(4000));
-        assert_eq!(budget.used(), 0);
-    }
-
-    #[tokio::test]
-    async fn a_dropped_body_gives_its_budget_back() {
-        let budget = Budget::new(1000);
-        let (incoming, _caller) = incoming("POST / HTTP/1.1\nHost: a\nContent-Length: 3\n\nabc").await;
-        let mut body = RequestBody::new(incoming, false);
-        read_ahead(&mut body, 100, &budget).await.unwrap();
-        assert_eq!(budget.used(), 3);
-        drop(body);
-        assert_eq!(budget.used(), 0);
-    }
-
-    #[tokio::test]
-    async fn a_caller_that_leaves_in_the_middle_is_noticed() {
-        let budget = Budget::new(1000);
-        let (incoming, caller) = incoming("POST / HTTP/1.1\nHost: a\nContent-Length: 6\n\nabc").await;
-        let mut body = RequestBody::new(incoming, false);
-        drop(caller);
-        assert!(read_ahead(&mut body, 100, &budget).await.is_err());
-    }
-
-    #[tokio::test]
-    async fn a_body_behind_an_expectation_is_not_touched_until_it_is_opened() {
-        let budget = Budget::new(1000);
-        let head = "POST / HTTP/1.1\nHost: a\nContent-Length: 3\nExpect: 100-continue\n\n";
-        let (incoming, mut caller) = incoming(head).await;
-        let mut body = RequestBody::new(incoming, true);
-        assert!(read_ahead(&mut body, 100, &budget).now_or_never().is_none());
-        assert!(body.frame().now_or_never().is_none());
-        let progress = Arc::clone(body.progress().unwrap());
-        let reading = tokio::spawn(async move { body.collect().await.unwrap().to_bytes() });
-        progress.open();
-        caller.write_all(b"abc").await.unwrap();
-        assert_eq!(reading.await.unwrap(), "abc");
-        until(|| progress.is_finished()).await;
-    }
-
-    #[tokio::test]
-    async fn trailers_are_read_ahead_with_the_rest() {
-        let budget = Budget::new(100_000);
-        let head = "POST / HTTP/1.1\nHost: a\nTransfer-Encoding: chunked\nTrailer: X\n\n3\nabc\n0\nX: 1\n\n";
-        let (incoming, _caller) = incoming(head).await;
-        let mut body = RequestBody::new(incoming, false);
-        read_ahead(&mut body, 100, &budget).await.unwrap();
-        assert_eq!(body.size_hint().exact(), None, "it leaves in chunks, as it came");
-        let all = body.collect().await.unwrap();
-        assert_eq!(all.trailers().unwrap()["x"], "1");
-        assert_eq!(all.to_bytes(), "abc");
-    }
-
-    #[test]
-    fn a_request_without_a_body_has_nothing_to_wait_for() {
-        let body = RequestBody::default();
-        assert!(body.is_end_stream() && body.progress().is_none());
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
-
-        /// However it is cut up, however much of it is read ahead, and whatever the budget.
-        #[test]
-        fn a_body_arrives_as_it_was_sent(
-            chunks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..50), 0..10),
-            limit in 0..500_u64,
-            budget in 0..500_u64,
-            chunked: bool,
-        ) {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                let budget = Budget::new(budget);
-                let all = chunks.concat();
-                let framing =
-                    if chunked { "Transfer-Encoding: chunked".into() } else { format!("Content-Length: {}", all.len()) };
-                let (incoming, mut caller) = incoming(&format!("POST / HTTP/1.1\nHost: a\n{framing}\n\n")).await;
-                for chunk in &chunks {
-                    if chunked {
-                        caller.write_all(format!("{:x}\r\n", chunk.len()).as_bytes()).await.unwrap();
-                    }
-                    caller.write_all(chunk).await.unwrap();
-                    if chunked {
-                        caller.write_all(b"\r\n").await.unwrap();
-                    }
-                }
-                if chunked {
-                    caller.write_all(b"0\r\n\r\n").await.unwrap();
-                }
-                let mut body = RequestBody::new(incoming, false);
-                read_ahead(&mut body, limit, &budget).await.unwrap();
-                assert_eq!(body.collect().await.unwrap().to_bytes(), all);
-                assert_eq!(budget.used(), 0);
-            });
-        }
+    fn size_hint(&self) -> SizeHint {
+        self.0.as_ref().map_or(SizeHint::default(), |present| present.size_hint())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,7 +26,7 @@ use crate::procfs;
 use crate::warm::open::{self, Latencies, Pace};
 use abuser::Done;
 pub(crate) use figures::Figures;
-use figures::{Abused, Load};
+use figures::{Abused, Load, Rounds};
 pub(crate) use modes::Mode;
 
 /// How long Drowse may take until it is ready, and a round beyond its end.
@@ -61,14 +61,14 @@ async fn measure(program: &Program, options: &args::Abuse, mode: Mode) -> anyhow
     let round = Round { clock: Clock::start(), drowse: &drowse, honest: &honest, options };
     round.load(WARM_UP).await?;
     let rss_before_kb = procfs::memory(drowse.pid)?.now_kb;
-    let (mut without, mut during) = (Load::new()?, Load::new()?);
+    let (mut without, mut during) = (Rounds::new()?, Rounds::new()?);
     let (mut done, mut rss_most_kb) = (Done::default(), rss_before_kb);
     let length = Duration::from_secs(if mode.is_slow() { options.slow_secs } else { options.flood_secs });
     for _ in 0..options.rounds {
-        without.merge(round.load(length).await?)?;
+        without.add(round.load(length).await?)?;
         let ((load, most_kb), did) =
             tokio::try_join!(round.watched(length), round.abuse(mode, length.as_secs() + 1),)?;
-        during.merge(load)?;
+        during.add(load)?;
         done.merge(&did);
         rss_most_kb = rss_most_kb.max(most_kb);
         tokio::time::sleep(REST).await;

@@ -4,8 +4,10 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use drowse::proxy::Settings;
+use futures_util::future::join_all;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedReadHalf;
 
 use super::world::{PATIENCE, Start, Toy, World, until};
 
@@ -21,10 +23,12 @@ const PRIORITY: u8 = 2;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
+const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
+const ENHANCE_YOUR_CALM: u32 = 11;
 
 /// RFC 9113 §4.1.
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
@@ -60,7 +64,8 @@ fn streams() -> impl Iterator<Item = u32> {
 /// More than any connection may send in vain.
 const MOST_BYTES: usize = 32 << 20;
 
-/// Sends this, and then a block after another until the front door has had enough.
+/// Sends this, and then a block after another until the front door has had enough: its connection is cut, some time after its caller
+/// was told to calm down, which only the bytes that it took show.
 async fn flood(world: &World, opening: Vec<u8>, mut block: impl FnMut() -> Vec<u8>) {
     let stream = TcpStream::connect(world.address).await.unwrap();
     let (mut reader, mut writer) = stream.into_split();
@@ -102,20 +107,69 @@ fn cut_for_chatter(world: &World) -> bool {
 #[tokio::test]
 async fn frames_that_move_no_request_ahead_end_their_connection_and_wake_nobody() {
     let unknown = 0xff;
-    for (kind, stream, payload) in [
+    let kinds = [
         (PING, 0, &[7; 8][..]),
         (SETTINGS, 0, &[]),
         (PRIORITY, 1, &[0, 0, 0, 3, 1]),
         (WINDOW_UPDATE, 0, &[0, 0, 0, 1]),
         (unknown, 0, b"grease"),
-    ] {
+    ];
+    let floods = kinds.map(|(kind, stream, payload)| async move {
         let (world, mut toy) = asleep().await;
         let block = frame(kind, 0, stream, payload).repeat(100);
         flood(&world, Vec::new(), || block.clone()).await;
         until(|| cut_for_chatter(&world)).await;
         assert_eq!(world.backend.resumes(), 0);
         assert!(!toy.was_called());
+    });
+    join_all(floods).await;
+}
+
+/// By HTTP/2's own bounds as well as by ours.
+#[tokio::test]
+async fn who_floods_is_told_to_calm_down_and_then_neither_read_nor_hung_up_on() {
+    let port = Toy::answering(OK).await;
+    let world = World::awake(port).await;
+    for is_ours in [true, false] {
+        let stream = TcpStream::connect(world.address).await.unwrap();
+        let (mut reader, mut writer) = stream.into_split();
+        let writing = tokio::spawn(async move {
+            writer.write_all(PREFACE).await.unwrap();
+            let mut streams = streams();
+            loop {
+                let stream = streams.next().unwrap();
+                let cancelled = [get(stream), frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes())].concat();
+                let block = if is_ours { frame(PING, 0, 0, &[7; 8]).repeat(100) } else { cancelled };
+                if writer.write_all(&block).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let (reason, text) = last_word(&mut reader).await;
+        assert_eq!((reason, text.contains("move no request ahead")), (ENHANCE_YOUR_CALM, is_ours), "{text}");
+        assert!(reader.try_read(&mut [0]).is_err(), "it is closed at once");
+        assert!(!writing.is_finished(), "it is cut at once");
+        // In the end it is cut.
+        tokio::time::timeout(PATIENCE, writing).await.expect("it is left for ever").unwrap();
     }
+    assert!(world.metrics.render().contains("drowse_bounds_hit_total{bound=\"resets\"} 1\n"));
+}
+
+/// The reason and the text of the GOAWAY that comes sooner or later.
+async fn last_word(reader: &mut OwnedReadHalf) -> (u32, String) {
+    let reading = async {
+        loop {
+            let mut head = [0; 9];
+            reader.read_exact(&mut head).await.unwrap();
+            let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+            reader.read_exact(&mut payload).await.unwrap();
+            if head[3] == GOAWAY {
+                let text = String::from_utf8_lossy(&payload[8..]).into_owned();
+                return (u32::from_be_bytes(payload[4..8].try_into().unwrap()), text);
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, reading).await.expect("it is not told")
 }
 
 #[tokio::test]
@@ -134,10 +188,11 @@ async fn empty_data_on_a_request_that_is_held_ends_it_and_leaves_the_others() {
 #[tokio::test]
 async fn a_head_without_an_end_is_bounded_and_wakes_nobody() {
     let (world, mut toy) = asleep().await;
-    for field in [&[][..], &[0x10, 1, b'x', 1, b'y']] {
+    let floods = [&[][..], &[0x10, 1, b'x', 1, b'y']].map(|field| {
         let block = frame(CONTINUATION, 0, 1, field).repeat(100);
-        flood(&world, head(0x82, END_STREAM, 1), || block.clone()).await;
-    }
+        flood(&world, head(0x82, END_STREAM, 1), move || block.clone())
+    });
+    join_all(floods).await;
     assert_eq!(world.backend.resumes(), 0);
     assert!(!toy.was_called());
 }
@@ -162,13 +217,13 @@ async fn a_head_that_a_few_bytes_make_huge_is_bounded_and_wakes_nobody() {
 /// Requests that are reset, by their caller or because they break a rule.
 #[tokio::test]
 async fn requests_that_are_reset_again_and_again_end_their_connection_and_leave_nothing() {
-    let port = Toy::answering(OK).await;
-    let world = World::awake(port).await;
     let cancel = 8_u32.to_be_bytes();
     let too_much = 0x7fff_ffff_u32.to_be_bytes();
-    for (kind, payload) in
-        [(RST_STREAM, &cancel[..]), (DATA, b"late"), (WINDOW_UPDATE, &too_much), (WINDOW_UPDATE, &[0; 4])]
-    {
+    let kinds =
+        [(RST_STREAM, &cancel[..]), (DATA, b"late"), (WINDOW_UPDATE, &too_much), (WINDOW_UPDATE, &[0; 4])];
+    let floods = kinds.map(|(kind, payload)| async move {
+        let port = Toy::answering(OK).await;
+        let world = World::awake(port).await;
         let mut streams = streams();
         flood(&world, Vec::new(), || {
             let mut block = Vec::new();
@@ -181,7 +236,8 @@ async fn requests_that_are_reset_again_and_again_end_their_connection_and_leave_
         until(|| world.in_flight() == 0 && world.held() == 0).await;
         let answer = world.ask(&format!("GET / HTTP/1.1\nHost: {HOST}\nConnection: close\n\n")).await;
         assert!(answer.starts_with("HTTP/1.1 200 OK\n"), "{answer}");
-    }
+    });
+    join_all(floods).await;
 }
 
 /// One at a time, so that none of them is a burst.

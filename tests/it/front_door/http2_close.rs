@@ -82,9 +82,9 @@ async fn who_breaks_the_rules_and_goes_on_sending_is_told_why_it_ends() {
     caller.0.write_all(&vec![0; 128 * 1024]).await.unwrap();
     let why = caller.next(GOAWAY).await;
     assert_eq!(why[4..8], [0, 0, 0, 1], "PROTOCOL_ERROR");
-    caller.end().await;
-    // A reset would have had its system forget what it has not read yet.
-    caller.0.write_all(b"more").await.expect("a reset");
+    // A reset at once would have had its system forget what it has not read yet; in the end it may come.
+    let end = tokio::time::timeout(PATIENCE, caller.0.read(&mut [0])).await.expect("it is left for ever");
+    assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
 }
 
 #[tokio::test]

@@ -4,6 +4,8 @@
 //! `drowse-network-history SEED [SABOTAGE]` runs one history, prints all that happens if there is a `TRACE`, and ends with what came
 //! of it. Chance and clocks are replaced for the whole process, so each history has one of its own.
 
+// As a test of its own it would hold the tests of the files of `src`, which belong there.
+#![cfg(not(test))]
 #![allow(
     dead_code,
     unused_imports,
