@@ -18,7 +18,7 @@ test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
 test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s
 ";
 
-/// What a good run on a cluster prints.
+/// What a good run on a cluster prints, and one of the model.
 const CLUSTER: &str = "\
 Starting a cluster
      Running tests/e2e/main.rs (target/debug/deps/e2e-0123)
@@ -77,11 +77,12 @@ fn print(cargo: &str, with_cluster: bool) -> (String, bool) {
         while [ $1 != --root ]; do shift; done\n\
         mkdir -p $2/bin && cd $2/bin && printf '#!/bin/sh\n[ ! -e $TARGET/finds-$3 ] || { echo found it; exit 1; }\n' |\n\
         tee cargo-deny > cargo-fuzz && chmod +x *; exit\nfi\n";
-    // An image is made, and a cluster runs one test.
+    // An image is made, and a cluster and the model run one test each.
     let cluster = "if [ $1 = metadata ]; then echo \"{\\\"target_directory\\\":\\\"$TARGET\\\"}\"; exit; fi\n\
         if [ $1 = rustc ]; then exit; fi\n\
         case \"$*\" in\n*' image '*) echo x > $TARGET/image/drowse.tar; exit;;\n\
-        *' run --image '*) [ -n \"$CLUSTER\" ] || exit 1; cat $CLUSTER; exit;;\nesac\n";
+        *' run --image '*) [ -n \"$CLUSTER\" ] || exit 1; cat $CLUSTER; exit;;\n\
+        *' --package drowse-model '*) cat $MODEL; exit;;\nesac\n";
     let pretended = format!("#!/bin/sh\n[ \"$2\" = --version ] && exit\n{install}{cluster}{cargo}\n");
     // Every toolchain is there.
     for (name, script) in [("cargo", pretended.as_str()), ("rustup", "#!/bin/sh\n")] {
@@ -96,6 +97,7 @@ fn print(cargo: &str, with_cluster: bool) -> (String, bool) {
         .env("GOOD", dir.path().join("good"))
         .env("BAD", dir.path().join("bad"))
         .env("CLUSTER", if with_cluster { dir.path().join("cluster") } else { "".into() })
+        .env("MODEL", dir.path().join("cluster"))
         .env("TARGET", dir.path().join("target"))
         .output()
         .unwrap();
@@ -107,8 +109,8 @@ fn a_good_run_sums_all_tests_and_checks() {
     let (last, good) = make_test("[ $1 = test ] && cat $GOOD; exit 0");
     assert_eq!(
         (last.as_str(), good),
-        ("11 passed, 0 failed", true),
-        "5 tests, 1 on a cluster, and format, lints, image, fuzzing and licences"
+        ("12 passed, 0 failed", true),
+        "5 tests, 1 of the model, 1 on a cluster, and format, lints, image, fuzzing and licences"
     );
 }
 
@@ -116,45 +118,45 @@ fn a_good_run_sums_all_tests_and_checks() {
 fn failed_tests_are_counted_and_fail_the_run() {
     let (last, good) =
         make_test("[ $1 = test ] && sed 's/ok. 3 passed; 0/FAILED. 1 passed; 2/' $GOOD && exit 101; exit 0");
-    assert_eq!((last.as_str(), good), ("9 passed, 2 failed", false));
+    assert_eq!((last.as_str(), good), ("10 passed, 2 failed", false));
 }
 
 #[test]
 fn a_test_program_that_dies_is_a_failure() {
     let (last, good) = make_test("[ $1 = test ] && sed '$d' $GOOD && exit 101; exit 0");
-    assert_eq!((last.as_str(), good), ("8 passed, 1 failed", false));
+    assert_eq!((last.as_str(), good), ("9 passed, 1 failed", false));
 }
 
 #[test]
 fn tests_that_do_not_build_are_a_failure() {
     let (last, good) = make_test("[ $1 = test ] && echo 'error: could not compile' && exit 101; exit 0");
-    assert_eq!((last.as_str(), good), ("6 passed, 1 failed", false));
+    assert_eq!((last.as_str(), good), ("7 passed, 1 failed", false));
 }
 
 #[test]
 fn a_test_program_without_tests_is_a_failure() {
     let (last, good) = make_test("[ $1 = test ] && sed 's/3 passed/0 passed/' $GOOD; exit 0");
-    assert_eq!((last.as_str(), good), ("8 passed, 1 failed", false));
+    assert_eq!((last.as_str(), good), ("9 passed, 1 failed", false));
     let (last, good) = make_test("exit 0");
-    assert_eq!((last.as_str(), good), ("6 passed, 1 failed", false), "no test program at all");
+    assert_eq!((last.as_str(), good), ("7 passed, 1 failed", false), "no test program at all");
 }
 
 #[test]
 fn a_run_that_fails_without_a_failed_test_is_a_failure() {
     let (last, good) = make_test("[ $1 = test ] && cat $GOOD && exit 1; exit 0");
-    assert_eq!((last.as_str(), good), ("11 passed, 1 failed", false));
+    assert_eq!((last.as_str(), good), ("12 passed, 1 failed", false));
 }
 
 #[test]
 fn a_check_that_finds_something_is_a_failure() {
     let (last, good) = make_test("[ $1 = clippy ] && exit 101; [ $1 = test ] && cat $GOOD; exit 0");
-    assert_eq!((last.as_str(), good), ("10 passed, 1 failed", false));
+    assert_eq!((last.as_str(), good), ("11 passed, 1 failed", false));
 }
 
 #[test]
 fn a_cluster_that_does_not_start_is_a_failure() {
     let (last, good) = run("[ $1 = test ] && cat $GOOD; exit 0", false);
-    assert_eq!((last.as_str(), good), ("10 passed, 1 failed", false));
+    assert_eq!((last.as_str(), good), ("11 passed, 1 failed", false));
 }
 
 #[test]
@@ -168,7 +170,7 @@ fn what_failed_tests_said_stands_at_the_end_of_the_log() {
         ),
         "{end}"
     );
-    assert!(!good && end.ends_with("\nfailed: tests\n6 passed, 2 failed\n"), "{end}");
+    assert!(!good && end.ends_with("\nfailed: tests\n7 passed, 2 failed\n"), "{end}");
     let (out, _) = print("[ $1 = test ] && echo 'error: could not compile' && exit 101; exit 0", true);
     assert!(out.contains("\nthe end of tests:\nerror: could not compile\n"), "{out}");
 }
@@ -179,5 +181,5 @@ fn a_fuzz_target_that_finds_something_is_named_beside_what_it_prints() {
         [ $1 = test ] && cat $GOOD; exit 0";
     let (out, good) = print(fuzzing, true);
     assert!(!good && out.contains("routing: FAILED\nfound it\nrouting: FAILED\n"), "{out}");
-    assert!(out.ends_with("\nfailed: fuzzing\n10 passed, 1 failed\n"), "{out}");
+    assert!(out.ends_with("\nfailed: fuzzing\n11 passed, 1 failed\n"), "{out}");
 }
