@@ -21,9 +21,10 @@ use kube::Client as Kube;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::agent::{AgentKey, AgentUid, Revision};
+use crate::agent::AgentKey;
 use crate::backend::kubernetes::OwnPod;
 use crate::engine::{Engine, Peers};
+use crate::lifecycle::DrainQuestion;
 
 use exchange::Exchange;
 use membership::Membership;
@@ -100,8 +101,8 @@ async fn tell_each_other(
 struct Asking(Arc<Asker>);
 
 impl Peers for Asking {
-    fn ask(&self, key: &AgentKey, uid: &AgentUid, revision: Revision) {
-        let (asker, key, uid) = (Arc::clone(&self.0), key.clone(), uid.clone());
-        tokio::spawn(async move { asker.ask(&key, &uid, revision).await });
+    fn ask(&self, key: &AgentKey, question: DrainQuestion) {
+        let (asker, key) = (Arc::clone(&self.0), key.clone());
+        tokio::spawn(async move { asker.ask(&key, question).await });
     }
 }

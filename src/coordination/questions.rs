@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agent::{AgentKey, AgentUid, Revision};
 use crate::engine::{Engine, Word};
+use crate::lifecycle::DrainQuestion;
 
 use super::membership;
 use super::record::{Me, ReplicaId};
@@ -33,6 +34,9 @@ struct Question {
     agent: String,
     uid: String,
     revision: u64,
+    /// Older replicas do not know it, and answer as if it were not ordered.
+    #[serde(default)]
+    ordered: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -85,14 +89,15 @@ impl Asker {
     }
 
     /// Asks, and tells the engine what came of it.
-    pub(super) async fn ask(&self, key: &AgentKey, uid: &AgentUid, revision: Revision) {
+    pub(super) async fn ask(&self, key: &AgentKey, question: DrainQuestion) {
         let silence = Word::Vetoed { active_ago: None };
-        let word = tokio::time::timeout(ANSWER_WITHIN, self.word_of_all(key, uid, revision)).await;
+        let revision = question.revision;
+        let word = tokio::time::timeout(ANSWER_WITHIN, self.word_of_all(key, question)).await;
         self.engine.peers_said(key, revision, word.unwrap_or(silence));
     }
 
     /// All must agree. Of several that object, the one counts where the agent was active last.
-    async fn word_of_all(&self, key: &AgentKey, uid: &AgentUid, revision: Revision) -> Word {
+    async fn word_of_all(&self, key: &AgentKey, question: DrainQuestion) -> Word {
         let silence = Word::Vetoed { active_ago: None };
         let Some(me) = self.me.borrow().clone() else { return silence };
         let Ok(Some(record)) = membership::read(&self.leases).await else { return silence };
@@ -100,7 +105,9 @@ impl Asker {
             return silence;
         }
         let others: Vec<_> = record.members.into_keys().filter(|id| *id != me.id).collect();
-        let question = Question { agent: key.to_string(), uid: uid.0.to_string(), revision: revision.0 };
+        let DrainQuestion { uid, revision, ordered } = question;
+        let question =
+            Question { agent: key.to_string(), uid: uid.0.to_string(), revision: revision.0, ordered };
         let asked = others.iter().map(|other| self.word_of(other, &question));
         let words = join_all(asked).await;
         let vetoes = words.into_iter().filter_map(|word| match word {
@@ -158,7 +165,8 @@ pub(super) async fn answer(
 }
 
 fn word_on(engine: &Arc<Engine>, question: &[u8]) -> Option<Word> {
-    let Question { agent, uid, revision } = serde_json::from_slice(question).ok()?;
+    let Question { agent, uid, revision, ordered } = serde_json::from_slice(question).ok()?;
     let key: AgentKey = agent.parse().ok()?;
-    Some(engine.asked_by_peer(&key, &AgentUid(uid.into()), Revision(revision)))
+    let question = DrainQuestion { uid: AgentUid(uid.into()), revision: Revision(revision), ordered };
+    Some(engine.asked_by_peer(&key, question))
 }

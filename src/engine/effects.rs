@@ -176,10 +176,10 @@ impl Engine {
                 }
             }
             Effect::Ping { id, life, target } => self.ping(slot, id, &life, target),
-            Effect::AskPeers { uid, revision } => {
+            Effect::AskPeers(question) => {
                 // Until [`Engine::peers_said`].
                 self.suspending.fetch_add(1, Ordering::Relaxed);
-                self.roles.ask(key, &uid, revision);
+                self.roles.ask(key, question);
             }
             Effect::Acknowledge(revision) => self.roles.decided(key, revision, true),
             Effect::Veto(revision) => self.roles.decided(key, revision, false),

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::agent::{AgentKey, AgentUid, Revision};
-use crate::lifecycle::Event;
+use crate::agent::{AgentKey, Revision};
+use crate::lifecycle::{DrainQuestion, Event};
 use crate::policy::idle::{Says, Source, Verdict, verdict};
 use crate::time::{Clock, Moment};
 
@@ -17,7 +17,7 @@ use super::{Engine, Other, Slot};
 pub trait Peers: Send + Sync {
     /// Ask every other replica whether nothing is in flight to this agent at this revision of its object, and say by
     /// [`Engine::peers_said`] what came of it. Who takes part must be found out after this call.
-    fn ask(&self, key: &AgentKey, uid: &AgentUid, revision: Revision);
+    fn ask(&self, key: &AgentKey, question: DrainQuestion);
 }
 
 /// What a replica says when it is asked (guard ACK).
@@ -89,9 +89,9 @@ impl Roles {
     }
 
     /// Asks the others, by a call that does not block.
-    pub(super) fn ask(&self, key: &AgentKey, uid: &AgentUid, revision: Revision) {
+    pub(super) fn ask(&self, key: &AgentKey, question: DrainQuestion) {
         if let Some(peers) = self.peers.get() {
-            peers.ask(key, uid, revision);
+            peers.ask(key, question);
         }
     }
 
@@ -174,11 +174,12 @@ impl Engine {
     }
 
     /// Another replica asks: see [`Peers::ask`].
-    pub fn asked_by_peer(self: &Arc<Self>, key: &AgentKey, uid: &AgentUid, revision: Revision) -> Word {
+    pub fn asked_by_peer(self: &Arc<Self>, key: &AgentKey, question: DrainQuestion) -> Word {
         // Nothing is known of it: then also not that nothing is in flight to one that was taken for another.
         let Some(slot) = self.slot(key) else { return Word::Vetoed { active_ago: None } };
+        let revision = question.revision;
         self.roles.questions.lock().push(Question { key: key.clone(), revision, agreed: None });
-        self.handle(&slot, Event::DrainAsked { uid: uid.clone(), revision });
+        self.handle(&slot, Event::DrainAsked(question));
         let mut questions = self.roles.questions.lock();
         // Of two that ask the same, either takes either's.
         let at = questions.iter().position(|it| it.key == *key && it.revision == revision);

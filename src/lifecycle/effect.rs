@@ -13,6 +13,17 @@ use super::observation::{Failure, Mode, Readiness, SuspendedBy};
 use super::phase::PhaseName;
 use super::refusal::Refusal;
 
+/// What one replica asks the others before it suspends an agent (guard ACK): is nothing in flight, and may it?
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DrainQuestion {
+    /// Identity of the object.
+    pub uid: AgentUid,
+    /// The revision that the write will be conditional on.
+    pub revision: Revision,
+    /// Somebody has ordered it: that the agent was active lately, or has a busy lease, is no reason against it.
+    pub ordered: bool,
+}
+
 /// What the machine wants done.
 #[derive(Debug)]
 pub enum Effect<W> {
@@ -90,12 +101,7 @@ pub enum Effect<W> {
         target: PingTarget,
     },
     /// Leader: ask every other replica to close its gate at this revision.
-    AskPeers {
-        /// Identity of the object.
-        uid: AgentUid,
-        /// The revision that the write will be conditional on.
-        revision: Revision,
-    },
+    AskPeers(DrainQuestion),
     /// Tell the leader: nothing in flight here, and closed.
     Acknowledge(Revision),
     /// Tell the leader: no.

@@ -4,6 +4,7 @@ use crate::agent::{AgentUid, Life, PodUid, Revision};
 use crate::policy::ping::PingAnswer;
 use crate::time::Moment;
 
+use super::effect::DrainQuestion;
 use super::observation::{AgentSeen, PodSeen, SuspendedBy, WriteError};
 use super::waitlist::WaiterId;
 
@@ -44,13 +45,8 @@ pub enum Event<W> {
     },
     /// This life answers, and was attested (guard IDENT). Where to reach it is published already.
     Answers(Life),
-    /// The leader asks: is nothing in flight at this revision, and may I suspend?
-    DrainAsked {
-        /// Identity of the object.
-        uid: AgentUid,
-        /// The revision that the leader will make its write conditional on.
-        revision: Revision,
-    },
+    /// Another replica asks.
+    DrainAsked(DrainQuestion),
     /// Nothing came to the agent, or from it, while somebody listened at this revision.
     Quiet(Revision),
     /// Something did, or it could not be found out.

@@ -18,7 +18,7 @@ pub mod refusal;
 pub mod waitlist;
 
 pub use activity::Activity;
-pub use effect::{Abandoned, Effect, Start, Transition};
+pub use effect::{Abandoned, DrainQuestion, Effect, Start, Transition};
 pub use event::{Arrival, CallId, Class, Event};
 pub use gate::{Entry, Gate};
 pub use machine::{Context, Machine};

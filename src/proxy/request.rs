@@ -107,7 +107,7 @@ async fn answer(
     if let Some(authenticator) = &caller.door.authenticator {
         authenticate(authenticator.as_ref(), &caller.door.metrics, &parts.headers).await.map_err(fail)?;
     }
-    let slot = caller.door.engine.slot(&route.agent).ok_or_else(|| fail(Fault::UnknownAgent))?;
+    let slot = caller.door.engine.slot(&route.agent).ok_or_else(|| fail(unknown(&caller)))?;
     let policy = slot.policy();
     if !policy.route {
         return Err(fail(Fault::UnknownAgent));
@@ -157,6 +157,11 @@ async fn answer(
             Err(Failure { waited, ..fail(fault) })
         }
     }
+}
+
+/// Why an agent is not known.
+fn unknown(caller: &Caller) -> Fault {
+    if caller.door.engine.is_ready() { Fault::UnknownAgent } else { Fault::Starting }
 }
 
 /// Passes bytes on one stream of HTTP/2, once its caller has its answer.

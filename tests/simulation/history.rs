@@ -8,8 +8,8 @@ use std::time::Duration;
 use drowse::agent::{Generation, Life, Revision};
 use drowse::lifecycle::phase::DrainStep;
 use drowse::lifecycle::{
-    AgentSeen, Arrival, CallId, Context, Effect, Entry, Event, Mode, Phase, Refusal, SuspendedBy, Transition,
-    WaiterId, WriteError,
+    AgentSeen, Arrival, CallId, Context, DrainQuestion, Effect, Entry, Event, Mode, Phase, Refusal,
+    SuspendedBy, Transition, WaiterId, WriteError,
 };
 use drowse::policy::keep_awake::open_at;
 use drowse::policy::ping::PingAnswer;
@@ -41,6 +41,7 @@ pub enum Happening {
         from: usize,
         to: usize,
         revision: Revision,
+        ordered: bool,
     },
     Reply {
         from: usize,
@@ -269,7 +270,7 @@ impl History {
                 self.asked_whether_at_work(replica, incarnation, id, &life);
             }
             Happening::Said(replica, incarnation, id, said) => self.said(replica, incarnation, id, said),
-            Happening::Ask { from, to, revision } => self.asked(from, to, revision),
+            Happening::Ask { from, to, revision, ordered } => self.asked(from, to, revision, ordered),
             Happening::Reply { from, to, revision, yes } => self.replied(from, to, revision, yes),
             Happening::ControllerReads => {
                 let read = self.world.read();
@@ -520,7 +521,7 @@ impl History {
                     self.after(delay, Happening::To(replica, incarnation, event));
                 }
             }
-            Effect::AskPeers { revision, .. } => self.ask_peers(replica, revision),
+            Effect::AskPeers(question) => self.ask_peers(replica, &question),
             Effect::Acknowledge(revision) => self.reply(replica, revision, true),
             Effect::Veto(revision) => self.reply(replica, revision, false),
             // The next attempt is another one.
@@ -611,7 +612,8 @@ impl History {
 
     // Peers. The leader needs the word of every other replica, also of those that are down.
 
-    fn ask_peers(&mut self, leader: usize, revision: Revision) {
+    fn ask_peers(&mut self, leader: usize, question: &DrainQuestion) {
+        let &DrainQuestion { revision, ordered, .. } = question;
         self.replicas[leader].asked = Some((revision, vec![false; self.replicas.len()]));
         // With nobody to ask, all have said yes.
         if self.sabotage == Some(Sabotage::NoAck) || self.replicas.len() == 1 {
@@ -625,15 +627,15 @@ impl History {
         for to in (0..self.replicas.len()).filter(|to| *to != leader) {
             if !self.percent(self.plan.lost_messages) {
                 let delay = self.delay(0, 50);
-                self.after(delay, Happening::Ask { from: leader, to, revision });
+                self.after(delay, Happening::Ask { from: leader, to, revision, ordered });
             }
         }
     }
 
-    fn asked(&mut self, from: usize, to: usize, revision: Revision) {
+    fn asked(&mut self, from: usize, to: usize, revision: Revision, ordered: bool) {
         let (incarnation, uid) = (self.replicas[to].incarnation, self.world.object.uid.clone());
         self.note(|_| format!("{from} asks {to} to drain at {revision:?}"));
-        self.to(to, incarnation, Event::DrainAsked { uid, revision });
+        self.to(to, incarnation, Event::DrainAsked(DrainQuestion { uid, revision, ordered }));
     }
 
     fn reply(&mut self, from: usize, revision: Revision, yes: bool) {

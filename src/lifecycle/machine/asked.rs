@@ -1,8 +1,7 @@
 //! Another replica is about to suspend the agent, and asks (guards ACK and FENCE).
 
-use crate::agent::{AgentUid, Revision};
 use crate::lifecycle::activity::Activity;
-use crate::lifecycle::effect::Effect;
+use crate::lifecycle::effect::{DrainQuestion, Effect};
 use crate::lifecycle::observation::{Mode, SuspendedBy};
 use crate::lifecycle::phase::{DrainStep, Phase};
 use crate::policy::idle::{Says, Signal, Source, Verdict, verdict};
@@ -12,23 +11,28 @@ use super::suspend::FENCE_TIMEOUT;
 use super::{Context, Machine};
 
 impl<W> Machine<W> {
-    /// Not the leader: the leader asks for an acknowledgement.
+    /// Another asks for an acknowledgement: the leader, or whoever has an order to suspend it.
     pub(super) fn drain_asked(
         &mut self,
-        uid: &AgentUid,
-        revision: Revision,
+        question: &DrainQuestion,
         ctx: Context<'_>,
         fx: &mut Vec<Effect<W>>,
     ) {
+        let DrainQuestion { uid, revision, ordered } = question;
+        let revision = *revision;
         let same = self.agent.as_ref().is_some_and(|agent| agent.uid == *uid && agent.revision == revision);
         let agreed = same
             && ctx.policy.manage
-            && (self.drains_at(DrainStep::Fenced, revision) || self.close_for_leader(ctx, fx));
+            && (self.drains_at(DrainStep::Fenced, revision) || self.close_for(*ordered, ctx, fx));
         fx.push(if agreed { Effect::Acknowledge(revision) } else { Effect::Veto(revision) });
     }
 
-    fn close_for_leader(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) -> bool {
+    fn close_for(&mut self, ordered: bool, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) -> bool {
         let idle = match &self.phase {
+            // As whoever has the order looks at it himself.
+            Phase::Running { .. } if ordered => {
+                self.waiters.is_empty() && !self.is_kept_by_connections(ctx) && self.gate.close_if_idle()
+            }
             Phase::Running { .. } => {
                 self.own_verdict(ctx) == Verdict::Idle && self.close_if_still(ctx, Self::own_verdict)
             }
@@ -39,7 +43,7 @@ impl<W> Machine<W> {
                     && ((!self.is_wanted() && self.waiters.is_empty()) || self.lets_others_clear(ctx))
             }
             Phase::Draining(_) if self.is_joining() => {
-                self.own_verdict(ctx) == Verdict::Idle && self.gate.in_flight() == 0
+                (ordered || self.own_verdict(ctx) == Verdict::Idle) && self.gate.in_flight() == 0
             }
             Phase::Unknown | Phase::Draining(_) | Phase::Suspending | Phase::Suspended => false,
         };

@@ -195,7 +195,7 @@ impl<W> Machine<W> {
             Event::StartGranted => self.start_granted(ctx, fx),
             Event::Done { id, result } => self.call_done(id, result, ctx, fx),
             Event::Answers(life) => self.answers(&life, ctx, fx),
-            Event::DrainAsked { uid, revision } => self.drain_asked(&uid, revision, ctx, fx),
+            Event::DrainAsked(question) => self.drain_asked(&question, ctx, fx),
             Event::Quiet(revision) => self.quiet(revision, ctx, fx),
             Event::NotQuiet(revision) => self.not_quiet(revision, ctx, fx),
             Event::DataMoved => self.drain_unwanted(ctx, fx),

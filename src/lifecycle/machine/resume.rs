@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::agent::{Generation, Life, Revision};
-use crate::lifecycle::effect::{Effect, Start, Transition};
+use crate::lifecycle::effect::{DrainQuestion, Effect, Start, Transition};
 use crate::lifecycle::event::Class;
 use crate::lifecycle::observation::{
     AgentSeen, Failure, FailureClass, Mode, PodState, SuspendedBy, WriteError,
@@ -114,7 +114,7 @@ impl<W> Machine<W> {
                     self.clear_failed_pod(fx);
                 } else {
                     self.step(ResumeStep::AskingPeers);
-                    fx.push(Effect::AskPeers { uid, revision });
+                    fx.push(Effect::AskPeers(DrainQuestion { uid, revision, ordered: false }));
                 }
             }
             Mode::Running => {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::agent::Revision;
 use crate::lifecycle::Activity;
-use crate::lifecycle::effect::{Abandoned, Effect, Transition};
+use crate::lifecycle::effect::{Abandoned, DrainQuestion, Effect, Transition};
 use crate::lifecycle::observation::{AgentSeen, Mode, SuspendedBy, WriteError};
 use crate::lifecycle::phase::{Drain, DrainStep, Phase};
 use crate::policy::idle::{Source, Verdict};
@@ -158,7 +158,9 @@ impl<W> Machine<W> {
         if ctx.alone {
             self.peers_acknowledged(revision, ctx, fx);
         } else {
-            fx.extend(self.uid().cloned().map(|uid| Effect::AskPeers { uid, revision }));
+            let ordered = matches!(&self.phase, Phase::Draining(drain) if drain.ordered);
+            let question = self.uid().cloned().map(|uid| DrainQuestion { uid, revision, ordered });
+            fx.extend(question.map(Effect::AskPeers));
         }
     }
 

@@ -59,6 +59,8 @@ pub enum Fault {
     },
     /// There is no such agent, or no rule routes to it.
     UnknownAgent,
+    /// Not all agents are known yet, and this one is not among those that are.
+    Starting,
     /// The agent of this name is not the one that is meant.
     AnotherUid,
     /// An order for a busy lease was not carried out.
@@ -131,6 +133,7 @@ impl Fault {
             Self::Unreviewed => "unreviewed",
             Self::NoRoute { .. } => "no_route",
             Self::UnknownAgent => "unknown_agent",
+            Self::Starting => "starting",
             Self::AnotherUid => "another_uid",
             Self::Lease(denial) => denial.as_str(),
             Self::Refused(refusal) => refusal.as_str(),
@@ -211,6 +214,10 @@ impl Fault {
                 };
                 shape(status, "unknown-agent", "There is no such agent")
             }
+            Self::Starting => Shape {
+                retry_after: Some(Duration::from_secs(1)),
+                ..shape(StatusCode::SERVICE_UNAVAILABLE, "starting", "Drowse is starting")
+            },
             Self::AnotherUid => {
                 shape(StatusCode::BAD_GATEWAY, "another-uid", "The agent of this name is another one")
             }
@@ -279,6 +286,10 @@ impl Fault {
             ),
             Self::UnknownAgent => format!(
                 "{name} does not exist, or no rule has route: true for it; `drowse check {name}` tells which"
+            ),
+            Self::Starting => format!(
+                "Drowse has just started and may not know {name} yet; send the request again (whoever heeds /readyz is not sent \
+                 here meanwhile)"
             ),
             Self::AnotherUid => {
                 format!("{name} does not have the uid that X-Sandbox-UID names; look its Sandbox up again")

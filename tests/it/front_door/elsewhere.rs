@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use drowse::agent::{AgentKey, AgentUid, Revision};
+use drowse::agent::{AgentKey, Revision};
 use drowse::engine::{
     Engine, LeaseAction, LeaseFault, LeaseOrder, LeaseReport, News, Other, Peers, Report, Seen,
 };
-use drowse::lifecycle::PhaseName;
+use drowse::lifecycle::{DrainQuestion, PhaseName};
 use drowse::policy::Policy;
 use drowse::time::Moment;
 use parking_lot::Mutex;
@@ -23,8 +23,8 @@ const IDLE: Duration = Duration::from_millis(300);
 struct Asked(Mutex<Vec<Revision>>);
 
 impl Peers for Asked {
-    fn ask(&self, _: &AgentKey, _: &AgentUid, revision: Revision) {
-        self.0.lock().push(revision);
+    fn ask(&self, _: &AgentKey, question: DrainQuestion) {
+        self.0.lock().push(question.revision);
     }
 }
 

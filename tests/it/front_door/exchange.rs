@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::Client;
-use drowse::agent::{AgentKey, AgentUid, Revision};
+use drowse::agent::AgentKey;
 use drowse::coordination::exchange::Exchange;
 use drowse::engine::snapshot::{AgentDetail, LeaseView};
 use drowse::engine::{LeaseAction, LeaseOrder, Other, Peers, Seen};
+use drowse::lifecycle::DrainQuestion;
 use drowse::policy::Policy;
 use futures_util::StreamExt as _;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -24,7 +25,7 @@ const OK: &str = "HTTP/1.1 200 OK\nContent-Length: 2\n\nok";
 struct Nobody;
 
 impl Peers for Nobody {
-    fn ask(&self, _: &AgentKey, _: &AgentUid, _: Revision) {}
+    fn ask(&self, _: &AgentKey, _: DrainQuestion) {}
 }
 
 /// A replica of Drowse, without the cluster that would tell it who else there is.

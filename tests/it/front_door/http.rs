@@ -1,6 +1,6 @@
 //! HTTP/1.1 is passed through as it is: heads, connections, versions.
 
-use super::world::{Toy, World, until};
+use super::world::{Start, Toy, World, until};
 
 const HOST: &str = "Host: echo.default.agents.localhost";
 
@@ -33,6 +33,22 @@ async fn a_request_reaches_its_agent_with_our_fields_and_its_target_byte_for_byt
     assert!(head.contains("\nx-theirs: 2\n") && head.contains("\ndrowse-start: warm\n"), "{head}");
     assert!(!head.contains("x-hop") && !head.contains("server-timing"), "{head}");
     caller.read_until("hi").await;
+}
+
+#[tokio::test]
+async fn who_comes_before_all_agents_are_known_is_not_told_that_there_is_none() {
+    let mut toy = Toy::new().await;
+    let world = World::start(toy.port, Start { unsynced: true, ..Start::default() }).await;
+    let request = "GET / HTTP/1.1\nHost: other.default.agents.localhost\nConnection: close\n\n";
+    let early = world.ask(request).await;
+    assert!(early.starts_with("HTTP/1.1 503 ") && early.contains("\nretry-after: 1\n"), "{early}");
+    assert!(early.contains("/problems/starting") && early.contains("default/other"), "{early}");
+
+    world.backend.sync();
+    until(|| world.engine.is_synced()).await;
+    let late = world.ask(request).await;
+    assert!(late.starts_with("HTTP/1.1 404 "), "{late}");
+    assert!(!toy.was_called());
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use drowse::agent::{AgentKey, AgentUid, Revision};
 use drowse::engine::{Peers, Seen, Word};
-use drowse::lifecycle::PhaseName;
+use drowse::lifecycle::{DrainQuestion, PhaseName};
 use drowse::policy::Policy;
 use drowse::time::Moment;
 use parking_lot::Mutex;
@@ -21,10 +21,15 @@ const IDLE: Duration = Duration::from_millis(300);
 struct Asked(Mutex<Vec<(AgentUid, Revision)>>);
 
 impl Peers for Asked {
-    fn ask(&self, agent: &AgentKey, uid: &AgentUid, revision: Revision) {
+    fn ask(&self, agent: &AgentKey, question: DrainQuestion) {
         assert_eq!(*agent, key());
-        self.0.lock().push((uid.clone(), revision));
+        self.0.lock().push((question.uid, question.revision));
     }
+}
+
+/// What a leader asks that found the agent idle.
+fn idle(uid: AgentUid, revision: Revision) -> DrainQuestion {
+    DrainQuestion { uid, revision, ordered: false }
 }
 
 impl Asked {
@@ -131,7 +136,7 @@ async fn who_is_asked_says_no_while_a_request_is_in_flight_or_lately_was_and_the
     let (world, _asked) = waking.await.unwrap();
     let slot = world.engine.slot(&key()).unwrap();
     let uid = slot.uid().unwrap();
-    let at = |revision| world.engine.asked_by_peer(&key(), &uid, revision);
+    let at = |revision| world.engine.asked_by_peer(&key(), idle(uid.clone(), revision));
     let revision = || {
         let said = (1..100).map(Revision).find(|revision| at(*revision) == Word::Agreed);
         said.expect("it agrees at the revision that it knows")
@@ -166,8 +171,9 @@ async fn who_is_asked_says_no_while_a_request_is_in_flight_or_lately_was_and_the
 #[tokio::test]
 async fn a_stranger_is_not_suspended_on_the_word_of_who_does_not_know_it() {
     let (world, _asked) = world(false, Toy::answering(OK).await).await;
-    let said =
-        world.engine.asked_by_peer(&"default/other".parse().unwrap(), &AgentUid("x".into()), Revision(1));
+    let said = world
+        .engine
+        .asked_by_peer(&"default/other".parse().unwrap(), idle(AgentUid("x".into()), Revision(1)));
     assert_eq!(said, Word::Vetoed { active_ago: None });
 }
 

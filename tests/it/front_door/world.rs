@@ -48,6 +48,8 @@ pub(super) struct Start {
     pub(super) settings: Settings,
     pub(super) limits: Limits,
     pub(super) asleep: bool,
+    /// Not all agents are known until [`FakeBackend::sync`].
+    pub(super) unsynced: bool,
     pub(super) authenticator: Option<Arc<dyn Authenticator>>,
     pub(super) lease_holders: LeaseHolders,
 }
@@ -66,6 +68,7 @@ impl Default for Start {
                 trust_stale_for: Duration::MAX,
             },
             asleep: false,
+            unsynced: false,
             authenticator: None,
             lease_holders: LeaseHolders::OnThisMachine,
         }
@@ -83,7 +86,7 @@ impl World {
     pub(super) async fn start(port: u16, mut start: Start) -> Self {
         start.policy.port = Some(port);
         let clock = Clock::start();
-        let backend = Arc::new(FakeBackend::new(start.asleep));
+        let backend = Arc::new(FakeBackend::new(start.asleep, !start.unsynced));
         let metrics = Arc::new(Metrics::new());
         let rules = RuleSet::new(start.policy, Layer::default(), Vec::new());
         let engine = Engine::new(
@@ -103,7 +106,7 @@ impl World {
         }
         let (address, shutdown) = (door.address(), CancellationToken::new());
         let serving = tokio::spawn(door.run(shutdown.clone()));
-        until(|| engine.is_synced()).await;
+        until(|| engine.is_synced() != start.unsynced).await;
         Self { address, engine, backend, settings, metrics, shutdown, serving }
     }
 
@@ -297,6 +300,7 @@ pub(super) struct FakeBackend {
 struct State {
     events: Option<mpsc::Sender<BackendEvent>>,
     seen: AgentSeen,
+    synced: bool,
     pods: u64,
     /// Pods wait for this.
     starts: Option<oneshot::Receiver<()>>,
@@ -305,7 +309,7 @@ struct State {
 }
 
 impl FakeBackend {
-    fn new(asleep: bool) -> Self {
+    fn new(asleep: bool, synced: bool) -> Self {
         let seen = AgentSeen {
             uid: AgentUid("agent-1".into()),
             revision: Revision(1),
@@ -315,8 +319,15 @@ impl FakeBackend {
             suspended_by: SuspendedBy::Idle,
             trouble: None,
         };
-        let state = State { events: None, seen, pods: 0, starts: None, suspends: None };
+        let state = State { events: None, seen, synced, pods: 0, starts: None, suspends: None };
         Self { state: Mutex::new(state), resumes: AtomicU64::new(0), attest_ms: AtomicU64::new(0) }
+    }
+
+    /// From here on all agents are known.
+    pub(super) fn sync(&self) {
+        let mut state = self.state.lock();
+        state.synced = true;
+        state.tell(BackendEvent::Synced);
     }
 
     /// The next start ends only when what this gives is sent to.
@@ -433,7 +444,9 @@ impl Backend for FakeBackend {
         if state.seen.mode == Mode::Running {
             state.start_pod();
         }
-        state.tell(BackendEvent::Synced);
+        if state.synced {
+            state.tell(BackendEvent::Synced);
+        }
         receiver
     }
 

@@ -13,8 +13,8 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::agent::{AgentUid, Generation, Life, PodUid, Revision};
 use crate::lifecycle::phase::DrainStep;
 use crate::lifecycle::{
-    AgentSeen, Arrival, CallId, Context, Effect, Entry, Event, Gate, Machine, Mode, Phase, PodSeen, PodState,
-    ResumeStep, SuspendedBy, WaiterId, WriteError,
+    AgentSeen, Arrival, CallId, Context, DrainQuestion, Effect, Entry, Event, Gate, Machine, Mode, Phase,
+    PodSeen, PodState, ResumeStep, SuspendedBy, WaiterId, WriteError,
 };
 use crate::policy::Policy;
 use crate::time::{FOR_EVER, Moment};
@@ -185,7 +185,8 @@ impl Replay {
             }
             Told::Answers(number) => Event::Answers(Life { agent: uid(), pod: pod_uid(number) }),
             Told::DrainAsked(revision) => {
-                Event::DrainAsked { uid: uid(), revision: Revision(revision.into()) }
+                let revision = Revision(revision.into());
+                Event::DrainAsked(DrainQuestion { uid: uid(), revision, ordered: false })
             }
             Told::PeersAcknowledged(revision) => Event::PeersAcknowledged(Revision(revision.into())),
             Told::PeersVetoed(revision) => Event::PeersVetoed(Revision(revision.into())),
@@ -266,7 +267,7 @@ fn wanted(effect: &Effect<()>, awaits: Option<CallId>) -> Option<Wanted> {
             call(*id, Request::Resume { generation: byte(generation.0), from_running })
         }
         Effect::Read { id } => call(*id, Request::Read),
-        Effect::AskPeers { revision, .. } => Some(Wanted::AskPeers(byte(revision.0))),
+        Effect::AskPeers(question) => Some(Wanted::AskPeers(byte(question.revision.0))),
         Effect::Acknowledge(revision) => Some(Wanted::Reply { revision: byte(revision.0), yes: true }),
         Effect::Veto(revision) => Some(Wanted::Reply { revision: byte(revision.0), yes: false }),
         Effect::Release { .. } => Some(Wanted::Release),

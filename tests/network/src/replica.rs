@@ -8,9 +8,10 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 
-use crate::agent::{AgentKey, AgentUid, Revision};
+use crate::agent::AgentKey;
 use crate::backend::Backend;
 use crate::engine::{Engine, Limits, Peers, Word};
+use crate::lifecycle::DrainQuestion;
 use crate::metrics::Metrics;
 use crate::net::TcpStream;
 use crate::policy::rules::{Layer, RuleSet};
@@ -78,14 +79,14 @@ struct Asking {
 }
 
 impl Peers for Asking {
-    fn ask(&self, key: &AgentKey, uid: &AgentUid, revision: Revision) {
+    fn ask(&self, key: &AgentKey, question: DrainQuestion) {
         let (world, engine, number) = (Arc::clone(&self.world), Arc::clone(&self.engine), self.number);
-        let (key, uid) = (key.clone(), uid.clone());
+        let (key, revision) = (key.clone(), question.revision);
         tokio::spawn(async move {
             let word = if world.has(Sabotage::NoAck) {
                 Word::Agreed
             } else {
-                word_of_all(&world, number, &key, &uid, revision).await
+                word_of_all(&world, number, &key, &question).await
             };
             engine.peers_said(&key, revision, word);
         });
@@ -93,15 +94,10 @@ impl Peers for Asking {
 }
 
 /// All must agree. Of several that object, the one counts where the agent was active last.
-async fn word_of_all(
-    world: &World,
-    number: usize,
-    key: &AgentKey,
-    uid: &AgentUid,
-    revision: Revision,
-) -> Word {
+async fn word_of_all(world: &World, number: usize, key: &AgentKey, question: &DrainQuestion) -> Word {
     let others = (0..world.plan.doors).filter(|other| *other != number).map(|other| async move {
-        let question = Message::Ask { key: key.clone(), uid: uid.clone(), revision };
+        let DrainQuestion { uid, revision, ordered } = question.clone();
+        let question = Message::Ask { key: key.clone(), uid, revision, ordered };
         match wire::ask(&world.said, at(&door(other), QUESTIONS), question, ANSWER_WITHIN).await {
             Ok(Message::Said(word)) => word,
             _ => Word::Vetoed { active_ago: None },
@@ -124,11 +120,13 @@ async fn answer_questions(world: Arc<World>, engine: Arc<Engine>, sandboxes: Arc
 }
 
 async fn answer(world: Arc<World>, engine: Arc<Engine>, sandboxes: Arc<Sandboxes>, mut stream: TcpStream) {
-    let Ok(Message::Ask { key, uid, revision }) = wire::hear(&world.said, &mut stream).await else { return };
+    let Ok(Message::Ask { key, uid, revision, ordered }) = wire::hear(&world.said, &mut stream).await else {
+        return;
+    };
     if world.strikes(world.plan.lost_questions) {
         return;
     }
-    let word = engine.asked_by_peer(&key, &uid, revision);
+    let word = engine.asked_by_peer(&key, DrainQuestion { uid, revision, ordered });
     if world.strikes(world.plan.lost_questions) {
         return;
     }

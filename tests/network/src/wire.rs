@@ -46,6 +46,7 @@ pub enum Message {
         key: AgentKey,
         uid: AgentUid,
         revision: Revision,
+        ordered: bool,
     },
     Said(Word),
 }

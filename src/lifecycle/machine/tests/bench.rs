@@ -10,8 +10,8 @@ use jiff::Timestamp;
 
 use crate::agent::{AgentUid, Generation, Life, PodUid, Revision};
 use crate::lifecycle::{
-    AgentSeen, Arrival, CallId, Context, Effect, Entry, Event, Failure, FailureClass, Gate, Machine, Mode,
-    PodSeen, PodState, SuspendedBy, Transition, WaiterId, WriteError,
+    AgentSeen, Arrival, CallId, Context, DrainQuestion, Effect, Entry, Event, Failure, FailureClass, Gate,
+    Machine, Mode, PodSeen, PodState, SuspendedBy, Transition, WaiterId, WriteError,
 };
 use crate::policy::Policy;
 use crate::time::Moment;
@@ -382,9 +382,15 @@ impl Bench {
         self.machine.agent().map_or(Revision(0), |agent| agent.revision)
     }
 
+    /// Another asks, at the revision that is known here.
+    pub(super) fn question(&mut self, ordered: bool) -> Did {
+        let (uid, revision) = (self.object.uid.clone(), self.known_revision());
+        self.feed(Event::DrainAsked(DrainQuestion { uid, revision, ordered }))
+    }
+
     /// The leader asks, at the revision that is known here.
     pub(super) fn asked(&mut self) -> Did {
-        self.feed(Event::DrainAsked { uid: self.object.uid.clone(), revision: self.known_revision() })
+        self.question(false)
     }
 
     pub(super) fn quiet(&mut self) -> Did {

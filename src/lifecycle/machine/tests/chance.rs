@@ -9,7 +9,8 @@ use proptest::prelude::*;
 use crate::agent::{AgentUid, PodUid, Revision};
 use crate::lifecycle::phase::{Phase, ResumeStep};
 use crate::lifecycle::{
-    AgentSeen, CallId, Entry, Event, Failure, FailureClass, Mode, PodSeen, PodState, SuspendedBy, WriteError,
+    AgentSeen, CallId, DrainQuestion, Entry, Event, Failure, FailureClass, Mode, PodSeen, PodState,
+    SuspendedBy, WriteError,
 };
 
 use crate::policy::ping::{PingAnswer, PingFault, PingFaultKind};
@@ -325,7 +326,11 @@ impl Bench {
             Step::Granted if self.oracle.turns.granted > 0 => drop(self.told_of_turn()),
             Step::Asked(right) => {
                 let uid = self.object.uid.clone();
-                self.feed(Event::DrainAsked { uid, revision: revision(self, right) });
+                self.feed(Event::DrainAsked(DrainQuestion {
+                    uid,
+                    revision: revision(self, right),
+                    ordered: false,
+                }));
             }
             Step::Acked(right) => drop(self.feed(Event::PeersAcknowledged(revision(self, right)))),
             Step::Vetoed(right) => drop(self.feed(Event::PeersVetoed(revision(self, right)))),

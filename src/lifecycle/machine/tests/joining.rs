@@ -95,7 +95,7 @@ fn an_operator_who_suspends_it_has_it_found_out_first() {
     let mut bench = Bench::at(Station::Joining);
     bench.suspend_now().is("Draining Settling", "mark wanted");
     bench.done().is("Running p1", "");
-    bench.suspend_now().is("Draining AskingPeers", "ask peers");
+    bench.suspend_now().is("Draining AskingPeers", "ask peers to obey");
 }
 
 #[test]

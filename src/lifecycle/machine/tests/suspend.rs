@@ -1,7 +1,7 @@
 //! The way down, and every way back up from Draining.
 
 use crate::agent::Revision;
-use crate::lifecycle::{Abandoned, Event, SuspendedBy, Transition, WriteError};
+use crate::lifecycle::{Abandoned, DrainQuestion, Event, SuspendedBy, Transition, WriteError};
 use crate::time::Moment;
 
 use super::bench::{IDLE, LONG, refused};
@@ -158,13 +158,29 @@ fn who_acknowledged_says_so_again_and_vetoes_another_revision_or_object() {
     use crate::agent::{AgentUid, Revision};
     let mut bench = Bench::at(Station::Fenced);
     bench.asked().is("Draining Fenced", "acknowledge");
-    let ask = |uid: &str, revision| crate::lifecycle::Event::DrainAsked {
-        uid: AgentUid(uid.into()),
-        revision: Revision(revision),
+    let ask = |uid: &str, revision| {
+        let (uid, revision) = (AgentUid(uid.into()), Revision(revision));
+        crate::lifecycle::Event::DrainAsked(DrainQuestion { uid, revision, ordered: false })
     };
     bench.feed(ask("agent", 999)).is("Draining Fenced", "veto");
     let known = bench.object.revision.0;
     bench.feed(ask("other", known)).is("Draining Fenced", "veto");
+}
+
+#[test]
+fn an_order_that_another_has_counts_whatever_the_agent_did_lately_but_not_what_is_in_flight() {
+    let lately = || {
+        let mut bench = Bench::at(Station::Running);
+        bench.alone = false;
+        bench.machine.activity().note_message(bench.now);
+        bench
+    };
+    lately().question(false).is("Running p1", "veto");
+    lately().question(true).is("Draining Fenced", "acknowledge");
+    let mut used = lately();
+    assert_eq!(used.enter(), crate::lifecycle::Entry::Admitted);
+    used.question(true).is("Running p1", "veto");
+    assert!(used.gate.is_open());
 }
 
 #[test]
@@ -306,7 +322,7 @@ fn what_an_operator_orders_needs_no_leader() {
     (bench.may_suspend, bench.may_order, bench.alone) = (false, Some(true), false);
     bench.noise();
     bench.after(IDLE).is("Running p1", "");
-    bench.suspend_now().is("Draining AskingPeers", "ask peers");
+    bench.suspend_now().is("Draining AskingPeers", "ask peers to obey");
     bench.acked().is("Draining Writing", "suspend");
 }
 
