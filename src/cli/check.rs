@@ -56,12 +56,24 @@ fn section(page: &mut String, config: &Config, key: &AgentKey, profile: &Profile
         .collect();
     // Writing to a String cannot fail.
     let _ = write!(page, "\n{key}\n{}", policy(&keys));
-    if let Some(warning) = asks_elsewhere(&resolved.policy, profile) {
+    let misses = [asks_elsewhere, calls_elsewhere].map(|finds| finds(&resolved.policy, profile));
+    for warning in misses.into_iter().flatten() {
         let _ = writeln!(page, "  warning: {warning}");
     }
     for problem in resolved.problems {
         let _ = writeln!(page, "  warning: {problem}");
     }
+}
+
+/// An agent that has only one port cannot be called at another: each request would get 502.
+fn calls_elsewhere(policy: &Policy, profile: &Profile) -> Option<String> {
+    let (called, own) = (policy.port?, profile.port?);
+    (profile.only_port && called != own).then(|| {
+        format!(
+            "port is {called}, and a process has no port but its own, {own}, so every request that names no port gets 502; leave port \
+             out, or change that of the agent"
+        )
+    })
 }
 
 /// An agent that has only one port cannot be asked at another: it would count as broken, and stay up until `busy_cap`.

@@ -113,6 +113,23 @@ fn a_good_file_is_shown_as_the_policy_of_each_agent_with_the_rule_that_decided()
 }
 
 #[test]
+fn check_warns_of_a_port_that_a_process_does_not_have() {
+    let with = |port: u16| {
+        let (_dir, path) = config(&format!(
+            "backend:\n  process:\n    agents:\n      - name: echo\n        port: 9101\n        command: [echo, \"{{port}}\"]\n\
+             rules:\n  - port: {port}\n"
+        ));
+        let done = drowse(&["check", "--config", path.to_str().unwrap()]);
+        assert_eq!(done.code, 0, "{}", done.err);
+        done.out
+    };
+    let other = with(9000);
+    let warning = "  warning: port is 9000, and a process has no port but its own, 9101, so every request that names no port gets 502";
+    assert!(other.contains(warning), "{other}");
+    assert!(!with(9101).contains("warning"));
+}
+
+#[test]
 fn what_is_allowed_and_probably_not_meant_is_a_warning() {
     let (_dir, path) = config(&format!("{GOOD}front_door: {{drain_timeout: 1s}}\n"));
     let done = drowse(&["check", "--config", path.to_str().unwrap()]);
