@@ -9,36 +9,14 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
 
+use super::frames::{
+    BEGIN, CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, GOAWAY, HEADERS, PING, PRIORITY,
+    RST_STREAM, SETTINGS, WINDOW_UPDATE, frame, next,
+};
 use super::world::{PATIENCE, Start, Toy, World, until};
 
 const HOST: &str = "echo.default.agents.localhost";
 const OK: &str = "HTTP/1.1 200 OK\nContent-Length: 2\n\nok";
-
-/// How a connection begins (RFC 9113 §3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const PRIORITY: u8 = 2;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const WINDOW_UPDATE: u8 = 8;
-const CONTINUATION: u8 = 9;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-const ENHANCE_YOUR_CALM: u32 = 11;
-
-/// RFC 9113 §4.1.
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    let mut bytes = length[1..].to_vec();
-    bytes.extend([kind, flags]);
-    bytes.extend(stream.to_be_bytes());
-    bytes.extend(payload);
-    bytes
-}
 
 /// The fields of a request without Huffman's code and without a table (RFC 7541 §6).
 fn head(method: u8, flags: u8, stream: u32) -> Vec<u8> {
@@ -71,7 +49,7 @@ async fn flood(world: &World, opening: Vec<u8>, mut block: impl FnMut() -> Vec<u
     let (mut reader, mut writer) = stream.into_split();
     let writing = async {
         let mut sent = 0;
-        writer.write_all(&[PREFACE, &opening].concat()).await?;
+        writer.write_all(&[BEGIN, &opening].concat()).await?;
         while sent < MOST_BYTES {
             let block = block();
             sent += block.len();
@@ -134,7 +112,7 @@ async fn who_floods_is_told_to_calm_down_and_then_neither_read_nor_hung_up_on() 
         let stream = TcpStream::connect(world.address).await.unwrap();
         let (mut reader, mut writer) = stream.into_split();
         let writing = tokio::spawn(async move {
-            writer.write_all(PREFACE).await.unwrap();
+            writer.write_all(BEGIN).await.unwrap();
             let mut streams = streams();
             loop {
                 let stream = streams.next().unwrap();
@@ -159,13 +137,9 @@ async fn who_floods_is_told_to_calm_down_and_then_neither_read_nor_hung_up_on() 
 async fn last_word(reader: &mut OwnedReadHalf) -> (u32, String) {
     let reading = async {
         loop {
-            let mut head = [0; 9];
-            reader.read_exact(&mut head).await.unwrap();
-            let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
-            reader.read_exact(&mut payload).await.unwrap();
-            if head[3] == GOAWAY {
-                let text = String::from_utf8_lossy(&payload[8..]).into_owned();
-                return (u32::from_be_bytes(payload[4..8].try_into().unwrap()), text);
+            let frame = next(reader).await.unwrap().expect("it ends without a word");
+            if frame.kind == GOAWAY {
+                return (frame.reason(), String::from_utf8_lossy(&frame.payload[8..]).into_owned());
             }
         }
     };
@@ -246,7 +220,7 @@ async fn few_requests_that_break_a_rule_end_their_connection() {
     let port = Toy::answering(OK).await;
     let world = World::awake(port).await;
     let mut connection = TcpStream::connect(world.address).await.unwrap();
-    connection.write_all(PREFACE).await.unwrap();
+    connection.write_all(BEGIN).await.unwrap();
     let mut broken = 0;
     'requests: for stream in streams().take(200) {
         let too_much = frame(WINDOW_UPDATE, 0, stream, &0x7fff_ffff_u32.to_be_bytes());
@@ -269,12 +243,9 @@ async fn few_requests_that_break_a_rule_end_their_connection() {
 
 /// Kind and stream of what comes next, unless the connection ends.
 async fn next_frame(connection: &mut TcpStream) -> Option<(u8, u32)> {
-    let mut head = [0; 9];
-    let reading = connection.read_exact(&mut head);
-    tokio::time::timeout(PATIENCE, reading).await.expect("silence").ok()?;
-    let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
-    connection.read_exact(&mut vec![0; length]).await.ok()?;
-    Some((head[3], u32::from_be_bytes([head[5], head[6], head[7], head[8]])))
+    let reading = next(connection);
+    let frame = tokio::time::timeout(PATIENCE, reading).await.expect("silence").ok()??;
+    Some((frame.kind, frame.stream))
 }
 
 /// As clients measure the way, and say what they have taken, each time that they get data.
@@ -284,7 +255,7 @@ async fn a_caller_with_much_to_say_about_a_long_answer_is_no_flood() {
     let mut toy = Toy::new().await;
     let world = World::awake(toy.port).await;
     let mut stream = TcpStream::connect(world.address).await.unwrap();
-    stream.write_all(&[PREFACE, &get(1)].concat()).await.unwrap();
+    stream.write_all(&[BEGIN, &get(1)].concat()).await.unwrap();
     let mut agent = toy.accept().await;
     agent.head().await;
     agent.caller.send("HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n").await;

@@ -7,16 +7,13 @@ use drowse::proxy::Settings;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use super::frames::{
+    ACK, BEGIN, END_HEADERS, END_STREAM, Frame, GOAWAY, HEADERS, PING, PROTOCOL_ERROR, frame, next,
+};
 use super::world::{PATIENCE, Start, Toy, World, until};
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const HEADERS: u8 = 1;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const ACK: u8 = 1;
 /// `END_STREAM` and `END_HEADERS`.
-const WHOLE: u8 = 1 | 4;
+const WHOLE: u8 = END_STREAM | END_HEADERS;
 /// GET, http, `/`, and an authority as it is (RFC 7541 §6.1 and §6.2.1).
 const GET: &[u8] = b"\x82\x86\x84\x41\x1decho.default.agents.localhost";
 /// `:status: 200`.
@@ -28,28 +25,21 @@ struct Frames(TcpStream);
 impl Frames {
     async fn connect(world: &World) -> Self {
         let mut caller = Self(TcpStream::connect(world.address).await.unwrap());
-        caller.0.write_all(PREFACE).await.unwrap();
-        caller.send(SETTINGS, 0, 0, &[]).await;
+        caller.0.write_all(BEGIN).await.unwrap();
         caller
     }
 
-    async fn send(&mut self, kind: u8, flags: u8, stream: u8, payload: &[u8]) {
-        let size = u8::try_from(payload.len()).unwrap();
-        let head = [0, 0, size, kind, flags, 0, 0, 0, stream];
-        self.0.write_all(&[&head, payload].concat()).await.unwrap();
+    async fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+        self.0.write_all(&frame(kind, flags, stream, payload)).await.unwrap();
     }
 
-    /// The payload of the next frame of this kind.
-    async fn next(&mut self, wanted: u8) -> Vec<u8> {
+    /// The next frame of this kind.
+    async fn next(&mut self, wanted: u8) -> Frame {
         let reading = async {
             loop {
-                let mut head = [0; 9];
-                self.0.read_exact(&mut head).await.expect("it ends without such a frame");
-                let size = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-                let mut payload = vec![0; size as usize];
-                self.0.read_exact(&mut payload).await.unwrap();
-                if head[3] == wanted {
-                    return payload;
+                let frame = next(&mut self.0).await.unwrap().expect("it ends without such a frame");
+                if frame.kind == wanted {
+                    return frame;
                 }
             }
         };
@@ -81,7 +71,7 @@ async fn who_breaks_the_rules_and_goes_on_sending_is_told_why_it_ends() {
     caller.send(PING, 0, 1, &[0; 8]).await;
     caller.0.write_all(&vec![0; 128 * 1024]).await.unwrap();
     let why = caller.next(GOAWAY).await;
-    assert_eq!(why[4..8], [0, 0, 0, 1], "PROTOCOL_ERROR");
+    assert_eq!(why.reason(), PROTOCOL_ERROR);
     // A reset at once would have had its system forget what it has not read yet; in the end it may come.
     let end = tokio::time::timeout(PATIENCE, caller.0.read(&mut [0])).await.expect("it is left for ever");
     assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
@@ -93,16 +83,16 @@ async fn a_request_that_crosses_the_end_of_an_idle_connection_is_answered_howeve
     let world = world(&toy).await;
     let mut caller = Frames::connect(&world).await;
     let last = caller.next(GOAWAY).await;
-    assert_eq!(last[..4], [0x7f, 0xff, 0xff, 0xff], "what has been sent is served");
+    assert_eq!(last.payload[..4], [0x7f, 0xff, 0xff, 0xff], "what has been sent is served");
     caller.send(HEADERS, WHOLE, 1, GET).await;
     let ping = caller.next(PING).await;
-    caller.send(PING, ACK, 0, &ping).await;
+    caller.send(PING, ACK, 0, &ping.payload).await;
     let mut agent = toy.accept().await;
     agent.head().await;
     // Longer than an idle caller has to hear of the end.
     tokio::time::sleep(Duration::from_millis(1500)).await;
     agent.caller.send("HTTP/1.1 200 OK\nContent-Length: 0\n\n").await;
-    assert_eq!(caller.next(HEADERS).await[0], OK);
+    assert_eq!(caller.next(HEADERS).await.payload[0], OK);
     caller.end().await;
     until(|| world.in_flight() == 0).await;
 }

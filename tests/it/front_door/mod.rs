@@ -6,6 +6,7 @@ mod elsewhere;
 mod ending;
 mod exchange;
 mod floods;
+mod frames;
 mod hold;
 mod hostile;
 mod http;

@@ -3,24 +3,20 @@
 
 use std::net::SocketAddr;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
+use super::super::super::frames::{
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, NO_ERROR, PREFACE, RST_STREAM, SETTINGS,
+    frame, next,
+};
 use super::super::super::world::PATIENCE;
 
 /// It asks for answers whose fields refer to no earlier ones (`SETTINGS_HEADER_TABLE_SIZE` 0).
-const BEGIN: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\x06\x04\0\0\0\0\0\0\x01\0\0\0\0";
+const NO_TABLE: &[u8] = &[0, 1, 0, 0, 0, 0];
 
 /// What everybody takes (RFC 9113 §4.2).
 const MAX_FRAME: usize = 16_384;
-
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const CONTINUATION: u8 = 9;
-
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
 
 /// What follows a head. The last one ends the stream; without any the head does.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +36,7 @@ pub(in super::super) enum End {
     Whole,
     /// Its stream was reset.
     Reset,
-    /// The connection was closed.
+    /// The connection was closed, or is about to be.
     Closed,
 }
 
@@ -56,7 +52,8 @@ pub(in super::super) struct Answer {
 /// Sends one request over a connection of its own.
 pub(in super::super) async fn ask(to: SocketAddr, head: &str, then: &[Then]) -> Answer {
     let mut stream = TcpStream::connect(to).await.unwrap();
-    stream.write_all(&[BEGIN, &request(head, then)].concat()).await.unwrap();
+    let settings = frame(SETTINGS, 0, 0, NO_TABLE);
+    stream.write_all(&[PREFACE, &settings, &request(head, then)].concat()).await.unwrap();
     let answer = tokio::time::timeout(PATIENCE, answer(&mut stream)).await;
     answer.unwrap_or_else(|_| panic!("no end of an answer to {head:?}"))
 }
@@ -66,7 +63,7 @@ fn request(head: &str, then: &[Then]) -> Vec<u8> {
     for (number, part) in then.iter().enumerate() {
         let is_last = number + 1 == then.len();
         bytes.extend(match part {
-            Then::Data(data) => frame(DATA, if is_last { END_STREAM } else { 0 }, &bytes_of(data)),
+            Then::Data(data) => frame(DATA, if is_last { END_STREAM } else { 0 }, 1, &bytes_of(data)),
             Then::Trailers(fields) => headers(fields, true),
             Then::MoreTrailers(fields) => headers(fields, false),
             Then::Wait => Vec::new(),
@@ -86,15 +83,10 @@ fn headers(fields: &str, ends: bool) -> Vec<u8> {
     let mut pieces = first.chunks(MAX_FRAME).chain(second.chunks(MAX_FRAME)).peekable();
     while let Some(piece) = pieces.next() {
         let end = if pieces.peek().is_none() { END_HEADERS } else { 0 };
-        frames.extend(frame(kind.0, kind.1 | end, piece));
+        frames.extend(frame(kind.0, kind.1 | end, 1, piece));
         kind = (CONTINUATION, 0);
     }
     frames
-}
-
-fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    [&length[1..], &[kind, flags, 0, 0, 0, 1], payload].concat()
 }
 
 /// Literal fields without indexing, whose names are literal too.
@@ -131,34 +123,24 @@ fn bytes_of(text: &str) -> Vec<u8> {
 async fn answer(stream: &mut TcpStream) -> Answer {
     let mut answer = Answer { statuses: Vec::new(), body: String::new(), end: End::Closed };
     // A connection that is reset has ended, too.
-    while let Ok(Some((kind, flags, id, payload))) = next(stream).await {
-        match kind {
-            HEADERS if id == 1 => answer.statuses.extend(status(&payload)),
-            DATA if id == 1 => answer.body += &String::from_utf8_lossy(&payload),
-            RST_STREAM if id == 1 => {
+    while let Ok(Some(frame)) = next(stream).await {
+        match frame.kind {
+            HEADERS if frame.stream == 1 => answer.statuses.extend(status(&frame.payload)),
+            DATA if frame.stream == 1 => answer.body += &String::from_utf8_lossy(&frame.payload),
+            RST_STREAM if frame.stream == 1 => {
                 answer.end = End::Reset;
                 break;
             }
+            // The caller has broken the rules; it is hung up on later.
+            GOAWAY if frame.reason() != NO_ERROR => break,
             _ => continue,
         }
-        if flags & END_STREAM != 0 {
+        if frame.flags & END_STREAM != 0 {
             answer.end = End::Whole;
             break;
         }
     }
     answer
-}
-
-/// Kind, flags, stream and payload; `None` at the end.
-async fn next(stream: &mut TcpStream) -> std::io::Result<Option<(u8, u8, u32, Vec<u8>)>> {
-    let mut head = [0; 9];
-    if stream.read_exact(&mut head).await.is_err() {
-        return Ok(None);
-    }
-    let [a, b, c, kind, flags, id @ ..] = head;
-    let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
-    stream.read_exact(&mut payload).await?;
-    Ok(Some((kind, flags, u32::from_be_bytes(id), payload)))
 }
 
 /// The `:status` that a head begins with, and trailers do not: one of the static table, or digits, in Huffman's code or as they
