@@ -41,8 +41,8 @@ pub(super) const MIN_HEAD_BYTES: usize = 8 * 1024;
 /// make its system throw our answer away.
 pub(super) const LINGER: Duration = Duration::from_secs(1);
 
-/// How long a caller who breaks the rules of HTTP/2 is left with its connection, once it was told by a GOAWAY: neither read nor hung up
-/// on. Who heeds that is gone at once, and who does not would only come back to do it again.
+/// How long a caller who goes on breaking the rules of HTTP/2 is left with its connection, once it was told by a GOAWAY: neither read
+/// nor hung up on. It would only come back to do it again.
 const CALM: Duration = Duration::from_secs(5);
 
 /// How a connection of HTTP/2 begins (RFC 9113 §3.4).

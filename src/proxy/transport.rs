@@ -23,6 +23,17 @@ impl Transport {
             Self::Tls(stream) => stream.get_ref().1.alpn_protocol(),
         }
     }
+
+    /// Whether there are bytes to read (`Ok(true)`) or there never will be; nothing is read.
+    pub(super) fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let mut byte = [0];
+        let mut buffer = ReadBuf::new(&mut byte);
+        let stream = match self {
+            Self::Tcp(stream) => stream,
+            Self::Tls(stream) => stream.get_mut().0,
+        };
+        stream.poll_peek(cx, &mut buffer).map_ok(|count| count > 0)
+    }
 }
 
 impl AsyncRead for Transport {

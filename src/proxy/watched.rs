@@ -4,6 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -18,6 +19,9 @@ use super::transport::Transport;
 /// one who floods it would be read at full speed.
 const MAX_IGNORED: usize = 1024 * 1024;
 
+/// How soon a caller has to stop sending that was told that it breaks the rules of HTTP/2: one that floods us has always sent more.
+const HEED_WITHIN: Duration = Duration::from_millis(250);
+
 /// A caller's stream, whose reads and writes leave marks.
 #[derive(Debug)]
 pub(super) struct Watched {
@@ -29,7 +33,7 @@ pub(super) struct Watched {
     pub(super) chatter: Option<Box<Chatter>>,
     /// Bytes that were read and ignored after its shutdown.
     ignored: usize,
-    /// For how long it is still read after its shutdown.
+    /// For how long it is still listened to at its end.
     lingering: Option<Pin<Box<Sleep>>>,
 }
 
@@ -51,6 +55,15 @@ impl Watched {
             self.ignored += buffer.filled().len();
         }
         Poll::Ready(())
+    }
+
+    /// Whether a caller that was told that it breaks the rules sends on all the same.
+    fn poll_goes_on(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let Poll::Ready(more) = self.stream.poll_peek(cx) else {
+            let over = self.lingering.get_or_insert_with(|| Box::pin(tokio::time::sleep(HEED_WITHIN)));
+            return over.as_mut().poll(cx).map(|()| false);
+        };
+        Poll::Ready(more.unwrap_or(false))
     }
 
     /// Tells the caller that its connection ends because it floods it, as far as that can be said at once.
@@ -152,8 +165,11 @@ impl AsyncWrite for Watched {
     /// The last thing that hyper does with a stream. With HTTP/2 it does not give it back, so that lingering has its place here.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.chatter.as_ref().is_some_and(|chatter| chatter.has_told_off()) {
-            self.activity.misuse();
-            return Poll::Ready(Ok(()));
+            if std::task::ready!(self.poll_goes_on(cx)) {
+                self.activity.misuse();
+                return Poll::Ready(Ok(()));
+            }
+            return Pin::new(&mut self.stream).poll_shutdown(cx);
         }
         if self.lingering.is_none() {
             std::task::ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
@@ -271,7 +287,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_breaks_the_rules_is_neither_read_nor_hung_up_on() {
+    async fn whoever_stops_breaking_the_rules_is_hung_up_on() {
+        let (mut caller, mut watched) = multiplexed().await;
+        watched.activity.multiplex();
+        watched.write_all(&Flood.goaway()).await.unwrap();
+        watched.shutdown().await.unwrap();
+        assert!(!watched.activity.was_misused());
+        let mut word = Vec::new();
+        caller.read_to_end(&mut word).await.unwrap();
+        assert_eq!(word, Flood.goaway());
+    }
+
+    #[tokio::test]
+    async fn whoever_goes_on_breaking_the_rules_is_neither_read_nor_hung_up_on() {
         let (mut caller, mut watched) = multiplexed().await;
         watched.activity.multiplex();
         caller.write_all(b"more").await.unwrap();
