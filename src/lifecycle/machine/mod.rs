@@ -242,6 +242,8 @@ impl<W> Machine<W> {
                 // It is not managed any more.
                 self.reopen(Abandoned::Conflict, ctx, fx);
             }
+            // What keeps it up may have ended before its time.
+            Phase::Draining(_) if self.is_joining() => self.joining_due(ctx, fx),
             Phase::Draining(drain) if drain.deadline <= ctx.now => self.drain_overdue(ctx, fx),
             Phase::Resuming(_) => self.resume_tick(ctx, fx),
             // A rule may name it by now.

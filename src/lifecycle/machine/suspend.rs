@@ -274,7 +274,6 @@ impl<W> Machine<W> {
             Phase::Draining(drain) if drain.step == DrainStep::AskingPeers => {
                 self.change_mind(Abandoned::Veto, ctx, fx);
             }
-            Phase::Draining(drain) if drain.step == DrainStep::Joining => self.joining_due(ctx, fx),
             Phase::Draining(drain) => {
                 if drain.step == DrainStep::Writing && drain.abandon != Abandoned::Demand {
                     drain.abandon = Abandoned::NoAnswer;

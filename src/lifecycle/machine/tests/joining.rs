@@ -24,6 +24,18 @@ fn the_first_caller_makes_it_change_and_is_let_through() {
 }
 
 #[test]
+fn what_keeps_it_up_may_end_before_its_time() {
+    let mut bench = Bench::at(Station::Joining);
+    let ends = bench.now + IDLE * 100;
+    bench.machine.activity().set_leased_until(ends);
+    bench.at_deadline().is("Draining Joining", "");
+    bench.machine.activity().set_leased_until(bench.now);
+    bench.feed(Event::Tick).is("Draining Joining", "");
+    bench.at_deadline().is("Draining Settling", "mark wanted");
+    assert!(bench.now < ends);
+}
+
+#[test]
 fn a_caller_that_must_not_wake_it_is_let_through_as_well() {
     let mut bench = Bench::at(Station::Joining);
     bench.peek(1).is("Draining Settling", "mark wanted");
