@@ -106,7 +106,7 @@ pub(super) const RULES: &[Rule] = &[
         ],
     ),
     Rule(
-        "An agent that is not there gets 404, and 502 if it is named as agent-sandbox's router has it.",
+        "An agent that is not there gets 404, and 502 if it is named as agent-sandbox's router has it; 503 with `Retry-After` while a replica that has just started does not know all agents yet.",
         &[
             ("GET /echo\nHost: nobody.default.agents.localhost", Refused(404)),
             ("GET /echo\nHost: echo.nowhere.agents.localhost", Refused(404)),
