@@ -24,8 +24,8 @@ pub(crate) struct Args {
 pub(crate) enum Scenario {
     /// The scenarios over HTTP on this machine, one after the other
     All(All),
-    /// Requests to an agent that is up: straight to it, and through Drowse
-    Warm(Warm),
+    /// Requests to an agent that is up, idle connections and held requests: Drowse beside nginx, haproxy and bare hyper
+    Peers(Peers),
     /// One request to a sleeping agent, again and again
     Wake(Wake),
     /// Many callers at one sleeping agent, all at once
@@ -35,6 +35,12 @@ pub(crate) enum Scenario {
     /// Abuse the front door of this machine; for `abuse`, which starts it
     #[command(hide = true)]
     Abuser(Abuser),
+    /// Answer every request alike; for `peers`, which starts it
+    #[command(hide = true)]
+    Responder(Responder),
+    /// A reverse proxy of a few lines on hyper; for `peers`, which starts it
+    #[command(hide = true)]
+    Bare(Bare),
     /// Messages over NATS to agents that are awake: with Drowse connected, and without it
     Messages(Messages),
     /// Many sleeping agents on one leaf-node link of NATS: time, memory, and one request to one of them
@@ -48,7 +54,7 @@ pub(crate) enum Scenario {
 #[derive(Debug, clap::Args)]
 pub(crate) struct All {
     #[command(flatten)]
-    pub(crate) warm: Warm,
+    pub(crate) peers: Peers,
     #[command(flatten)]
     pub(crate) wake: Wake,
     #[command(flatten)]
@@ -56,19 +62,53 @@ pub(crate) struct All {
 }
 
 #[derive(Debug, clap::Args)]
-pub(crate) struct Warm {
+pub(crate) struct Peers {
     /// Keep-alive connections
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = value_parser!(u16).range(1..=1024))]
     pub(crate) connections: u16,
     /// How long a round takes
-    #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = value_parser!(u64).range(1..=60))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 4, value_parser = value_parser!(u64).range(1..=60))]
     pub(crate) round_secs: u64,
     /// Rounds of each kind
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = value_parser!(u16).range(1..=20))]
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = value_parser!(u16).range(1..=20))]
     pub(crate) rounds: u16,
-    /// Requests a second in the rounds that measure latency
-    #[arg(long, value_name = "N", default_value_t = 2000, value_parser = value_parser!(u32).range(1..=100_000))]
-    pub(crate) rate: u32,
+    /// Requests a second in the rounds that measure latency; may be given several times (2000 and 5000 if left out)
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=100_000))]
+    pub(crate) rate: Vec<u32>,
+    /// Idle connections, and callers that are held
+    #[arg(long = "held-callers", value_name = "N", default_value_t = 5000, value_parser = value_parser!(u32).range(100..=9000))]
+    pub(crate) callers: u32,
+}
+
+impl Peers {
+    /// Those of the rounds that measure latency.
+    pub(crate) fn rates(&self) -> Vec<u32> {
+        if self.rate.is_empty() { vec![2000, 5000] } else { self.rate.clone() }
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Responder {
+    #[arg(long)]
+    pub(crate) port: u16,
+    /// Listen only when this file is there
+    #[arg(long)]
+    pub(crate) when: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Bare {
+    #[arg(long)]
+    pub(crate) port: u16,
+    /// The port of the upstream, on this machine
+    #[arg(long)]
+    pub(crate) upstream: u16,
+    /// Threads that steal work from each other; one without that if left out
+    #[arg(long, value_parser = value_parser!(u8).range(1..=16))]
+    pub(crate) workers: Option<u8>,
+    /// Hold all requests until this file is there
+    #[arg(long)]
+    pub(crate) when: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -217,9 +257,10 @@ mod tests {
     #[test]
     fn what_would_flood_the_machine_is_refused() {
         let refused = [
-            ["warm", "--connections", "1025"],
-            ["warm", "--round-secs", "61"],
-            ["warm", "--rate", "100001"],
+            ["peers", "--connections", "1025"],
+            ["peers", "--round-secs", "61"],
+            ["peers", "--rate", "100001"],
+            ["peers", "--held-callers", "9001"],
             ["wake", "--cycles", "1001"],
             ["storm", "--callers", "25001"],
             ["all", "--callers", "0"],

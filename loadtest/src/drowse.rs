@@ -68,7 +68,7 @@ pub(crate) struct Drowse {
 impl Drowse {
     /// Starts it, and waits until it is ready. The agent has never been started then.
     pub(crate) async fn start(program: &Program, setup: &Setup) -> anyhow::Result<Self> {
-        Self::start_with(program, PATIENCE, |ports| config(ports, setup)).await
+        Self::start_with(Command::new(&program.0), PATIENCE, |ports| config(ports, setup)).await
     }
 
     /// Starts it before the Sandboxes of one namespace of the cluster that the environment names. `rest` is the rest of
@@ -79,7 +79,8 @@ impl Drowse {
         rest: &str,
         patience: Duration,
     ) -> anyhow::Result<Self> {
-        Self::start_with(program, patience, |ports| cluster_config(ports, namespace, rest)).await
+        let command = Command::new(&program.0);
+        Self::start_with(command, patience, |ports| cluster_config(ports, namespace, rest)).await
     }
 
     /// Starts it with a configuration of which only the addresses are missing.
@@ -88,18 +89,23 @@ impl Drowse {
         rest: &str,
         patience: Duration,
     ) -> anyhow::Result<Self> {
-        Self::start_with(program, patience, |ports| ports.listen() + rest).await
+        Self::start_with(Command::new(&program.0), patience, |ports| ports.listen("") + rest).await
+    }
+
+    /// The same by another command, and with more keys of `front_door`, each after a comma.
+    pub(crate) async fn by(command: Command, front_door: &str, rest: &str) -> anyhow::Result<Self> {
+        Self::start_with(command, PATIENCE, |ports| ports.listen(front_door) + rest).await
     }
 
     async fn start_with(
-        program: &Program,
+        command: Command,
         patience: Duration,
         config: impl FnOnce(&Ports) -> String,
     ) -> anyhow::Result<Self> {
         let dir = TempDir::new().context("failed to make a temporary folder")?;
         let ports = Ports::free().context("failed to find free ports")?;
         std::fs::write(dir.path().join("drowse.yaml"), config(&ports)).context("failed to configure")?;
-        let child = spawn(program, dir.path())?;
+        let child = spawn(command, dir.path())?;
         let pid = child.id().context("drowse has ended already")?;
         let Ports { front, agent, admin, health } = ports;
         let echo = Agent::new(front, admin, "default", "echo")?;
@@ -142,11 +148,6 @@ impl Drowse {
         self.echo.call(path)
     }
 
-    /// The same request straight to the demo agent.
-    pub(crate) fn direct(&self, path: &'static str) -> Call {
-        self.echo.call_at(self.agent, path)
-    }
-
     /// Its metrics.
     pub(crate) async fn metrics(&self) -> anyhow::Result<String> {
         let answer = Call::get(self.health, LOCAL, "/metrics").once().await.context("no metrics")?;
@@ -167,13 +168,13 @@ impl Drowse {
     }
 }
 
-fn spawn(program: &Program, dir: &Path) -> anyhow::Result<Child> {
+fn spawn(mut command: Command, dir: &Path) -> anyhow::Result<Child> {
     let log = std::fs::File::create(dir.join("drowse.log")).context("failed to make a log")?;
     let errors = log.try_clone().context("failed to make a log")?;
-    let mut command = Command::new(&program.0);
     command.args(["run", "--config"]).arg(dir.join("drowse.yaml"));
     command.stdin(Stdio::null()).stdout(log).stderr(errors).kill_on_drop(true);
-    command.spawn().with_context(|| format!("failed to start {}", program.0.display()))
+    let program = command.as_std().get_program().to_owned();
+    command.spawn().with_context(|| format!("failed to start {}", program.display()))
 }
 
 /// Where everything listens.
@@ -190,12 +191,12 @@ impl Ports {
         Ok(Self { front: free()?, agent: free()?, admin: free()?, health: free()? })
     }
 
-    /// The addresses of a Drowse that runs its agents itself.
-    fn listen(&self) -> String {
+    /// The addresses of a Drowse that runs its agents itself, and more keys of `front_door`.
+    fn listen(&self, front_door: &str) -> String {
         let Self { front, admin, health, .. } = self;
         let [front, admin, health] = [front, admin, health].map(|port| port.address());
         format!(
-            "front_door: {{listen: \"{front}\"}}\nadmin: {{listen: \"{admin}\"}}\nhealth: {{listen: \"{health}\"}}\n"
+            "front_door: {{listen: \"{front}\"{front_door}}}\nadmin: {{listen: \"{admin}\"}}\nhealth: {{listen: \"{health}\"}}\n"
         )
     }
 }
@@ -244,7 +245,7 @@ mod tests {
         let storm = Setup { start_delay_secs: 2, callers: Some(25_000), max_in_flight: Some(7) };
         let mut texts = [Setup::default(), storm].map(|setup| config(&ports, &setup)).to_vec();
         texts.push(cluster_config(&ports, "bench", "telemetry: {log: {level: debug}}\n"));
-        texts.push(ports.listen() + "backend: {process: {agents: []}}\n");
+        texts.push(ports.listen("") + "backend: {process: {agents: []}}\n");
         for text in texts {
             if let Err(error) = ::drowse::config::parse(&text, Path::new("drowse.yaml")) {
                 panic!("{error}\n{text}");

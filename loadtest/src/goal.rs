@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::report::Table;
+
 /// A goal, and whether it is met.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Goal {
@@ -41,9 +43,67 @@ impl Goal {
     }
 }
 
+/// A figure that must stay below one limit, and is meant to stay below another.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Row {
+    what: String,
+    value: f64,
+    unit: &'static str,
+    must: Option<f64>,
+    aim: Option<f64>,
+}
+
+impl Row {
+    pub(crate) fn must(what: impl Into<String>, value: f64, limit: f64, unit: &'static str) -> Self {
+        Self { what: what.into(), value, unit, must: Some(limit), aim: None }
+    }
+
+    pub(crate) fn aim(what: impl Into<String>, value: f64, limit: f64, unit: &'static str) -> Self {
+        Self { what: what.into(), value, unit, must: None, aim: Some(limit) }
+    }
+
+    pub(crate) fn both(what: impl Into<String>, value: f64, must: f64, aim: f64, unit: &'static str) -> Self {
+        Self { what: what.into(), value, unit, must: Some(must), aim: Some(aim) }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn what(&self) -> &str {
+        &self.what
+    }
+
+    #[cfg(test)]
+    pub(crate) const fn value(&self) -> f64 {
+        self.value
+    }
+
+    fn verdict(&self, limit: Option<f64>) -> String {
+        let Some(limit) = limit else { return String::new() };
+        // What could not be measured is not met.
+        let verdict = if self.value <= limit { "met" } else { "MISSED" };
+        format!("<= {limit}{} {verdict}", self.unit)
+    }
+
+    pub(crate) fn table(rows: &[Self]) -> String {
+        let mut table = Table::new(&["goal", "measured", "must", "aim"]);
+        for row in rows {
+            let measured = format!("{:.2}{}", row.value, row.unit);
+            table.row([row.what.clone(), measured, row.verdict(row.must), row.verdict(row.aim)]);
+        }
+        table.to_string()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_row_tells_of_both_limits() {
+        let rows = [Row::both("x", 1.2, 1.5, 1.0, "x"), Row::must("y", f64::NAN, 1.0, "")];
+        let table = Row::table(&rows);
+        assert!(table.contains("<= 1.5x met  <= 1x MISSED"), "{table}");
+        assert!(table.contains("<= 1 MISSED"), "{table}");
+    }
 
     #[test]
     fn a_goal_is_met_up_to_its_limit() {

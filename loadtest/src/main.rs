@@ -6,13 +6,17 @@ mod abuse;
 mod agent;
 mod args;
 mod client;
+mod closed_loop;
 mod cluster;
 mod drowse;
+mod exchange;
 mod goal;
 mod loopback;
 mod messages;
 mod nats;
 mod open_files;
+mod open_loop;
+mod peers;
 mod process;
 mod procfs;
 mod report;
@@ -23,7 +27,6 @@ mod storm;
 mod tally;
 mod ticker;
 mod wake;
-mod warm;
 
 use std::process::ExitCode;
 
@@ -37,17 +40,24 @@ use report::Report;
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    if let Scenario::Bare(options) = &args.scenario {
+        // It has a runtime of its own, of the flavour that is asked for.
+        return peers::bare::run(options).map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS);
+    }
     // One thread: the generator shares the machine with what it measures, and must not crowd it out.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = match runtime.context("failed to start") {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error),
     };
-    if let Scenario::Abuser(options) = &args.scenario {
-        // Whoever starts it ends it, too.
-        return runtime
-            .block_on(abuse::abuser::run(options))
-            .map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS);
+    // Whoever starts these ends them, too.
+    let part = match &args.scenario {
+        Scenario::Abuser(options) => Some(runtime.block_on(abuse::abuser::run(options))),
+        Scenario::Responder(options) => Some(runtime.block_on(peers::responder::run(options))),
+        _ => None,
+    };
+    if let Some(ended) = part {
+        return ended.map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS);
     }
     match runtime.block_on(run(&args)) {
         Ok(report) if report.is_clean() => ExitCode::SUCCESS,
@@ -79,17 +89,17 @@ async fn measure(args: &Args) -> anyhow::Result<Report> {
     let program = Program::find(args.drowse.as_deref())?;
     let mut report = Report::new(&program);
     print!("{}", report.head());
-    let (warm, wake, storm) = match &args.scenario {
-        Scenario::All(all) => (Some(&all.warm), Some(&all.wake), Some(&all.storm)),
-        Scenario::Warm(warm) => (Some(warm), None, None),
+    let (peers, wake, storm) = match &args.scenario {
+        Scenario::All(all) => (Some(&all.peers), Some(&all.wake), Some(&all.storm)),
+        Scenario::Peers(peers) => (Some(peers), None, None),
         Scenario::Wake(wake) => (None, Some(wake), None),
         Scenario::Storm(storm) => (None, None, Some(storm)),
         _ => (None, None, None),
     };
-    if let Some(options) = warm {
-        let figures = warm::run(&program, options).await.context("warm")?;
+    if let Some(options) = peers {
+        let figures = peers::run(&program, options).await.context("peers")?;
         println!("{}", figures.table());
-        report.warm = Some(figures);
+        report.peers = Some(figures);
     }
     if let Some(options) = wake {
         let figures = wake::run(&program, options).await.context("wake")?;

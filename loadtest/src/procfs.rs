@@ -28,6 +28,19 @@ pub(crate) fn memory(pid: u32) -> anyhow::Result<Memory> {
         .with_context(|| format!("/proc/{pid}/status names no VmRSS and VmHWM"))
 }
 
+/// The processes that a process has started and that still run.
+pub(crate) fn children(pid: u32) -> anyhow::Result<Vec<u32>> {
+    let entries = std::fs::read_dir("/proc").context("failed to list /proc")?;
+    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    // One that ends while we look is no child any more.
+    Ok(pids.filter(|child| read(*child, "stat").is_ok_and(|stat| parent(&stat) == Some(pid))).collect())
+}
+
+/// Field 4 of proc(5) `stat`.
+fn parent(stat: &str) -> Option<u32> {
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
 fn read(pid: u32, file: &str) -> anyhow::Result<String> {
     let path = format!("/proc/{pid}/{file}");
     std::fs::read_to_string(&path).with_context(|| format!("failed to read {path}"))
@@ -64,6 +77,15 @@ mod tests {
         for bad in ["", "42 (drowse)", "42 (drowse) S 1 2 3 4 5 6 7 8 9 10 250", "42 drowse S 1"] {
             assert_eq!(cpu_ticks(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn a_child_is_found_by_its_parent() {
+        assert_eq!(parent("42 (a) b) (c 1 2) S 7 2 3"), Some(7));
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        assert!(children(std::process::id()).unwrap().contains(&child.id()));
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::cluster::{scale, wake as cluster_wake};
 use crate::drowse::Program;
-use crate::{abuse, messages, sleepers, storm, wake, warm};
+use crate::{abuse, messages, peers, sleepers, storm, wake};
 
 /// All figures of a run.
 #[derive(Debug, Serialize)]
@@ -19,7 +19,7 @@ pub(crate) struct Report {
     optimised: bool,
     /// The machine's load average over a minute before the run; above zero, others worked too.
     load_before: f64,
-    pub(crate) warm: Option<warm::Figures>,
+    pub(crate) peers: Option<peers::Figures>,
     pub(crate) wake: Option<wake::Figures>,
     pub(crate) storm: Option<storm::Figures>,
     pub(crate) abuse: Option<abuse::Figures>,
@@ -37,7 +37,7 @@ impl Report {
             cpus: std::thread::available_parallelism().map_or(0, Into::into),
             optimised: !cfg!(debug_assertions),
             load_before: load.split(' ').next().and_then(|first| first.parse().ok()).unwrap_or_default(),
-            warm: None,
+            peers: None,
             wake: None,
             storm: None,
             abuse: None,
@@ -56,7 +56,7 @@ impl Report {
 
     /// Whether every request was answered as it must be. Scenarios with messages end at once where one is not.
     pub(crate) fn is_clean(&self) -> bool {
-        self.warm.as_ref().is_none_or(warm::Figures::is_clean)
+        self.peers.as_ref().is_none_or(peers::Figures::is_clean)
             && self.wake.as_ref().is_none_or(|wake| wake.answers.is_clean())
             && self.storm.as_ref().is_none_or(storm::Figures::is_clean)
             && self.abuse.as_ref().is_none_or(abuse::Figures::is_clean)

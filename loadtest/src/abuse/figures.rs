@@ -8,10 +8,10 @@ use serde::Serialize;
 use super::abuser::Done;
 use super::modes::Mode;
 use crate::args;
+use crate::open_loop::Latencies;
 use crate::report::{Table, millis};
 use crate::stats::Quantiles;
 use crate::tally::Tally;
-use crate::warm::open::Latencies;
 
 /// Honest callers' p99 with abuse over that without it, at most; of each the median of all rounds, since one pause of the machine
 /// is a whole round's p99.

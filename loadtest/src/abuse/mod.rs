@@ -18,12 +18,13 @@ use anyhow::{Context as _, ensure};
 use tokio::process::Command;
 
 use crate::args;
-use crate::client::{Call, Connection};
+use crate::client::Call;
 use crate::drowse::{Drowse, Program};
+use crate::exchange::Asking;
 use crate::loopback::Loopback;
 use crate::open_files;
+use crate::open_loop::{self, Latencies, Pace};
 use crate::procfs;
-use crate::warm::open::{self, Latencies, Pace};
 use abuser::Done;
 pub(crate) use figures::Figures;
 use figures::{Abused, Load, Rounds};
@@ -89,12 +90,9 @@ struct Round<'a> {
 impl Round<'_> {
     /// The honest callers' load.
     async fn load(&self, length: Duration) -> anyhow::Result<Load> {
-        let mut connections = Vec::new();
-        for _ in 0..self.options.callers {
-            connections.push(Connection::open(self.honest.to).await?);
-        }
+        let connections = Asking::open(self.honest, self.options.callers).await?;
         let cpu_before = procfs::cpu_time(self.drowse.pid)?;
-        let load = open::load(self.clock, connections, self.honest, Pace::new(self.options.rate, length));
+        let load = open_loop::load(self.clock, connections, Pace::new(self.options.rate, length));
         let latencies: Latencies =
             tokio::time::timeout(length + PATIENCE, load).await.context("a round does not end")??;
         let cpu = procfs::cpu_time(self.drowse.pid)?.saturating_sub(cpu_before);

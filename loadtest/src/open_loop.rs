@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use ::drowse::time::{Clock, Moment};
+use http::StatusCode;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::client::{Call, Connection};
+use crate::exchange::Exchange;
 use crate::stats::Recorder;
 use crate::tally::Tally;
 use crate::ticker::Ticker;
@@ -66,10 +67,9 @@ struct Due {
 }
 
 /// Sends all requests of a pace. A connection that breaks is not opened again.
-pub(crate) async fn load(
+pub(crate) async fn load<E: Exchange>(
     clock: Clock,
-    connections: Vec<Connection>,
-    call: &Call,
+    connections: Vec<E>,
     pace: Pace,
 ) -> anyhow::Result<Latencies> {
     let due = Arc::new(Due { tickets: Semaphore::new(0), next: AtomicU32::new(0) });
@@ -78,7 +78,7 @@ pub(crate) async fn load(
     let ticker = Ticker::start(pace.period)?;
     let mut senders = JoinSet::new();
     for connection in connections {
-        senders.spawn(send_due(clock, connection, call.clone(), pace, start, Arc::clone(&due)));
+        senders.spawn(send_due(clock, connection, pace, start, Arc::clone(&due)));
     }
     release(&ticker, &due.tickets, pace.total).await?;
     // One more for each, which tells it to go home.
@@ -106,36 +106,43 @@ async fn release(ticker: &Ticker, tickets: &Semaphore, total: u32) -> anyhow::Re
 }
 
 /// Takes tickets, and sends a request for each, until all are sent.
-async fn send_due(
+async fn send_due<E: Exchange>(
     clock: Clock,
-    mut connection: Connection,
-    call: Call,
+    mut connection: E,
     pace: Pace,
     start: Moment,
     due: Arc<Due>,
 ) -> anyhow::Result<Latencies> {
-    let mut own = Latencies::new()?;
+    let (mut own, mut good) = (Latencies::new()?, 0);
     loop {
         due.tickets.acquire().await?.forget();
         let number = due.next.fetch_add(1, Ordering::Relaxed);
         if number >= pace.total {
             break;
         }
-        let end = connection.send(&call).await;
+        let end = connection.exchange().await;
         let took = clock.now().since(pace.intended(start, number));
-        if own.answers.add(&end) {
-            own.recorder.record(took);
-        }
-        if end.is_err() {
-            break;
+        match end {
+            Ok(StatusCode::OK) => {
+                good += 1;
+                own.recorder.record(took);
+            }
+            Ok(status) => own.answers.count(status.as_str().to_owned(), 1),
+            Err(word) => {
+                own.answers.count(word, 1);
+                break;
+            }
         }
     }
+    own.answers.count(StatusCode::OK.as_str().to_owned(), good);
     Ok(own)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::Call;
+    use crate::exchange::Asking;
     use crate::loopback::Loopback;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::{TcpListener, TcpStream};
@@ -166,10 +173,9 @@ mod tests {
         let to = Loopback::try_from(listener.local_addr().unwrap()).unwrap();
         let stall = Duration::from_millis(500);
         tokio::spawn(async move { serve(listener.accept().await.unwrap().0, stall).await });
-        let connection = Connection::open(to).await.unwrap();
-        let call = Call::get(to, "x", "/");
+        let connections = Asking::open(&Call::get(to, "x", "/"), 1).await.unwrap();
         let pace = Pace { period: Duration::from_millis(5), total: 100 };
-        let all = load(Clock::start(), vec![connection], &call, pace).await.unwrap();
+        let all = load(Clock::start(), connections, pace).await.unwrap();
         assert_eq!(all.answers.text(), "200: 100");
         // A closed loop would see one slow answer and 99 fast ones.
         let quantiles = all.recorder.quantiles();
@@ -180,10 +186,10 @@ mod tests {
     async fn what_no_connection_is_left_for_is_counted_too() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let to = Loopback::try_from(listener.local_addr().unwrap()).unwrap();
-        let connection = Connection::open(to).await.unwrap();
+        let connections = Asking::open(&Call::get(to, "x", "/"), 1).await.unwrap();
         drop(listener);
         let pace = Pace { period: Duration::from_millis(1), total: 10 };
-        let all = load(Clock::start(), vec![connection], &Call::get(to, "x", "/"), pace).await.unwrap();
+        let all = load(Clock::start(), connections, pace).await.unwrap();
         assert_eq!((all.answers.good(), all.answers.total()), (0, 10), "{}", all.answers.text());
     }
 }
