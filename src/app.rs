@@ -359,6 +359,7 @@ fn settings(config: &Config) -> Settings {
         loopback_pod_ip: matches!(config.backend, Backend::Process(_)),
         cluster_domain: door.cluster_domain.clone(),
         head_timeout: door.head_timeout,
+        rest_after: Settings::REST_AFTER,
         idle_connection_timeout: door.idle_connection_timeout,
         max_head_bytes: door.max_head_bytes,
         max_connections: door.max_connections,

@@ -35,6 +35,8 @@ pub(super) struct Activity {
     unwritten: AtomicUsize,
     /// More of that answer is not asked for until it takes some.
     behind: AtomicBool,
+    /// What it needs for requests was given back.
+    resting: AtomicBool,
     /// Its caller was told that it breaks the rules (HTTP/2).
     misused: AtomicBool,
     /// Who looks at [`Self::due`], to be woken when one of several requests changes what it says.
@@ -54,6 +56,8 @@ pub(super) enum Overdue {
     Head,
     /// Nothing.
     Idle,
+    /// Keeping what it needs for requests, though there are none: it is to rest.
+    Rest,
     /// Not taking what we write.
     Stalled,
     /// Waiting for an agent, with no byte in either direction: its request has to end.
@@ -72,6 +76,7 @@ impl Activity {
             asked: AtomicBool::new(false),
             unwritten: AtomicUsize::new(0),
             behind: AtomicBool::new(false),
+            resting: AtomicBool::new(false),
             misused: AtomicBool::new(false),
             looking: AtomicWaker::new(),
             silence: Arc::new(Silence::new()),
@@ -151,7 +156,17 @@ impl Activity {
             return Some((since + settings.head_timeout, Overdue::Head));
         }
         let since = Moment::from_micros(self.idle_since.load(Ordering::Relaxed));
+        let may_rest =
+            self.was_asked() && !self.is_multiplexed() && !self.resting.load(Ordering::Relaxed);
+        if may_rest && settings.rest_after < settings.idle_connection_timeout {
+            return Some((since + settings.rest_after, Overdue::Rest));
+        }
         Some((since + settings.idle_connection_timeout, Overdue::Idle))
+    }
+
+    /// It begins to rest, or is over with it.
+    pub(super) fn rest(&self, rests: bool) {
+        self.resting.store(rests, Ordering::Relaxed);
     }
 
     /// To be woken when [`Self::due`] may say something else than the last time. With HTTP/1.1 nobody else changes it.
@@ -306,6 +321,28 @@ mod tests {
         let end = clock.now();
         activity.end(end);
         assert_eq!(activity.due(&settings), Some((end + IDLE, Overdue::Idle)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_rests_between_requests_and_neither_before_nor_with_http2() {
+        let clock = Clock::start();
+        let activity = Activity::new(clock);
+        let settings = settings();
+        let (idle, rest) = (clock.now() + IDLE, clock.now() + settings.rest_after);
+        assert_eq!(activity.due(&settings), Some((idle, Overdue::Idle)), "nobody has asked");
+        activity.ask();
+        assert_eq!(activity.due(&settings), Some((rest, Overdue::Rest)));
+        let never = Settings { rest_after: IDLE, ..settings.clone() };
+        assert_eq!(activity.due(&never), Some((idle, Overdue::Idle)));
+        activity.rest(true);
+        assert_eq!(activity.due(&settings), Some((idle, Overdue::Idle)), "it is at rest");
+        activity.read();
+        activity.rest(false);
+        assert_eq!(activity.due(&settings), Some((clock.now() + HEAD, Overdue::Head)));
+        activity.begin();
+        activity.end(clock.now());
+        activity.multiplex();
+        assert_eq!(activity.due(&settings), Some((idle, Overdue::Idle)));
     }
 
     /// How often.

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
 use crate::net::TcpStream;
@@ -16,16 +16,15 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::Sleep;
+use tokio::io::{AsyncRead as _, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio_rustls::TlsAcceptor;
 
 use crate::metrics::Bound;
-use crate::time::{Clock, Moment};
 
 use super::activity::{Activity, Overdue};
 use super::body::AnswerBody;
 use super::chatter::Chatter;
+use super::drive::{End, drive};
 use super::error::{Fault, Form};
 use super::headers::Peer;
 use super::stage::Stage;
@@ -47,6 +46,8 @@ const CALM: Duration = Duration::from_secs(5);
 
 /// How a connection of HTTP/2 begins (RFC 9113 §3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// What is read at first after a rest: enough to see that there is something.
+const FIRST_BYTES: usize = 32;
 /// What is taken of a body before it is read, on one stream. A held request that is not read further cannot cost more than this.
 const STREAM_WINDOW: u32 = 64 * 1024;
 /// The same for all of a connection is at least this, see [`connection_window`].
@@ -60,15 +61,6 @@ const SEND_BUFFER: usize = 64 * 1024;
 /// A caller that vanished without a word is noticed by a PING after so long, though its requests may all be silent.
 const PING_EVERY: Duration = Duration::from_secs(30);
 const PONG_WITHIN: Duration = Duration::from_secs(20);
-
-/// How a connection came to its end.
-enum End {
-    /// By HTTP's own rules, or because one side broke them.
-    Http(hyper::Result<()>),
-    Overdue(Overdue),
-    /// Drowse ends.
-    Cut,
-}
 
 /// Serves a caller's connection until it ends.
 pub(super) async fn serve(
@@ -96,7 +88,7 @@ pub(super) async fn serve(
     let mut stream = Watched::new(stream, Arc::clone(&caller.activity));
     match version(&mut stream, &caller).await {
         Ok(Version::Http1) => http1(stream, caller).await,
-        Ok(Version::Http2) => http2(stream, caller).await,
+        Ok(Version::Http2) => Box::pin(http2(stream, caller)).await,
         Err(end) => close(stream.stream, end, &caller.door).await,
     }
 }
@@ -163,23 +155,70 @@ async fn look_for_preface(stream: &mut Watched) -> std::io::Result<Version> {
     Ok(version)
 }
 
-async fn http1(stream: Watched, caller: Arc<Caller>) {
+async fn http1(mut stream: Watched, caller: Arc<Caller>) {
     let door = Arc::clone(&caller.door);
-    let mut connection =
-        http1_builder(&door).serve_connection(TokioIo::new(stream), answers(Arc::clone(&caller)));
-    let end = drive_http(&caller, &mut connection, http1::Connection::graceful_shutdown).await;
-    let http1::Parts { io, read_buf, .. } = connection.into_parts();
-    let mut stream = io.into_inner().stream;
-    let tunnel = caller.tunnel.lock().take();
-    match (tunnel, end) {
-        (Some(tunnel), End::Http(Ok(()))) => {
-            let patience = door.settings.load().idle_connection_timeout;
-            // In a box, so that connections that stay with HTTP are not larger for it.
-            Box::pin(tunnel.run(&mut stream, read_buf, patience, &door)).await;
-            linger(stream).await;
-        }
-        (_, end) => close(stream, end, &door).await,
+    loop {
+        // In a box, which is gone while the connection rests.
+        let Over { stream: left, unread, end } = Box::pin(converse(stream, &caller)).await;
+        stream = left;
+        let end = match end {
+            End::Overdue(Overdue::Rest) if unread.is_empty() => match rest(&mut stream, &caller).await {
+                Ok(()) => continue,
+                Err(end) => end,
+            },
+            End::Overdue(Overdue::Rest) => {
+                stream.early = unread;
+                continue;
+            }
+            end => end,
+        };
+        let tunnel = caller.tunnel.lock().take();
+        return match (tunnel, end) {
+            (Some(tunnel), End::Http(Ok(()))) => {
+                let patience = door.settings.load().idle_connection_timeout;
+                // In a box, so that connections that stay with HTTP are not larger for it.
+                Box::pin(tunnel.run(&mut stream.stream, unread, patience, &door)).await;
+                linger(stream.stream).await;
+            }
+            (_, end) => close(stream.stream, end, &door).await,
+        };
     }
+}
+
+/// What is left of a connection of HTTP/1.1 once hyper is through with it.
+struct Over {
+    stream: Watched,
+    /// What hyper has read and not used.
+    unread: Bytes,
+    end: End,
+}
+
+/// Answers one request after another, until the connection ends or has rested for a while.
+async fn converse(stream: Watched, caller: &Arc<Caller>) -> Over {
+    let mut connection =
+        http1_builder(&caller.door).serve_connection(TokioIo::new(stream), answers(Arc::clone(caller)));
+    let end = drive_http(caller, &mut connection, http1::Connection::graceful_shutdown).await;
+    let http1::Parts { io, read_buf, .. } = connection.into_parts();
+    Over { stream: io.into_inner(), unread: read_buf, end }
+}
+
+/// Waits for the next request without hyper and its buffers: most connections do nothing most of the time.
+async fn rest(stream: &mut Watched, caller: &Caller) -> Result<(), End> {
+    caller.activity.rest(true);
+    let mut first = [0; FIRST_BYTES];
+    let woken = drive(caller, |cx, stage| {
+        let mut buffer = ReadBuf::new(&mut first);
+        match Pin::new(&mut *stream).poll_read(cx, &mut buffer) {
+            Poll::Ready(Ok(())) if buffer.filled().is_empty() => Poll::Ready(Err(End::Http(Ok(())))),
+            Poll::Ready(Ok(())) => Poll::Ready(Ok(Bytes::copy_from_slice(buffer.filled()))),
+            Poll::Ready(Err(_gone)) => Poll::Ready(Err(End::Cut)),
+            Poll::Pending if is_over(&caller.activity, stage) => Poll::Ready(Err(End::Http(Ok(())))),
+            Poll::Pending => Poll::Pending,
+        }
+    });
+    stream.early = woken.await.unwrap_or_else(Err)?;
+    caller.activity.rest(false);
+    Ok(())
 }
 
 async fn http2(mut stream: Watched, caller: Arc<Caller>) {
@@ -190,7 +229,8 @@ async fn http2(mut stream: Watched, caller: Arc<Caller>) {
     let mut connection =
         http2_builder(&door).serve_connection(TokioIo::new(stream), answers(Arc::clone(&caller)));
     match drive_http(&caller, &mut connection, http2::Connection::graceful_shutdown).await {
-        End::Http(Ok(())) | End::Cut | End::Overdue(Overdue::Stalled | Overdue::Head | Overdue::Silent) => {}
+        End::Http(Ok(())) | End::Cut => {}
+        End::Overdue(Overdue::Stalled | Overdue::Head | Overdue::Silent | Overdue::Rest) => {}
         End::Http(Err(error)) => tracing::debug!(%error, "a caller's connection broke off"),
         End::Overdue(Overdue::Idle) => {
             // What is asked for before the caller knows is served; what comes later is told that it reached nobody
@@ -250,45 +290,6 @@ fn is_over(activity: &Activity, stage: Stage) -> bool {
     }
 }
 
-/// Polls until it is ready; an error if it is overdue, or Drowse ends.
-async fn drive<T>(
-    caller: &Caller,
-    mut poll: impl FnMut(&mut Context<'_>, Stage) -> Poll<T>,
-) -> Result<T, End> {
-    let (door, activity) = (&caller.door, &caller.activity);
-    let mut timer = Timer::new(door.engine.clock());
-    let mut sleep = pin!(tokio::time::sleep(Duration::ZERO));
-    let mut change = pin!(door.stages.change());
-    let mut seen = None;
-    std::future::poll_fn(|cx| {
-        // One atomic load, unless the stage has changed (or this is the first time).
-        while seen != Some(door.stages.now()) {
-            seen = Some(door.stages.now());
-            change.set(door.stages.change());
-            if change.as_mut().poll(cx).is_ready() {
-                seen = None;
-            }
-        }
-        let stage = seen.unwrap_or(Stage::Serving);
-        if stage == Stage::Cut {
-            return Poll::Ready(Err(End::Cut));
-        }
-        activity.look(cx.waker());
-        loop {
-            if let Poll::Ready(result) = poll(cx, stage) {
-                return Poll::Ready(Ok(result));
-            }
-            let due = activity.due(&door.settings.load());
-            match timer.poll(sleep.as_mut(), due, cx) {
-                // The request ends by itself, with an answer if it has none.
-                Poll::Ready(Overdue::Silent) => activity.silence.expire(),
-                other => return other.map(|overdue| Err(End::Overdue(overdue))),
-            }
-        }
-    })
-    .await
-}
-
 fn http1_builder(door: &Door) -> http1::Builder {
     let max_head = door.settings.load().max_head_bytes.max(MIN_HEAD_BYTES);
     let mut builder = http1::Builder::new();
@@ -327,40 +328,6 @@ fn connection_window(door: &Door, max_streams: u32) -> u32 {
     max_streams.saturating_mul(STREAM_WINDOW).min(total).clamp(MIN_CONNECTION_WINDOW, MAX_WINDOW)
 }
 
-/// A timer that is set only when something comes due earlier than it is set to. When it fires too early, which it
-/// does about once in an idle timeout, it is set anew.
-struct Timer {
-    clock: Clock,
-    /// When it fires; `None` when it has fired, or was never set.
-    set_to: Option<Moment>,
-}
-
-impl Timer {
-    const fn new(clock: Clock) -> Self {
-        Self { clock, set_to: None }
-    }
-
-    fn poll(
-        &mut self,
-        mut sleep: Pin<&mut Sleep>,
-        due: Option<(Moment, Overdue)>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Overdue> {
-        let Some((at, what)) = due else { return Poll::Pending };
-        if self.set_to.is_some_and(|set_to| set_to <= at) && !sleep.is_elapsed() {
-            return Poll::Pending;
-        }
-        while self.clock.now() < at {
-            sleep.as_mut().reset(self.clock.instant(at));
-            self.set_to = Some(at);
-            if sleep.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-        }
-        Poll::Ready(what)
-    }
-}
-
 async fn close(mut stream: Transport, end: End, door: &Door) {
     match end {
         End::Http(Ok(())) => linger(stream).await,
@@ -389,7 +356,7 @@ async fn close(mut stream: Transport, end: End, door: &Door) {
                 linger(stream).await;
             }
         }
-        End::Overdue(Overdue::Idle | Overdue::Stalled | Overdue::Silent) | End::Cut => {}
+        End::Overdue(Overdue::Idle | Overdue::Rest | Overdue::Stalled | Overdue::Silent) | End::Cut => {}
     }
 }
 

@@ -10,6 +10,7 @@ pub mod auth;
 mod body;
 mod chatter;
 mod connection;
+mod drive;
 pub mod error;
 mod events;
 mod forward;

@@ -45,6 +45,8 @@ pub struct Settings {
     /// A connection is closed after this long without a request, or when its caller has not taken a byte of an
     /// answer for this long; with HTTP/2 it is that answer's stream alone which is reset.
     pub idle_connection_timeout: Duration,
+    /// A connection of HTTP/1.1 without a request for this long is kept with next to no memory. Nobody needs to configure it.
+    pub rest_after: Duration,
     /// Size of a request head at most, in bytes; not less than 8 KiB. Applies to new connections.
     pub max_head_bytes: usize,
     /// Connections open at once at most; more wait in the system's queue.
@@ -60,6 +62,9 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Of [`Settings::rest_after`]: whoever asks again and again has buffers all the time.
+    pub const REST_AFTER: Duration = Duration::from_secs(1);
+
     /// The header style is on, and no style but those of agent-sandbox's router.
     pub fn is_only_the_router(&self) -> bool {
         self.find_by.contains(&Style::Header) && self.find_by.iter().all(|style| style.is_of_the_router())
@@ -76,6 +81,7 @@ impl Default for Settings {
             loopback_pod_ip: false,
             cluster_domain: "cluster.local".to_owned(),
             head_timeout: Duration::from_secs(10),
+            rest_after: Self::REST_AFTER,
             idle_connection_timeout: Duration::from_mins(2),
             max_head_bytes: 64 * 1024,
             max_connections: 15_000,

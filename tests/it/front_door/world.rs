@@ -58,7 +58,12 @@ impl Default for Start {
     fn default() -> Self {
         Self {
             policy: Policy { route: true, manage: true, ..Policy::default() },
-            settings: Settings { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), ..Settings::default() },
+            settings: Settings {
+                listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+                // So that a connection rests before each request but its first.
+                rest_after: Duration::ZERO,
+                ..Settings::default()
+            },
             limits: Limits {
                 held: 1000,
                 held_body_bytes: 1 << 20,
