@@ -23,6 +23,7 @@ use crate::nats;
 use crate::nats::door::MessageDoorHandle;
 use crate::open_files;
 use crate::proxy::auth::{Authenticator, Remembering};
+use crate::proxy::workers::Workers;
 use crate::proxy::{CertificateFiles, FrontDoor, LeaseHolders, Settings, Style};
 use crate::telemetry::LogControl;
 use crate::time::Clock;
@@ -70,6 +71,8 @@ struct Serving {
     coordination: Option<Coordination>,
     /// Not of a controller.
     front_door: Option<JoinHandle<()>>,
+    /// Of the front door. To the end: a connection to the API server may have been made by one.
+    workers: Option<Arc<Workers>>,
     /// Ends the front door.
     closing: CancellationToken,
     /// Ends the servers of health and admin.
@@ -82,9 +85,13 @@ async fn start(config: Config, role: Role, access: Access, log: LogControl) -> a
     let app = App::new(&config).await?;
     let health = listen(config.health.listen, "health.listen").await?;
     let admin = listen(config.admin.listen, "admin.listen").await?;
-    let door = match role {
-        Role::All | Role::FrontDoor => Some(app.front_door(&config.front_door)?),
-        Role::Controller => None,
+    let (door, workers) = match role {
+        Role::All | Role::FrontDoor => {
+            let workers = Arc::new(workers().context("failed to start the threads of the front door")?);
+            let door = app.front_door(&config.front_door)?.served_by(Arc::clone(&workers));
+            (Some(door), Some(workers))
+        }
+        Role::Controller => (None, None),
     };
     let front_door = door.as_ref().map_or_else(|| "none".to_owned(), |door| door.address().to_string());
     tracing::info!(front_door, health = %config.health.listen, admin = %config.admin.listen, "listening");
@@ -110,7 +117,7 @@ async fn start(config: Config, role: Role, access: Access, log: LogControl) -> a
 
     let closing = CancellationToken::new();
     let front_door = door.map(|door| tokio::spawn(door.run(closing.clone())));
-    Ok(Serving { engine: app.engine, messages, watch, coordination, front_door, closing, servers })
+    Ok(Serving { engine: app.engine, messages, watch, coordination, front_door, workers, closing, servers })
 }
 
 impl Serving {
@@ -131,6 +138,7 @@ impl Serving {
             coordination.leave().await;
         }
         self.engine.shutdown().await;
+        drop(self.workers);
         self.servers.cancel();
         Ok(())
     }
@@ -273,6 +281,11 @@ impl App {
         self.settings.store(Arc::new(settings(config)));
         self.engine.reconfigure(config.rules.clone(), &config.limits);
     }
+}
+
+/// One for each CPU.
+fn workers() -> std::io::Result<Workers> {
+    Workers::start(std::thread::available_parallelism().map_or(1, Into::into))
 }
 
 /// Two for each caller: the caller's connection and mostly one to the agent.

@@ -2,6 +2,7 @@
 //!
 //! Only this module names them, so that the network simulation (`tests/network`) can put simulated ones in their place.
 
+use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -52,6 +53,34 @@ pub fn keep_little_unsent(stream: &TcpStream) -> io::Result<()> {
 #[cfg(not(target_os = "linux"))]
 pub fn keep_little_unsent(_stream: &TcpStream) -> io::Result<()> {
     Ok(())
+}
+
+/// Whose reactor tells of a socket: that of one worker (see `proxy::workers`), or of the runtime that all else is run by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Home(Option<usize>);
+
+impl Home {
+    /// No worker's.
+    pub const COMMON: Self = Self(None);
+
+    /// That of the sockets that are made by this thread.
+    pub fn here() -> Self {
+        HOME.get()
+    }
+
+    /// From here on this thread is a worker.
+    pub fn settle(worker: usize) {
+        HOME.set(Self(Some(worker)));
+    }
+}
+
+thread_local! {
+    static HOME: Cell<Home> = const { Cell::new(Home::COMMON) };
+}
+
+/// Lets the reactor of this thread tell of a socket that was made by another.
+pub fn bring_home(stream: TcpStream) -> io::Result<TcpStream> {
+    TcpStream::from_std(stream.into_std()?)
 }
 
 /// Both directions of a connection, each to be used by itself.

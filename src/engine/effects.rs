@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use parking_lot::MutexGuard;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::lifecycle::{Context, Effect, Event, Machine, Refusal, Transition, WaiterId};
@@ -69,6 +70,7 @@ impl Engine {
         if deeds.is_empty() {
             return;
         }
+        let _runtime = self.runtime.as_ref().map(Handle::enter);
         // Hand over hand: whoever decides next waits here until these have run.
         let order = slot.effects.lock();
         drop(machine);

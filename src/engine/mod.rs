@@ -36,6 +36,7 @@ use std::sync::{Arc, OnceLock};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc};
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -108,11 +109,13 @@ pub struct Engine {
     /// And whoever would have to wait is refused.
     refusing: AtomicBool,
     tasks: TaskTracker,
+    /// Where they run, whoever gives the reason for one: a worker of the front door ends before the engine.
+    runtime: Option<Handle>,
     ended: CancellationToken,
 }
 
 impl Engine {
-    /// An engine that knows no agent yet; [`Engine::run`] makes it live.
+    /// An engine that knows no agent yet; [`Engine::run`] makes it live. What it does runs in the runtime in which it was made.
     pub fn new(
         backend: Arc<dyn Backend>,
         rules: RuleSet,
@@ -144,6 +147,7 @@ impl Engine {
             ending: AtomicBool::new(false),
             refusing: AtomicBool::new(false),
             tasks: TaskTracker::new(),
+            runtime: Handle::try_current().ok(),
             ended: CancellationToken::new(),
         })
     }

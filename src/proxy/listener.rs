@@ -74,9 +74,20 @@ fn spawn(stream: TcpStream, remote: SocketAddr, tls: Option<Arc<TlsAcceptor>>, d
         return;
     }
     let open = Open::new(Arc::clone(door));
-    door.tasks.spawn(async move {
+    let serve = move |stream| async move {
         connection::serve(stream, remote, tls, Arc::clone(&open.door)).await;
-    });
+    };
+    let Some(workers) = &door.workers else {
+        door.tasks.spawn(serve(stream));
+        return;
+    };
+    let serve_there = async move {
+        match net::bring_home(stream) {
+            Ok(stream) => serve(stream).await,
+            Err(error) => tracing::debug!(%error, "a connection could not be given to a worker"),
+        }
+    };
+    door.tasks.spawn_on(serve_there, workers.next());
 }
 
 /// An open connection, for the count.

@@ -1,6 +1,6 @@
 //! The front door: takes callers' requests, of HTTP/1.1 and HTTP/2, and passes each to its agent, waking it if need be.
 //!
-//! `listener` accepts, `connection` serves one caller, `request` answers one request: `route` says where it goes,
+//! `listener` accepts, one of the `workers` serves, `connection` is one caller, `request` answers one request: `route` says where it goes,
 //! `auth` whether it may, `activate` gets it in, `forward` sends it. `upgrade` says which of them may leave HTTP behind, and
 //! `tunnel` is what then passes bytes. `stream` is for answers that are no request any more. `lease` is what agents ask Drowse itself.
 
@@ -33,6 +33,7 @@ mod tunnel;
 mod unread;
 mod upgrade;
 mod watched;
+pub mod workers;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -56,6 +57,7 @@ use auth::Authenticator;
 use stage::{Stage, Stages};
 use tls::Certificate;
 use tunnel::Tunnel;
+use workers::Workers;
 
 pub use lease::LeaseHolders;
 pub use settings::{Settings, Style};
@@ -91,6 +93,8 @@ struct Door {
     stages: Stages,
     /// Those of connections and of what they carry.
     tasks: TaskTracker,
+    /// Where connections are served; here, if there are none.
+    workers: Option<Arc<Workers>>,
     connections: AtomicUsize,
     connection_ended: Notify,
 }
@@ -139,6 +143,7 @@ impl FrontDoor {
             lease_holders: LeaseHolders::OnThisMachine,
             stages: Stages::default(),
             tasks: TaskTracker::new(),
+            workers: None,
             connections: AtomicUsize::new(0),
             connection_ended: Notify::new(),
         };
@@ -156,6 +161,13 @@ impl FrontDoor {
     #[must_use]
     pub fn leases_for(mut self, holders: LeaseHolders) -> Self {
         self.door.lease_holders = holders;
+        self
+    }
+
+    /// Serves connections by these, which must outlive it.
+    #[must_use]
+    pub fn served_by(mut self, workers: Arc<Workers>) -> Self {
+        self.door.workers = Some(workers);
         self
     }
 

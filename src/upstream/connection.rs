@@ -73,6 +73,15 @@ impl Connection {
         }
     }
 
+    /// Lets this thread be told when something arrives on an idle connection that another has made. `None` if that fails.
+    pub(super) fn bring_home(self) -> Option<Self> {
+        match self {
+            Self::Http1(connection) => connection.bring_home().map(Self::Http1),
+            // Has a task of its own, which stays where it is.
+            Self::H2c(connection) => Some(Self::H2c(connection)),
+        }
+    }
+
     /// Whether another request can be sent on it. Notices a close that has arrived since it was last used.
     pub fn is_usable(&mut self) -> bool {
         match self {

@@ -7,7 +7,7 @@
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
-use crate::net::TcpStream;
+use crate::net::{self, TcpStream};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{Request, Response};
@@ -56,6 +56,16 @@ impl Http1 {
         let Drive::Ended(Some(driver)) = self.driver else { return None };
         let Parts { io, read_buf, .. } = driver.into_parts();
         Some((io.into_inner(), read_buf))
+    }
+
+    /// Begins anew with the same stream, as a socket of this thread. Nothing may have come that was not asked for.
+    pub(super) fn bring_home(self) -> Option<Self> {
+        let Drive::Here(driver) = self.driver else { return None };
+        let Parts { io, read_buf, .. } = driver.into_parts();
+        if !read_buf.is_empty() {
+            return None;
+        }
+        Self::new(net::bring_home(io.into_inner()).ok()?)
     }
 
     /// Whether another request can be sent on it. Notices a close that has arrived since it was last used.

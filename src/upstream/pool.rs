@@ -4,7 +4,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use crate::net::TcpStream;
+use crate::net::{Home, TcpStream};
 use parking_lot::Mutex;
 
 use super::Connection;
@@ -34,6 +34,8 @@ struct Stock {
 #[derive(Debug)]
 struct Idle {
     port: u16,
+    /// Who is told when something arrives on it.
+    home: Home,
     /// It was already here when the last sweep came by.
     seen_by_sweep: bool,
     connection: Connection,
@@ -51,19 +53,29 @@ impl Pool {
         pool
     }
 
-    /// The connection to this port that speaks this and was used last, if there is one that works.
+    /// The connection to this port that speaks this and was used last, if there is one that works and whose home is here or
+    /// nobody's: between two workers each of its requests would wake both.
     pub fn take(&self, port: u16, protocol: Protocol) -> Option<Connection> {
+        let here = Home::here();
         loop {
             // What turns out to be closed is dropped here, outside the lock.
-            let mut connection = {
+            let Idle { mut connection, home, .. } = {
                 let mut stock = self.stock.lock();
-                let last = stock
-                    .idle
-                    .iter()
-                    .rposition(|idle| idle.port == port && idle.connection.protocol() == protocol)?;
-                stock.idle.remove(last).connection
+                let last = |wanted| {
+                    stock.idle.iter().rposition(|idle| {
+                        idle.port == port && idle.home == wanted && idle.connection.protocol() == protocol
+                    })
+                };
+                let last = last(here).or_else(|| last(Home::COMMON))?;
+                stock.idle.remove(last)
             };
-            if connection.is_usable() {
+            if !connection.is_usable() {
+                continue;
+            }
+            if home == here {
+                return Some(connection);
+            }
+            if let Some(connection) = connection.bring_home() {
                 return Some(connection);
             }
         }
@@ -74,12 +86,14 @@ impl Pool {
         if !connection.is_idle() {
             return;
         }
+        // Whoever brought it here keeps it: it was made by this thread, or came here before it was used.
+        let home = Home::here();
         let mut stock = self.stock.lock();
         if stock.closed || stock.idle.len() >= MAX_IDLE {
             drop(stock);
             return;
         }
-        stock.idle.push(Idle { port, seen_by_sweep: false, connection });
+        stock.idle.push(Idle { port, home, seen_by_sweep: false, connection });
         if !stock.sweeping {
             stock.sweeping = true;
             tokio::spawn(sweep(Arc::downgrade(&self.stock)));
@@ -206,6 +220,33 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_connection_is_taken_by_its_own_worker_and_one_of_nobodys_by_any() {
+        let pool = Arc::new(Pool::default());
+        let (connection, mut agent) = usable().await;
+        pool.put(80, connection);
+        // Each worker a thread with a runtime of its own.
+        let work = |worker, work: fn(Arc<Pool>) -> bool| {
+            let pool = Arc::clone(&pool);
+            let run = move || {
+                Home::settle(worker);
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                runtime.block_on(async move { work(pool) })
+            };
+            std::thread::spawn(run).join().unwrap()
+        };
+        let take_and_put = |pool: Arc<Pool>| {
+            let taken = pool.take(80, Protocol::Http1);
+            taken.map(|connection| pool.put(80, connection)).is_some()
+        };
+        assert!(work(1, take_and_put), "nobody's is anybody's");
+        assert!(!work(2, take_and_put), "but the first to use it keeps it");
+        assert!(pool.take(80, Protocol::Http1).is_none());
+        assert!(work(1, take_and_put));
+        pool.close();
+        assert_eq!(agent.read(&mut [0]).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
     async fn the_pool_has_a_bound() {
         let pool = Pool::default();
         let mut agents = Vec::new();
@@ -223,7 +264,7 @@ mod tests {
         let (old, _old) = usable().await;
         let (new, _new) = usable().await;
         let mut stock = Stock { sweeping: true, ..Stock::default() };
-        let idle = |connection| Idle { port: 80, seen_by_sweep: false, connection };
+        let idle = |connection| Idle { port: 80, home: Home::COMMON, seen_by_sweep: false, connection };
         stock.idle.push(idle(old));
         let (stale, done) = stock.sweep();
         assert!(stale.is_empty() && !done);

@@ -28,6 +28,24 @@ pub fn keep_little_unsent(_stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
+/// A host of the simulation has one thread.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Home;
+
+impl Home {
+    pub const COMMON: Self = Self;
+
+    pub fn here() -> Self {
+        Self
+    }
+
+    pub fn settle(_worker: usize) {}
+}
+
+pub fn bring_home(stream: TcpStream) -> io::Result<TcpStream> {
+    Ok(stream)
+}
+
 pub fn halves(stream: &mut TcpStream) -> (impl AsyncRead + Unpin + '_, impl AsyncWrite + Unpin + '_) {
     tokio::io::split(stream)
 }
