@@ -36,9 +36,8 @@ chaos: ## Kill and freeze replicas, the API server, etcd and NATS under load, an
 fuzz: ## Feed everything that reads bytes of strangers with made-up ones, each for a minute
 	@scripts/fuzz 60
 
-bench: ## Measure Drowse on this machine: warm, waking, and in a storm
-	cargo build --locked --release --package drowse --package drowse-loadtest
-	cargo run --locked --release --quiet --package drowse-loadtest -- all
+bench: ## Measure Drowse on this machine: beside nginx, haproxy and bare hyper, waking, and in a storm
+	@scripts/bench
 
 bench-abuse: ## Measure what honest callers notice while others abuse the front door
 	cargo build --locked --release --package drowse --package drowse-loadtest

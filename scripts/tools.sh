@@ -22,6 +22,13 @@ need() {
   "${as_root[@]}" apt-get install -y -qq --no-install-recommends "$2" >&2 || die "failed to install $2"
 }
 
+# need_server NAME: a server for which only the program is needed. Debian starts what it installs, so it is ended at once.
+need_server() {
+  command -v "$1" >/dev/null && return
+  need "$1" "$1"
+  if [ -d /run/systemd/system ]; then systemctl disable --quiet --now "$1" >&2 || true; fi
+}
+
 # need_python: Python 3.11 or newer, with virtual environments.
 need_python() {
   need python3 python3

@@ -13,7 +13,7 @@ use super::raw::{self, Raw};
 use crate::drowse::Program;
 
 /// From the last answer to the look at the memory: what a proxy gives back late is given back by then.
-const REST: Duration = Duration::from_secs(5);
+const REST: Duration = Duration::from_secs(15);
 
 /// Resident memory that came with each of many connections.
 #[derive(Clone, Debug, Serialize)]
