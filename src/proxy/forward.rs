@@ -319,3 +319,22 @@ fn streaming(
     let held = Held::Stream(Box::new(stream));
     response.map(|incoming| AgentBody::new(incoming, connection, call.port, held))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size3<A, B, C, F: Future>(_: impl Fn(A, B, C) -> F) -> usize { size_of::<F>() }
+    fn size4<A, B, C, D, F: Future>(_: impl Fn(A, B, C, D) -> F) -> usize { size_of::<F>() }
+    fn size5<A, B, C, D, E, F: Future>(_: impl Fn(A, B, C, D, E) -> F) -> usize { size_of::<F>() }
+
+    #[test]
+    fn sizes() {
+        eprintln!("forward {}", size3(|a: &'static Arc<Door>, b: &'static Call, c| forward(a, b, c)));
+        eprintln!("attempt {}", size4(|a: &'static Arc<Door>, b: &'static Call, c, d| attempt(a, b, c, d)));
+        eprintln!("send {}", size4(|a: &'static Call, b: &'static mut Connection, c, d: Option<&'static Arc<Progress>>| send(a, b, c, d)));
+        eprintln!("dial {}", size5(|a: &'static Door, b: &'static Call, c: &'static Permit, d: &'static mut Patience, e: &'static mut RequestBody| dial(a, b, c, d, e)));
+        eprintln!("admit {}", size4(|a: &'static Door, b: &'static Arc<Slot>, c, d: &'static mut RequestBody| admit(a, b, c, d)));
+        eprintln!("Call {} Permit {} Connection {} Request {} Response {} Fault {} Answer {}", size_of::<Call>(), size_of::<Permit>(), size_of::<Connection>(), size_of::<Request<RequestBody>>(), size_of::<Response<Incoming>>(), size_of::<Fault>(), size_of::<Answer>());
+    }
+}

@@ -361,3 +361,19 @@ fn ours(text: Bytes) -> Content {
     // Without one, the head says that nothing follows.
     Content::Ours((!text.is_empty()).then_some(text))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<A, B, F: Future>(_: impl Fn(A, B) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// Whoever waits for an agent has one, and there may be thousands.
+    #[test]
+    fn the_future_of_a_request_stays_small() {
+        let size = size(serve);
+        assert!(size <= 1, "{size} bytes");
+    }
+}

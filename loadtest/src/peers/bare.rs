@@ -20,10 +20,6 @@ use tokio::sync::Notify;
 
 use super::responder::wait_for;
 use crate::args;
-use crate::open_files;
-
-/// A caller, and a connection to the upstream.
-const MAX_OPEN: u64 = 2 * 10_000;
 
 type Body = Either<Incoming, Empty<Bytes>>;
 
@@ -42,7 +38,6 @@ struct Gate {
 
 /// Proxies until it is killed. One thread: a runtime without work stealing; more: one with.
 pub(crate) fn run(options: &args::Bare) -> anyhow::Result<()> {
-    open_files::allow(MAX_OPEN)?;
     let mut builder = match options.workers {
         None => tokio::runtime::Builder::new_current_thread(),
         Some(workers) => {

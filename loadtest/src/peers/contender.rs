@@ -148,15 +148,15 @@ impl Contender {
     }
 }
 
-/// What a reverse proxy with keep-alive on both sides needs, and room for many callers.
+/// What a reverse proxy with keep-alive on both sides needs, and room for many callers, who count twice.
 fn nginx(dir: &Path, workers: u8, to: Loopback, upstream: Loopback) -> String {
     let (dir, to, upstream) = (dir.display(), to.address(), upstream.address());
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|kind| format!("  {kind}_temp_path {dir}/{kind};\n"))
         .concat();
     format!(
-        "daemon off;\nworker_processes {workers};\npid {dir}/pid;\nerror_log stderr;\nworker_rlimit_nofile 30000;\n\
-         events {{ worker_connections 25000; }}\nhttp {{\n  access_log off;\n{temporary}\
+        "daemon off;\nworker_processes {workers};\npid {dir}/pid;\nerror_log stderr;\n\
+         events {{ worker_connections 19000; }}\nhttp {{\n  access_log off;\n{temporary}\
          \x20 keepalive_timeout 300s;\n  keepalive_requests 1000000000;\n\
          \x20 upstream agent {{ server {upstream}; keepalive 128; keepalive_requests 1000000000; }}\n\
          \x20 server {{ listen {to} backlog=4096;\n    location / {{ proxy_pass http://agent; proxy_http_version 1.1; \
@@ -167,7 +167,7 @@ fn nginx(dir: &Path, workers: u8, to: Loopback, upstream: Loopback) -> String {
 fn haproxy(workers: u8, to: Loopback, upstream: Loopback) -> String {
     let (to, upstream) = (to.address(), upstream.address());
     format!(
-        "global\n  nbthread {workers}\n  maxconn 25000\ndefaults\n  mode http\n  http-reuse always\n  \
+        "global\n  nbthread {workers}\n  maxconn 9500\ndefaults\n  mode http\n  http-reuse always\n  \
          timeout connect 10s\n  timeout client 300s\n  timeout server 300s\n  timeout http-keep-alive 300s\n\
          frontend in\n  bind {to} backlog 4096\n  default_backend agent\nbackend agent\n  server agent {upstream}\n"
     )

@@ -9,10 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::args;
-use crate::open_files;
 
-/// Connections at once, most of which come when many held callers are let go.
-const MAX_CONNECTIONS: u64 = 12_000;
 /// Requests are no larger, bodies included.
 const MAX_REQUEST_BYTES: usize = 4096;
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 3\r\n\r\nok\n";
@@ -21,7 +18,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// Answers until it is killed.
 pub(crate) async fn run(options: &args::Responder) -> anyhow::Result<()> {
-    open_files::allow(MAX_CONNECTIONS)?;
     if let Some(file) = &options.when {
         wait_for(file).await;
     }
