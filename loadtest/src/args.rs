@@ -106,6 +106,9 @@ pub(crate) struct Bare {
     /// Threads that steal work from each other; one without that if left out
     #[arg(long, value_parser = value_parser!(u8).range(1..=16))]
     pub(crate) workers: Option<u8>,
+    /// Callers speak HTTP/2, and not HTTP/1.1
+    #[arg(long)]
+    pub(crate) http2: bool,
     /// Hold all requests until this file is there
     #[arg(long)]
     pub(crate) when: Option<PathBuf>,

@@ -156,8 +156,7 @@ impl Activity {
             return Some((since + settings.head_timeout, Overdue::Head));
         }
         let since = Moment::from_micros(self.idle_since.load(Ordering::Relaxed));
-        let may_rest =
-            self.was_asked() && !self.is_multiplexed() && !self.resting.load(Ordering::Relaxed);
+        let may_rest = self.was_asked() && !self.is_multiplexed() && !self.resting.load(Ordering::Relaxed);
         if may_rest && settings.rest_after < settings.idle_connection_timeout {
             return Some((since + settings.rest_after, Overdue::Rest));
         }

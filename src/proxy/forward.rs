@@ -96,7 +96,8 @@ pub(super) async fn forward(
         if call.uid.as_ref().is_some_and(|uid| *uid != permit.upstream().life.agent) {
             return Err(Fault::AnotherUid);
         }
-        match attempt(door, call, permit, request).await? {
+        // In a box, so that the future of whoever waits stays small.
+        match Box::pin(attempt(door, call, permit, request)).await? {
             Attempt::Answered(answer) => return Ok(answer),
             Attempt::Moved(unsent) => request = unsent,
         }
@@ -146,7 +147,7 @@ async fn attempt(
             }
             Err(SendError::Failed(error)) => {
                 let Some(why) = progress.as_deref().and_then(Progress::broken) else {
-                    return Err(Fault::Broken { error: error.to_string() });
+                    return Err(Fault::Broken { error: with_causes(&error) });
                 };
                 // It left in the middle of its body.
                 permit.expect(left);
@@ -257,6 +258,12 @@ async fn send_expecting(
     sent.await
 }
 
+/// What happened, and why: of most failures hyper itself says only that there was one.
+fn with_causes(error: &hyper::Error) -> String {
+    let all = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    all.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
 /// It was in flight for so long without a byte that it must not keep its agent up any more.
 fn silent(door: &Door, call: &Call) -> Fault {
     let cap = call.busy_cap;
@@ -318,23 +325,4 @@ fn streaming(
     timing::tell(response.headers_mut(), waited);
     let held = Held::Stream(Box::new(stream));
     response.map(|incoming| AgentBody::new(incoming, connection, call.port, held))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn size3<A, B, C, F: Future>(_: impl Fn(A, B, C) -> F) -> usize { size_of::<F>() }
-    fn size4<A, B, C, D, F: Future>(_: impl Fn(A, B, C, D) -> F) -> usize { size_of::<F>() }
-    fn size5<A, B, C, D, E, F: Future>(_: impl Fn(A, B, C, D, E) -> F) -> usize { size_of::<F>() }
-
-    #[test]
-    fn sizes() {
-        eprintln!("forward {}", size3(|a: &'static Arc<Door>, b: &'static Call, c| forward(a, b, c)));
-        eprintln!("attempt {}", size4(|a: &'static Arc<Door>, b: &'static Call, c, d| attempt(a, b, c, d)));
-        eprintln!("send {}", size4(|a: &'static Call, b: &'static mut Connection, c, d: Option<&'static Arc<Progress>>| send(a, b, c, d)));
-        eprintln!("dial {}", size5(|a: &'static Door, b: &'static Call, c: &'static Permit, d: &'static mut Patience, e: &'static mut RequestBody| dial(a, b, c, d, e)));
-        eprintln!("admit {}", size4(|a: &'static Door, b: &'static Arc<Slot>, c, d: &'static mut RequestBody| admit(a, b, c, d)));
-        eprintln!("Call {} Permit {} Connection {} Request {} Response {} Fault {} Answer {}", size_of::<Call>(), size_of::<Permit>(), size_of::<Connection>(), size_of::<Request<RequestBody>>(), size_of::<Response<Incoming>>(), size_of::<Fault>(), size_of::<Answer>());
-    }
 }

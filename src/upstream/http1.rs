@@ -19,12 +19,13 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::RequestBody;
 use super::connection::SendError;
+use super::gathered::Gathered;
 
 /// What is read of an answer at once, in bytes, and so the size of its head at most. hyper would read up to 400 KiB while its
 /// caller takes none.
 const MAX_READ_BYTES: usize = 16 * 1024;
 
-type Driver = http1::Connection<TokioIo<TcpStream>, RequestBody>;
+type Driver = http1::Connection<TokioIo<Gathered<TcpStream>>, RequestBody>;
 
 /// A connection of HTTP/1.1. Used by one request at a time.
 pub struct Http1 {
@@ -45,8 +46,8 @@ impl Http1 {
     /// Speaks HTTP/1.1 on this stream. `None` only if hyper gives up before anything was sent.
     pub(super) fn new(stream: TcpStream) -> Option<Self> {
         // The handshake of HTTP/1 sends nothing: it is ready at once.
-        let handshake =
-            http1::Builder::new().max_buf_size(MAX_READ_BYTES).handshake(TokioIo::new(stream)).now_or_never();
+        let io = TokioIo::new(Gathered(stream));
+        let handshake = http1::Builder::new().max_buf_size(MAX_READ_BYTES).handshake(io).now_or_never();
         let (sender, driver) = handshake?.ok()?;
         Some(Self { sender, driver: Drive::Here(Box::new(driver)) })
     }
@@ -55,7 +56,7 @@ impl Http1 {
     pub(super) fn into_stream(self) -> Option<(TcpStream, Bytes)> {
         let Drive::Ended(Some(driver)) = self.driver else { return None };
         let Parts { io, read_buf, .. } = driver.into_parts();
-        Some((io.into_inner(), read_buf))
+        Some((io.into_inner().0, read_buf))
     }
 
     /// Begins anew with the same stream, as a socket of this thread. Nothing may have come that was not asked for.
@@ -65,7 +66,7 @@ impl Http1 {
         if !read_buf.is_empty() {
             return None;
         }
-        Self::new(net::bring_home(io.into_inner()).ok()?)
+        Self::new(net::bring_home(io.into_inner().0).ok()?)
     }
 
     /// Whether another request can be sent on it. Notices a close that has arrived since it was last used.

@@ -2,6 +2,7 @@
 
 pub mod connect;
 pub mod connection;
+pub mod gathered;
 mod h2c;
 mod http1;
 mod pace;

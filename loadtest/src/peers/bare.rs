@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use http::uri::{Authority, Scheme};
-use http::{HeaderValue, Request, Response, StatusCode, Uri};
+use http::{Request, Response, StatusCode, Uri};
 use http_body_util::{Either, Empty};
 use hyper::body::{Bytes, Incoming};
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
@@ -27,6 +27,8 @@ struct Proxy {
     client: Client<HttpConnector, Incoming>,
     upstream: Authority,
     gate: Gate,
+    /// Callers speak HTTP/2, by its preface, instead of HTTP/1.1.
+    http2: bool,
 }
 
 /// Lets everybody through, or everybody at one moment.
@@ -55,7 +57,7 @@ async fn serve(options: &args::Bare) -> anyhow::Result<()> {
     let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
     let upstream = Authority::try_from(format!("{}:{}", Ipv4Addr::LOCALHOST, options.upstream))?;
     let gate = Gate { opens: options.when.clone(), opened: Notify::new() };
-    let proxy = Arc::new(Proxy { client, upstream, gate });
+    let proxy = Arc::new(Proxy { client, upstream, gate, http2: options.http2 });
     if let Some(file) = options.when.clone() {
         let proxy = Arc::clone(&proxy);
         tokio::spawn(async move {
@@ -77,10 +79,13 @@ async fn connection(stream: TcpStream, proxy: Arc<Proxy>) {
         let proxy = Arc::clone(&proxy);
         async move { Ok::<_, Infallible>(proxy.pass(request).await) }
     });
-    let mut server = auto::Builder::new(TokioExecutor::new());
-    server.http2().max_concurrent_streams(1000);
     // However it ended, the caller knows.
-    let _end = server.serve_connection(TokioIo::new(stream), answer).await;
+    if proxy.http2 {
+        let _end =
+            http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), answer).await;
+    } else {
+        let _end = http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;
+    }
 }
 
 impl Proxy {
@@ -92,7 +97,6 @@ impl Proxy {
         *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
         *request.version_mut() = http::Version::HTTP_11;
         request.headers_mut().remove(http::header::CONNECTION);
-        request.headers_mut().insert("x-forwarded-proto", HeaderValue::from_static("http"));
         match self.client.request(request).await {
             Ok(answer) => answer.map(Either::Left),
             Err(_) => {

@@ -99,20 +99,18 @@ impl Contender {
         Self::start(Name::Haproxy, command, to, dir).await
     }
 
-    /// With a file, it holds everybody until that is there.
+    /// With a file, it holds everybody until that is there. What is said besides is its command line's.
     pub(super) async fn hyper(
         placement: Placement,
-        multi_thread: bool,
         upstream: Loopback,
         when: Option<&Path>,
+        options: &[&str],
     ) -> anyhow::Result<Self> {
         let (dir, to) = (TempDir::new()?, Loopback::free()?);
         let mut command = placement.measured(std::env::current_exe().context("failed to find this program")?);
         command.args(["bare", "--port", &to.address().port().to_string()]);
         command.args(["--upstream", &upstream.address().port().to_string()]);
-        if multi_thread {
-            command.args(["--workers", &placement.workers().to_string()]);
-        }
+        command.args(options);
         if let Some(file) = when {
             command.arg("--when").arg(file);
         }

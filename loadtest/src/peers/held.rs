@@ -50,7 +50,7 @@ pub(super) async fn measure(
         all.push(hold(&drowse.entry(), &go, options.callers).await?);
         // Its agent is up from here on, and is the upstream of the other one.
         let go = dir.path().join("hyper");
-        let hyper = Contender::hyper(placement, false, drowse.upstream(), Some(&go)).await?;
+        let hyper = Contender::hyper(placement, drowse.upstream(), Some(&go), &[]).await?;
         all.push(hold(&hyper.entry, &go, options.callers).await?);
         hyper.end().await?;
         drowse.end().await?;

@@ -34,7 +34,7 @@ pub(super) async fn measure(
     let mut all = vec![keep(&drowse.entry(), number).await?];
     let upstream = drowse.upstream();
     for contender in [
-        Contender::hyper(placement, false, upstream, None).await?,
+        Contender::hyper(placement, upstream, None, &[]).await?,
         Contender::nginx(placement, upstream).await?,
         Contender::haproxy(placement, upstream).await?,
     ] {

@@ -87,7 +87,7 @@ impl Field {
         let others = vec![
             Contender::nginx(placement, upstream).await?,
             Contender::haproxy(placement, upstream).await?,
-            Contender::hyper(placement, placement.workers() > 1, upstream, None).await?,
+            Contender::hyper(placement, upstream, None, placement.flavour()).await?,
         ];
         let direct = Entry { name: Name::Direct, to: upstream, host: "bench".to_owned(), pids: Vec::new() };
         let mut entries = vec![direct];

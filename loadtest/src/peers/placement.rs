@@ -44,6 +44,14 @@ impl Placement {
         }
     }
 
+    /// With several threads bare hyper needs a runtime with work stealing.
+    pub(super) const fn flavour(self) -> &'static [&'static str] {
+        match self {
+            Self::Pinned { .. } => &[],
+            Self::Free => &["--workers", "2"],
+        }
+    }
+
     /// A program to be measured.
     pub(super) fn measured(self, program: impl AsRef<OsStr>) -> Command {
         match self {

@@ -44,7 +44,7 @@ pub(super) async fn measure(
     let drowse = Fronted::start(program, placement, Some(&go), Some(number)).await?;
     let mut all = vec![hold(&drowse.entry(), &go, number).await?];
     let go = dir.path().join("hyper");
-    let hyper = Contender::hyper(placement, false, drowse.upstream(), Some(&go)).await?;
+    let hyper = Contender::hyper(placement, drowse.upstream(), Some(&go), &["--http2"]).await?;
     all.push(hold(&hyper.entry, &go, number).await?);
     hyper.end().await?;
     drowse.end().await?;
