@@ -12,7 +12,7 @@ use crate::net::Home;
 /// The threads. They end when this is dropped, and what they still serve is cut.
 #[derive(Debug)]
 pub struct Workers {
-    workers: Vec<Handle>,
+    runtimes: Vec<Handle>,
     turn: AtomicUsize,
     _end: DropGuard,
 }
@@ -24,14 +24,14 @@ impl Workers {
     /// If the system has no thread or no file left for it.
     pub fn start(number: usize) -> io::Result<Self> {
         let end = CancellationToken::new();
-        let workers = (0..number.max(1)).map(|nth| start(nth, end.clone())).collect::<io::Result<_>>()?;
-        Ok(Self { workers, turn: AtomicUsize::new(0), _end: end.drop_guard() })
+        let runtimes = (0..number.max(1)).map(|nth| start(nth, end.clone())).collect::<io::Result<_>>()?;
+        Ok(Self { runtimes, turn: AtomicUsize::new(0), _end: end.drop_guard() })
     }
 
     /// The next one, in turn: connections are alike more or less, and nobody knows which will have more to do.
     pub(super) fn next(&self) -> &Handle {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        &self.workers[turn % self.workers.len()]
+        &self.runtimes[turn % self.runtimes.len()]
     }
 }
 
