@@ -22,8 +22,8 @@ use crate::support::http;
 
 /// How long an answer may take before it counts as lost: longer than a hold, and a freeze of the replica on top of it.
 const PATIENCE: Duration = Duration::from_secs(90);
-/// Requests under way at most. More would mean that nobody answers.
-const MAX_AT_ONCE: usize = 2_000;
+/// Requests under way at most: all that `make chaos` sends while a caller can be held. More would mean that nobody answers.
+const MAX_AT_ONCE: usize = 8_000;
 /// As in `tests/e2e/deploy/chaos`.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 /// A burst is no longer.

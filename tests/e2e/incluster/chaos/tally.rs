@@ -7,8 +7,8 @@ use drowse::time::Moment;
 
 use super::load::{Outcome, Record};
 
-/// Failures that are shown. More say nothing new.
-const MAX_SHOWN: usize = 20;
+/// Failures of a kind that are shown. More say nothing new.
+const MAX_SHOWN: usize = 5;
 
 /// What may become of a request that was under way in a time of trouble.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -71,7 +71,8 @@ pub(super) struct Tally {
     failed: usize,
     /// What those that are lost or failed got.
     broken: BTreeMap<String, usize>,
-    shown: Vec<String>,
+    /// By kind.
+    shown: BTreeMap<String, Vec<String>>,
 }
 
 impl Tally {
@@ -92,21 +93,21 @@ impl Tally {
     fn count(&mut self, record: &Record, arrived: &[usize], troubles: &[Trouble]) {
         if arrived.iter().any(|agent| *agent != record.agent) {
             self.wrong_agent += 1;
-            self.show(record, &format!("it arrived at agents {arrived:?}"));
+            self.show("wrong agent", record, &format!("it arrived at agents {arrived:?}"));
         }
         if arrived.len() > 1 {
             self.twice += 1;
-            self.show(record, "it arrived more than once");
+            self.show("twice", record, "it arrived more than once");
         }
         match &record.outcome {
             Outcome::Served if arrived.is_empty() => {
                 self.lost += 1;
-                self.show(record, "it was answered and never arrived");
+                self.show("lost", record, "it was answered and never arrived");
             }
             Outcome::Served => self.served += 1,
             Outcome::Misled(text) => {
                 self.wrong_agent += 1;
-                self.show(record, text);
+                self.show("wrong agent", record, text);
             }
             outcome => match troubles.iter().find(|trouble| trouble.excuses(record, arrived)) {
                 Some(trouble) => {
@@ -118,16 +119,18 @@ impl Tally {
                     let lost = matches!(outcome, Outcome::NoAnswer(_) | Outcome::BrokenOff(_));
                     *(if lost { &mut self.lost } else { &mut self.failed }) += 1;
                     *self.broken.entry(outcome.to_string()).or_default() += 1;
-                    self.show(record, &format!("{outcome:#}; arrived: {}", arrived.len()));
+                    let what = format!("{outcome:#}; arrived: {}", arrived.len());
+                    self.show(&outcome.to_string(), record, &what);
                 }
             },
         }
     }
 
-    fn show(&mut self, record: &Record, what: &str) {
-        if self.shown.len() < MAX_SHOWN {
+    fn show(&mut self, kind: &str, record: &Record, what: &str) {
+        let shown = self.shown.entry(kind.to_owned()).or_default();
+        if shown.len() < MAX_SHOWN {
             let Record { id, replica, began, ended, .. } = record;
-            self.shown.push(format!("{id} by way of replica {replica}, {began:?} to {ended:?}: {what}"));
+            shown.push(format!("{id} by way of replica {replica}, {began:?} to {ended:?}: {what}"));
         }
     }
 
@@ -169,6 +172,6 @@ impl fmt::Display for Tally {
         for (outcome, count) in &self.broken {
             writeln!(f, "  without an excuse: {count} x {outcome}")?;
         }
-        self.shown.iter().try_for_each(|line| writeln!(f, "  {line}"))
+        self.shown.values().flatten().try_for_each(|line| writeln!(f, "  {line}"))
     }
 }
