@@ -37,6 +37,8 @@ pub(super) struct Activity {
     behind: AtomicBool,
     /// What it needs for requests was given back.
     resting: AtomicBool,
+    /// Part of the last request may not be read yet: what comes next is not the next request.
+    unread: AtomicBool,
     /// Its caller was told that it breaks the rules (HTTP/2).
     misused: AtomicBool,
     /// Who looks at [`Self::due`], to be woken when one of several requests changes what it says.
@@ -77,6 +79,7 @@ impl Activity {
             unwritten: AtomicUsize::new(0),
             behind: AtomicBool::new(false),
             resting: AtomicBool::new(false),
+            unread: AtomicBool::new(false),
             misused: AtomicBool::new(false),
             looking: AtomicWaker::new(),
             silence: Arc::new(Silence::new()),
@@ -129,6 +132,7 @@ impl Activity {
     pub(super) fn begin(&self) -> Moment {
         self.busy.fetch_add(1, Ordering::Relaxed);
         self.unwritten.store(0, Ordering::Relaxed);
+        self.unread.store(false, Ordering::Relaxed);
         self.head_since.take().unwrap_or_else(|| self.clock.now())
     }
 
@@ -156,11 +160,19 @@ impl Activity {
             return Some((since + settings.head_timeout, Overdue::Head));
         }
         let since = Moment::from_micros(self.idle_since.load(Ordering::Relaxed));
-        let may_rest = self.was_asked() && !self.is_multiplexed() && !self.resting.load(Ordering::Relaxed);
+        let may_rest = self.was_asked()
+            && !self.is_multiplexed()
+            && !self.resting.load(Ordering::Relaxed)
+            && !self.unread.load(Ordering::Relaxed);
         if may_rest && settings.rest_after < settings.idle_connection_timeout {
             return Some((since + settings.rest_after, Overdue::Rest));
         }
         Some((since + settings.idle_connection_timeout, Overdue::Idle))
+    }
+
+    /// A request ends before its body has: hyper reads the rest, or closes the connection.
+    pub(super) fn leave_unread(&self) {
+        self.unread.store(true, Ordering::Relaxed);
     }
 
     /// It begins to rest, or is over with it.
@@ -339,7 +351,12 @@ mod tests {
         activity.rest(false);
         assert_eq!(activity.due(&settings), Some((clock.now() + HEAD, Overdue::Head)));
         activity.begin();
+        activity.leave_unread();
         activity.end(clock.now());
+        assert_eq!(activity.due(&settings), Some((idle, Overdue::Idle)), "there is more to read of it");
+        activity.begin();
+        activity.end(clock.now());
+        assert_eq!(activity.due(&settings), Some((rest, Overdue::Rest)));
         activity.multiplex();
         assert_eq!(activity.due(&settings), Some((idle, Overdue::Idle)));
     }

@@ -12,6 +12,7 @@ use crate::engine::Permit;
 use crate::metrics::{Bound, RequestOutcome};
 use crate::policy::Protocol;
 use crate::time::Moment;
+use crate::upstream::request_body::Progress;
 use crate::upstream::{Connection, RequestBody, Upstream};
 
 use super::Caller;
@@ -40,6 +41,9 @@ pub(super) struct InFlight {
     caller: Arc<Caller>,
     /// Where its connection carries others as well.
     own_silence: Option<Arc<Silence>>,
+    /// It has a body. How much of it is passed on is known once there is an agent for it.
+    has_body: bool,
+    upload: Option<Arc<Progress>>,
     /// When its head began to arrive.
     pub(super) arrived: Moment,
     /// What to record of it; `None` until it is routed to an agent.
@@ -54,9 +58,9 @@ pub(super) struct Record {
 }
 
 impl InFlight {
-    pub(super) fn begin(caller: Arc<Caller>) -> Self {
+    pub(super) fn begin(caller: Arc<Caller>, has_body: bool) -> Self {
         let arrived = caller.activity.begin();
-        Self { caller, own_silence: None, arrived, record: None }
+        Self { caller, own_silence: None, has_body, upload: None, arrived, record: None }
     }
 
     /// How long it has been silent, once it is sent.
@@ -66,9 +70,10 @@ impl InFlight {
 
     /// What it sends its agent.
     pub(super) fn uploads(&mut self, body: &RequestBody) {
+        self.upload = body.progress().cloned();
         if self.caller.activity.is_multiplexed() {
             let clock = self.caller.door.engine.clock();
-            self.own_silence = Some(Arc::new(Silence::of_one(clock, body.progress().cloned())));
+            self.own_silence = Some(Arc::new(Silence::of_one(clock, self.upload.clone())));
         }
     }
 
@@ -81,6 +86,9 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         let door = &self.caller.door;
         let now = door.engine.clock().now();
+        if self.has_body && !self.upload.as_ref().is_some_and(|upload| upload.is_finished()) {
+            self.caller.activity.leave_unread();
+        }
         self.caller.activity.end(now);
         if let Some(Record { outcome, cold }) = self.record {
             door.metrics.request_finished(outcome, cold, now.since(self.arrived));

@@ -35,8 +35,8 @@ use super::{Caller, lease, timing};
 
 /// Answers one request. Dropping the future is the caller leaving.
 pub(super) async fn serve(caller: Arc<Caller>, request: Request<Incoming>) -> Response<AnswerBody> {
-    let mut in_flight = InFlight::begin(caller);
     let has_body = !request.body().is_end_stream();
+    let mut in_flight = InFlight::begin(caller, has_body);
     let is_grpc = grpc::is_call(request.version(), request.headers());
     let mut response = match answer(&mut in_flight, request, is_grpc).await {
         Ok(response) => response,

@@ -221,22 +221,23 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_is_taken_by_its_own_worker_and_one_of_nobodys_by_any() {
-        let pool = Arc::new(Pool::default());
+        let pool = Pool::default();
         let (connection, mut agent) = usable().await;
         pool.put(80, connection);
-        // Each worker a thread with a runtime of its own.
-        let work = |worker, work: fn(Arc<Pool>) -> bool| {
-            let pool = Arc::clone(&pool);
-            let run = move || {
+        let runtimes = [1, 2]
+            .map(|_| tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime"));
+        let work = |worker: usize, work: fn(&Pool) -> bool| {
+            let run = || {
                 Home::settle(worker);
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-                runtime.block_on(async move { work(pool) })
+                runtimes[worker - 1].block_on(async { work(&pool) })
             };
-            std::thread::spawn(run).join().unwrap()
+            std::thread::scope(|scope| scope.spawn(run).join().unwrap())
         };
-        let take_and_put = |pool: Arc<Pool>| {
-            let taken = pool.take(80, Protocol::Http1);
-            taken.map(|connection| pool.put(80, connection)).is_some()
+        let take_and_put = |pool: &Pool| {
+            let Some(mut connection) = pool.take(80, Protocol::Http1) else { return false };
+            assert!(connection.is_usable());
+            pool.put(80, connection);
+            true
         };
         assert!(work(1, take_and_put), "nobody's is anybody's");
         assert!(!work(2, take_and_put), "but the first to use it keeps it");
@@ -244,6 +245,8 @@ mod tests {
         assert!(work(1, take_and_put));
         pool.close();
         assert_eq!(agent.read(&mut [0]).await.unwrap(), 0);
+        // Not here: a runtime may not end within another.
+        std::thread::spawn(|| drop(runtimes)).join().unwrap();
     }
 
     #[tokio::test]

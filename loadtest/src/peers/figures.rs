@@ -98,17 +98,20 @@ impl Rounds<Closed> {
     }
 }
 
+/// One of the quantiles.
+type Part = fn(&Quantiles) -> f64;
+
 impl Rounds<Open> {
     pub(super) fn push(&mut self, rate: u32, round: Vec<Open>) {
         self.add(rate.to_string(), round);
     }
 
-    fn at(&self, condition: &str, name: Name, of: fn(&Quantiles) -> f64) -> f64 {
+    fn at(&self, condition: &str, name: Name, of: Part) -> f64 {
         self.median(condition, |round| (round.name == name).then(|| of(&round.quantiles)))
     }
 
     /// What a contender adds to the way straight to the upstream.
-    fn added(&self, condition: &str, name: Name, of: fn(&Quantiles) -> f64) -> f64 {
+    fn added(&self, condition: &str, name: Name, of: Part) -> f64 {
         self.at(condition, name, of) - self.at(condition, Name::Direct, of)
     }
 }
@@ -149,8 +152,7 @@ impl Figures {
         let mut rows = Vec::new();
         for (rate, _) in &self.open.0 {
             let ratio = |of, name| self.open.added(rate, Name::Drowse, of) / self.open.added(rate, name, of);
-            let (p50, p99): (fn(&Quantiles) -> f64, fn(&Quantiles) -> f64) =
-                (|all| all.p50_ms, |all| all.p99_ms);
+            let (p50, p99): (Part, Part) = (|all| all.p50_ms, |all| all.p99_ms);
             rows.push(Row::must(
                 format!("added p50 at {rate}/s / nginx"),
                 ratio(p50, Name::Nginx),
@@ -175,7 +177,7 @@ impl Figures {
         let stream =
             |name| self.streams.iter().find(|stream| stream.name == name).map_or(0.0, |it| it.kb_each);
         let last = |name| self.held_median(name, |held| held.served.max_ms);
-        let lost: u64 = self
+        let unserved: u64 = self
             .held
             .iter()
             .filter(|held| held.name == Name::Drowse)
@@ -192,7 +194,7 @@ impl Figures {
                 1.2,
                 "x",
             ),
-            Row::must("held callers that are lost", lost as f64, 0.0, ""),
+            Row::must("held callers that are lost", unserved as f64, 0.0, ""),
         ]
     }
 
@@ -219,8 +221,9 @@ impl Figures {
         let (memory, held) = (self.memory_table().to_string(), self.held_table().to_string());
         let parts = [self.closed_tables(), self.open_tables(), memory, held];
         let unclean = self.tallies().filter(|tally| !tally.is_clean());
-        let failures: String =
+        let failures: Vec<_> =
             unclean.map(|tally| format!("answers of a round: {}\n", tally.text())).collect();
+        let failures = failures.concat();
         format!("{}\n{}{failures}", parts.join("\n"), Row::table(&self.rows))
     }
 
@@ -245,7 +248,7 @@ impl Figures {
     }
 
     fn open_tables(&self) -> String {
-        let columns: [fn(&Quantiles) -> f64; 3] = [|all| all.p50_ms, |all| all.p99_ms, |all| all.p999_ms];
+        let columns: [Part; 3] = [|all| all.p50_ms, |all| all.p99_ms, |all| all.p999_ms];
         let tables = self.open.0.iter().map(|(rate, _)| {
             let title = format!("open loop, {rate} req/s, ms");
             let mut table =

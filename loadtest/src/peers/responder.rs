@@ -58,10 +58,7 @@ async fn serve(mut stream: TcpStream) {
 fn request_length(bytes: &[u8]) -> Option<usize> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut request = httparse::Request::new(&mut headers);
-    let head = match request.parse(bytes) {
-        Ok(httparse::Status::Complete(head)) => head,
-        _ => return None,
-    };
+    let Ok(httparse::Status::Complete(head)) = request.parse(bytes) else { return None };
     let field = |name: &str| request.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
     if field("transfer-encoding").is_some() {
         let end = bytes[head..].windows(5).position(|five| five == b"0\r\n\r\n")?;

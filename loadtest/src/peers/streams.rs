@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Streams {
     pub(super) name: Name,
-    pub(super) streams: u32,
+    pub(super) held: u32,
     pub(super) kb_each: f64,
 }
 
@@ -70,7 +70,7 @@ async fn hold(entry: &Entry, go: &Path, number: u32) -> anyhow::Result<Streams> 
         let status = end.with_context(|| format!("{} does not answer", entry.name))?;
         ensure!(status == StatusCode::OK, "{} answers {status}", entry.name);
     }
-    Ok(Streams { name: entry.name, streams: number, kb_each: kb as f64 / f64::from(number) })
+    Ok(Streams { name: entry.name, held: number, kb_each: kb as f64 / f64::from(number) })
 }
 
 async fn connect(entry: &Entry) -> anyhow::Result<SendRequest<Full<Bytes>>> {

@@ -8,7 +8,8 @@ use super::world::{Start, Toy, World};
 const HOST: &str = "Host: echo.default.agents.localhost";
 const ANSWER: &str = "HTTP/1.1 200 OK\nContent-Length: 2\n\nok";
 
-async fn awake(start: Start) -> World {
+async fn awake(mut start: Start) -> World {
+    start.settings.rest_after = Duration::ZERO;
     let port = Toy::answering(ANSWER).await;
     let world = World::start(port, start).await;
     world.until_running().await;

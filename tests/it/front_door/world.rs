@@ -60,8 +60,8 @@ impl Default for Start {
             policy: Policy { route: true, manage: true, ..Policy::default() },
             settings: Settings {
                 listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-                // So that a connection rests before each request but its first.
-                rest_after: Duration::ZERO,
+                // So that a connection has mostly rested before the next request.
+                rest_after: Duration::from_millis(1),
                 ..Settings::default()
             },
             limits: Limits {
