@@ -76,8 +76,8 @@ pub(crate) struct Peers {
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=100_000))]
     pub(crate) rate: Vec<u32>,
     /// Idle connections, and callers that are held
-    #[arg(long = "held-callers", value_name = "N", default_value_t = 5000, value_parser = value_parser!(u32).range(100..=9000))]
-    pub(crate) callers: u32,
+    #[arg(long, value_name = "N", default_value_t = 5000, value_parser = value_parser!(u32).range(100..=9000))]
+    pub(crate) held_callers: u32,
 }
 
 impl Peers {

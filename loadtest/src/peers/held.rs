@@ -46,12 +46,12 @@ pub(super) async fn measure(
     for _ in 0..options.rounds {
         let dir = TempDir::new()?;
         let go = dir.path().join("drowse");
-        let drowse = Fronted::start(program, placement, Some(&go), Some(options.callers)).await?;
-        all.push(hold(&drowse.entry(), &go, options.callers).await?);
+        let drowse = Fronted::start(program, placement, Some(&go), Some(options.held_callers)).await?;
+        all.push(hold(&drowse.entry(), &go, options.held_callers).await?);
         // Its agent is up from here on, and is the upstream of the other one.
         let go = dir.path().join("hyper");
         let hyper = Contender::hyper(placement, drowse.upstream(), Some(&go), &[]).await?;
-        all.push(hold(&hyper.entry, &go, options.callers).await?);
+        all.push(hold(&hyper.entry, &go, options.held_callers).await?);
         hyper.end().await?;
         drowse.end().await?;
     }

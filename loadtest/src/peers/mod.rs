@@ -39,7 +39,7 @@ pub(crate) async fn run(program: &Program, options: &args::Peers) -> anyhow::Res
     placement::ensure_installed("nginx", "-v")?;
     placement::ensure_installed("haproxy", "-v")?;
     // In a proxy, a caller may be two.
-    open_files::allow(2 * u64::from(options.callers) + 1000)?;
+    open_files::allow(2 * u64::from(options.held_callers) + 1000)?;
     let mut figures = Figures::default();
     let pinned = Placement::pinned()?;
     for placement in [pinned, Placement::Free] {
@@ -60,11 +60,11 @@ pub(crate) async fn run(program: &Program, options: &args::Peers) -> anyhow::Res
     }
     pinned.take_place()?;
     eprintln!("idle connections ...");
-    figures.idle = idle::measure(program, pinned, options.callers).await?;
+    figures.idle = idle::measure(program, pinned, options.held_callers).await?;
     eprintln!("callers that are held ...");
     figures.held = held::measure(program, pinned, options).await?;
     eprintln!("streams of HTTP/2 that are held ...");
-    figures.streams = streams::measure(program, pinned, options.callers).await?;
+    figures.streams = streams::measure(program, pinned, options.held_callers).await?;
     Placement::Free.take_place()?;
     figures.conclude();
     Ok(figures)
