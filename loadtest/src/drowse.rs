@@ -21,6 +21,10 @@ const LOCAL: &str = "127.0.0.1";
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two looks at something that must happen.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
+/// Connections that Drowse allows by itself.
+const DEFAULT_CONNECTIONS: u32 = 10_000;
+/// Connections beside those of callers: ones that are about to close.
+const SPARE_CONNECTIONS: u32 = 100;
 
 /// Where the program is.
 #[derive(Debug)]
@@ -88,7 +92,17 @@ impl Drowse {
         rest: &str,
         patience: Duration,
     ) -> anyhow::Result<Self> {
-        Self::start_with(program, patience, |ports| ports.listen() + rest).await
+        Self::start_with(program, patience, |ports| ports.listen(None) + rest).await
+    }
+
+    /// The same for so many callers at once, if they are more than Drowse allows by itself.
+    pub(crate) async fn for_callers(
+        program: &Program,
+        callers: u32,
+        rest: &str,
+        patience: Duration,
+    ) -> anyhow::Result<Self> {
+        Self::start_with(program, patience, |ports| ports.listen(Some(callers)) + rest).await
     }
 
     async fn start_with(
@@ -191,11 +205,17 @@ impl Ports {
     }
 
     /// The addresses of a Drowse that runs its agents itself.
-    fn listen(&self) -> String {
+    fn listen(&self, callers: Option<u32>) -> String {
         let Self { front, admin, health, .. } = self;
         let [front, admin, health] = [front, admin, health].map(|port| port.address());
+        let connections = callers.map_or(0, |callers| callers + SPARE_CONNECTIONS);
+        let most = if connections > DEFAULT_CONNECTIONS {
+            format!(", max_connections: {connections}")
+        } else {
+            String::new()
+        };
         format!(
-            "front_door: {{listen: \"{front}\"}}\nadmin: {{listen: \"{admin}\"}}\nhealth: {{listen: \"{health}\"}}\n"
+            "front_door: {{listen: \"{front}\"{most}}}\nadmin: {{listen: \"{admin}\"}}\nhealth: {{listen: \"{health}\"}}\n"
         )
     }
 }
@@ -203,7 +223,8 @@ impl Ports {
 /// All that is not written has the default of Drowse.
 fn config(ports: &Ports, setup: &Setup) -> String {
     let (port, delay) = (ports.agent.address().port(), setup.start_delay_secs);
-    let max_connections = setup.callers.map(|callers| format!(", max_connections: {}", callers + 100));
+    let max_connections =
+        setup.callers.map(|callers| format!(", max_connections: {}", callers + SPARE_CONNECTIONS));
     let limits = setup.callers.map(|callers| format!("limits: {{held: {callers}}}\n"));
     let max_held = setup.callers.map(|callers| format!(", max_held: {callers}"));
     let max_in_flight = setup.max_in_flight.map(|number| format!(", max_in_flight: {number}"));
@@ -244,7 +265,10 @@ mod tests {
         let storm = Setup { start_delay_secs: 2, callers: Some(25_000), max_in_flight: Some(7) };
         let mut texts = [Setup::default(), storm].map(|setup| config(&ports, &setup)).to_vec();
         texts.push(cluster_config(&ports, "bench", "telemetry: {log: {level: debug}}\n"));
-        texts.push(ports.listen() + "backend: {process: {agents: []}}\n");
+        texts.push(ports.listen(None) + "backend: {process: {agents: []}}\n");
+        let crowd = ports.listen(Some(20_000)) + "backend: {process: {agents: []}}\n";
+        assert!(crowd.contains("max_connections: 20100"), "{crowd}");
+        texts.push(crowd);
         for text in texts {
             if let Err(error) = ::drowse::config::parse(&text, Path::new("drowse.yaml")) {
                 panic!("{error}\n{text}");
