@@ -20,6 +20,9 @@ use crate::tally::Tally;
 /// Points of a curve for each ten times as many calls.
 const POINTS_PER_DECADE: f64 = 12.0;
 
+/// The growth of memory is judged in runs of this length or more: in shorter ones, it is mostly that of starting up.
+const FLAT_FROM_SECS: f64 = 600.0;
+
 /// What was seen of a run from outside.
 #[derive(Debug)]
 pub(super) struct Seen {
@@ -139,8 +142,9 @@ impl Figures {
         if let Some(most) = scenario.goals.starts {
             goals.push(Goal::at_most("starts of agents", self.starts as f64, most as f64, ""));
         }
-        if let Some(most) = scenario.goals.memory_growth {
-            // What too short a run says nothing about is not reached.
+        let is_long = self.length_secs >= FLAT_FROM_SECS;
+        if let Some(most) = scenario.goals.memory_growth.filter(|_| is_long) {
+            // What nobody has looked at is not reached.
             let growth = self.memory.map_or(f64::INFINITY, |memory| memory.growth_percent);
             goals.push(Goal::at_most("memory, last tenth over second tenth", growth, most, " %"));
         }
@@ -218,11 +222,12 @@ impl Figures {
             ),
         ];
         if let Some(Trend { slope_kb_per_hour, early_kb, late_kb, growth_percent }) = self.memory {
+            let judged = if self.length_secs < FLAT_FROM_SECS { "; too short a run to judge it" } else { "" };
             facts.push((
                 "its memory",
                 format!(
                     "{} in the second tenth of the time, {} in the last ({growth_percent:+.1} %); over the second half \
-                     {:+.2} MB an hour",
+                     {:+.2} MB an hour{judged}",
                     mb(early_kb),
                     mb(late_kb),
                     slope_kb_per_hour / 1000.0

@@ -37,7 +37,7 @@ impl Machine {
                 fact("CPUs", &format!("{cpus}, {model}")),
                 fact("memory", &format!("{gigabytes:.1} GB")),
                 fact("kernel", &read("/proc/sys/kernel/osrelease").trim()),
-                fact("load average before", &load),
+                fact("load before", &load),
                 fact("generator", &generator),
                 fact("date", &Clock::calendar().strftime("%Y-%m-%d %H:%M UTC")),
             ],

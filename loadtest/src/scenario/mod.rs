@@ -28,7 +28,7 @@ use futures_util::future::try_join_all;
 
 use crate::args;
 use crate::drowse::Program;
-use crate::metrics::counted;
+use crate::metrics::{counted, series};
 use arrivals::Plan;
 use caller::Caller;
 pub(crate) use figures::Figures;
@@ -38,6 +38,9 @@ use machine::Machine;
 use progress::Progress;
 use setup::World;
 use watch::Watch;
+
+/// Suspensions that were carried out; others were given up, since somebody called.
+const SUSPENDED: &str = r#"drowse_suspends_total{outcome="suspended"}"#;
 
 /// Reads all files, and runs their scenarios, one after the other. All are read before the first one runs.
 pub(crate) async fn run(program: &Program, options: &args::Run) -> anyhow::Result<Vec<Figures>> {
@@ -69,18 +72,24 @@ async fn one(program: &Program, scenario: &Scenario, nats_server: Option<&Path>)
     let start = world.clock.now();
     let progress = Progress::new(&scenario.name, scenario.length())?;
     let mut watch = Watch::new(&world.drowse, &callers, (world.clock, start), progress)?;
+    let traffic = async {
+        send_all(scenario, &callers, start).await?;
+        // What comes after the calls is worth seeing, too: agents that fall asleep, memory that is given back.
+        tokio::time::sleep_until(world.clock.instant(start + scenario.length())).await;
+        anyhow::Ok(())
+    };
     tokio::select! {
-        sent = send_all(scenario, &callers, start) => sent?,
+        sent = traffic => sent?,
         broken = watch.run() => match broken? {},
     }
     let looks = watch.end().await?;
     let after = world.drowse.metrics().await?;
     let peak_kb = crate::procfs::memory(world.drowse.pid)?.peak_kb;
-    let count = |name| counted(&after, name).saturating_sub(counted(&before, name));
+    let grown = |count: fn(&str) -> u64| count(&after).saturating_sub(count(&before));
     let seen = Seen {
         looks,
-        starts: count("drowse_resumes_total"),
-        suspensions: count("drowse_suspends_total"),
+        starts: grown(|metrics| counted(metrics, "drowse_resumes_total")),
+        suspensions: grown(|metrics| series(metrics, SUSPENDED).unwrap_or_default()),
         peak_kb,
     };
     world.end().await?;

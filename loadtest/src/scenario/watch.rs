@@ -14,13 +14,10 @@ use super::progress::Progress;
 use crate::drowse::Drowse;
 use crate::metrics;
 use crate::procfs;
-use crate::ticker::Ticker;
 
 const EVERY: Duration = Duration::from_secs(1);
 /// How long Drowse may take to tell how it is, before a look goes without.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The last look is left out if it is this soon after the one before.
-const SHORTEST: Duration = Duration::from_millis(200);
 
 /// What one look has seen.
 #[derive(Debug, Serialize)]
@@ -84,20 +81,23 @@ impl<'a> Watch<'a> {
 
     /// Looks until it is dropped. Fails if Drowse has ended.
     pub(super) async fn run(&mut self) -> anyhow::Result<Infallible> {
-        let ticker = Ticker::start(EVERY)?;
         loop {
-            ticker.ticks().await.context("the timer failed")?;
-            self.look().await?;
+            self.next().await?;
         }
     }
 
     /// One last look, and all of them.
     pub(super) async fn end(mut self) -> anyhow::Result<Vec<Look>> {
-        if self.clock.now().since(self.last) >= SHORTEST {
-            self.look().await?;
-        }
+        self.next().await?;
         self.progress.end();
         Ok(self.looks)
+    }
+
+    /// Never sooner than after all of the time between two looks, even if the one before was late: rates over a moment
+    /// say nothing.
+    async fn next(&mut self) -> anyhow::Result<()> {
+        tokio::time::sleep_until(self.clock.instant(self.last + EVERY)).await;
+        self.look().await
     }
 
     async fn look(&mut self) -> anyhow::Result<()> {

@@ -44,7 +44,7 @@ pub(in crate::scenario) fn figures() -> Figures {
         about: "a \"test\"".to_owned(),
         agents: 9,
         idle_timeout_secs: 2.5,
-        length_secs: 100.0,
+        length_secs: 600.0,
         parts: vec![part],
         starts: 6,
         suspensions: 5,
@@ -84,6 +84,15 @@ fn nothing_at_all_meets_no_goal_of_latency() {
     figures.memory = None;
     let goals = figures.judge(&scenario("{failed: 2, woken_p99: 1h}"));
     assert_eq!(goals.iter().map(Goal::is_met).collect::<Vec<_>>(), [true, false, false, false]);
+}
+
+#[test]
+fn the_memory_of_a_short_run_is_told_and_not_judged() {
+    let mut figures = figures();
+    assert_eq!(figures.judge(&scenario("{}")).len(), 3);
+    figures.length_secs = 599.0;
+    assert_eq!(figures.judge(&scenario("{}")).len(), 2);
+    assert!(figures.table().contains("an hour; too short a run to judge it\n"), "{}", figures.table());
 }
 
 #[test]

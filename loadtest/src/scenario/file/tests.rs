@@ -54,7 +54,7 @@ fn scale_multiplies_the_traffic_and_length_replaces_the_length() {
 #[test]
 fn what_cannot_be_read_names_the_file_the_place_and_the_key() {
     let wrong: [(&str, &str, &[&str]); 8] = [
-        ("count: 3", "number: 3", &["line 2", "number", "count"]),
+        ("count: 3", "count: 3, number: 4", &["line 2", "unknown field", "start_delay"]),
         ("rate: 50", "pace: 50", &["line 5", "pace", "rate"]),
         ("rate: 50", "rate: fast", &["line 5", "fast"]),
         ("constant:", "steady:", &["line 5", "steady", "poisson"]),

@@ -65,11 +65,14 @@ fn goals(figures: &Figures) -> String {
     text + "</ul>\n"
 }
 
-/// The first cell of each row is its head. On a narrow screen it scrolls by itself.
-fn table(heads: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+/// The first cell of each row is its head. Columns of numbers are to the right. On a narrow screen it scrolls by itself.
+fn table(heads: &[&str], rows: &[Vec<String>]) -> String {
+    let is_number =
+        |row: &Vec<String>, at: usize| row.get(at).is_some_and(|cell| cell.parse::<f64>().is_ok());
+    let class = |at| if rows.iter().all(|row| is_number(row, at)) { " class=\"number\"" } else { "" };
     let mut text = "<div class=\"scroll\"><table>\n<thead><tr>".to_owned();
-    for head in heads {
-        _ = write!(text, "<th scope=\"col\">{}</th>", escape(head));
+    for (at, head) in heads.iter().enumerate() {
+        _ = write!(text, "<th scope=\"col\"{}>{}</th>", class(at), escape(head));
     }
     text += "</tr></thead>\n<tbody>\n";
     for row in rows {
@@ -79,7 +82,7 @@ fn table(heads: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
             _ = if at == 0 {
                 write!(text, "<th scope=\"row\">{cell}</th>")
             } else {
-                write!(text, "<td>{cell}</td>")
+                write!(text, "<td{}>{cell}</td>", class(at))
             };
         }
         text += "</tr>\n";
@@ -108,7 +111,10 @@ fn calls(figures: &Figures) -> String {
             to,
         ]
     });
-    table(&["calls", "kind", "due", "answered", "hung up", "failed", "when", "to whom"], rows)
+    table(
+        &["calls", "kind", "due", "answered", "hung up", "failed", "when", "to whom"],
+        &rows.collect::<Vec<_>>(),
+    )
 }
 
 fn latencies(figures: &Figures) -> String {
@@ -117,7 +123,7 @@ fn latencies(figures: &Figures) -> String {
         row.extend(cells(quantiles));
         row
     });
-    table(&["latency, ms", "calls", "p50", "p90", "p99", "p99.9", "max"], rows)
+    table(&["latency, ms", "calls", "p50", "p90", "p99", "p99.9", "max"], &rows.collect::<Vec<_>>())
 }
 
 fn lines_of_latency(figures: &Figures) -> impl Iterator<Item = (String, &Latency)> {

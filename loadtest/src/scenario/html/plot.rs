@@ -9,9 +9,11 @@ use super::ticks::Axis;
 const WIDTH: f64 = 520.0;
 const HEIGHT: f64 = 240.0;
 const LEFT: f64 = 46.0;
-const RIGHT: f64 = 18.0;
+const RIGHT: f64 = 30.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 26.0;
+/// Lines of no more points than this have marks at them, since they may be too short to be seen.
+const MARKED: usize = 12;
 /// Colours in the style sheet.
 const COLOURS: usize = 6;
 
@@ -100,23 +102,25 @@ impl Plot {
             );
         }
         _ = writeln!(svg, "<path class=\"axis\" d=\"M{LEFT} {bottom}H{right}\"/>");
-        for line in self.lines.iter().filter(|line| !line.points.is_empty()) {
-            _ = writeln!(svg, "<path class=\"line {}\" d=\"{}\"/>", line.class, self.path(&y, &line.points));
+        for line in &self.lines {
+            self.draw(&mut svg, &y, line);
         }
         svg + "</svg>\n"
     }
 
-    /// A single point would not be seen: it becomes a short line.
-    fn path(&self, y: &Axis, points: &[(f64, f64)]) -> String {
-        let mut path = String::new();
-        for (at, (x, value)) in points.iter().enumerate() {
-            let letter = if at == 0 { 'M' } else { 'L' };
-            _ = write!(path, "{letter}{:.1} {:.1}", x_of(&self.x, *x), y_of(y, *value));
+    fn draw(&self, svg: &mut String, y: &Axis, line: &Line) {
+        let Line { class, points, .. } = line;
+        let places: Vec<_> = points.iter().map(|(x, value)| (x_of(&self.x, *x), y_of(y, *value))).collect();
+        if places.len() > 1 {
+            let steps = places.iter().map(|(x, y)| format!("{x:.1} {y:.1}"));
+            let path = steps.collect::<Vec<_>>().join("L");
+            _ = writeln!(svg, "<path class=\"line {class}\" d=\"M{path}\"/>");
         }
-        if points.len() == 1 {
-            path += "h3";
+        if places.len() <= MARKED {
+            for (x, y) in places {
+                _ = writeln!(svg, "<circle class=\"mark {class}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"2.5\"/>");
+            }
         }
-        path
     }
 }
 
@@ -137,8 +141,8 @@ mod tests {
         let lines =
             vec![Line::new(7, "a", vec![(0.0, 0.0), (10.0, 100.0)]), Line::bad("<b>", vec![(5.0, 50.0)])];
         let html = Plot { title: "t", x: Axis::seconds(10.0), log_y: false, lines }.html();
-        assert!(html.contains("<path class=\"line c1\" d=\"M46.0 214.0L502.0 10.0\"/>"), "{html}");
-        assert!(html.contains("<path class=\"line bad\" d=\"M274.0 112.0h3\"/>"), "{html}");
+        assert!(html.contains("<path class=\"line c1\" d=\"M46.0 214.0L490.0 10.0\"/>"), "{html}");
+        assert!(html.contains("<circle class=\"mark bad\" cx=\"268.0\" cy=\"112.0\" r=\"2.5\"/>"), "{html}");
         assert!(html.contains("<span class=\"key bad\">&lt;b&gt;</span>"), "{html}");
     }
 

@@ -77,7 +77,7 @@ fn the_page_has_the_machine_the_tables_and_the_plots() {
     let page = whole();
     let facts = [
         "<dt>CPUs</dt><dd>2, &lt;fast&gt; &amp; &quot;cheap&quot;</dd>",
-        "<th scope=\"row\">people &amp; &lt;others&gt;, warm</th><td>990</td>",
+        "<th scope=\"row\">people &amp; &lt;others&gt;, warm</th><td class=\"number\">990</td>",
         "<td>2 (503: 2)</td>",
         "<figcaption>Agents up</figcaption>",
         "<figcaption>Latency by percentile, ms<span class=\"legend\">",

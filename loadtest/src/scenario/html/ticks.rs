@@ -30,17 +30,24 @@ impl Axis {
         Self { from: 0.0, to, log: false, ticks: every(step, to, number) }
     }
 
-    /// Whole decades, with a tick for each.
+    /// Whole decades, with a tick for each, and with more if there are only one or two.
     pub(super) fn decades(least: f64, most: f64) -> Self {
         let least = if least > 0.0 { least } else { 0.001 };
         let from = (least * 1.001).log10().floor();
         let to = (most.max(least) * 0.999).log10().ceil().max(from + 1.0);
-        Self::log((from, to), number)
+        let mut axis = Self::log((from, to), number);
+        if to - from <= 2.0 {
+            let decades: Vec<_> = axis.ticks.iter().map(|(value, _)| *value).collect();
+            let between = decades.iter().flat_map(|decade| [2.0 * decade, 5.0 * decade]);
+            axis.ticks.extend(between.filter(|value| *value < axis.to).map(|value| (value, number(value))));
+        }
+        axis
     }
 
     fn log((from, to): (f64, f64), text: fn(f64) -> String) -> Self {
         let steps = std::iter::successors(Some(from), |step| Some(step + 1.0)).take_while(|step| *step <= to);
-        let ticks = steps.map(|step| 10_f64.powf(step)).map(|value| (value, text(value)));
+        let decades = steps.map(|step| 10_f64.powf(step));
+        let ticks = decades.map(|value| (value, text(value)));
         Self { from: 10_f64.powf(from), to: 10_f64.powf(to), log: true, ticks: ticks.collect() }
     }
 
@@ -112,6 +119,7 @@ mod tests {
         assert_eq!(texts(&Axis::seconds(61.0)), ["0", "10s", "20s", "30s", "40s", "50s", "1m"]);
         assert_eq!(texts(&Axis::seconds(3601.0)), ["0", "10m", "20m", "30m", "40m", "50m", "1h"]);
         assert_eq!(texts(&Axis::decades(0.4, 250.0)), ["0.1", "1", "10", "100", "1k"]);
+        assert_eq!(texts(&Axis::decades(1.5, 70.0)), ["1", "10", "100", "2", "5", "20", "50"]);
         assert_eq!(texts(&Axis::percentiles(5000)), ["0 %", "90 %", "99 %", "99.9 %", "99.99 %"]);
     }
 
