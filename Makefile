@@ -4,8 +4,9 @@ PROGRAM_SEEDS := $(or $(SEEDS),10000)
 SEEDS  ?= 1000000
 CYCLES ?= 200
 CONFIG ?= config/local.yaml
+FILE   ?= loadtest/scenarios/churn.yaml
 
-.PHONY: help run test check simulate simulate-program bursts chaos fuzz bench bench-abuse bench-messages bench-cluster scale references image cluster cluster-down upstream-e2e
+.PHONY: help run test check simulate simulate-program bursts chaos fuzz bench bench-abuse bench-messages bench-cluster scale scenario references image cluster cluster-down upstream-e2e
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -53,6 +54,11 @@ bench-cluster: ## Measure what a caller of a sleeping Sandbox waits, on a real c
 
 scale: ## Measure Drowse before 10,000 sleeping Sandboxes, and in storms of resumes
 	@scripts/bench-cluster scale
+
+scenario: ## Run the load test of FILE (loadtest/scenarios/churn.yaml by default); the report is in target/bench
+	cargo build --locked --release --package drowse --package drowse-loadtest
+	mkdir -p target/bench
+	cargo run --locked --release --quiet --package drowse-loadtest -- run $(FILE) --html target/bench/$(basename $(notdir $(FILE))).html --json target/bench/$(basename $(notdir $(FILE))).json
 
 image: ## Make an image of Drowse, without a container engine
 	scripts/image

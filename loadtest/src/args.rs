@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use ::drowse::units::{HumanDuration, Written as _};
 use clap::value_parser;
 
 use crate::abuse::Mode;
@@ -26,6 +27,8 @@ pub(crate) enum Scenario {
     All(All),
     /// Requests to an agent that is up, idle connections and held requests: Drowse beside nginx, haproxy and bare hyper
     Peers(Peers),
+    /// Scenarios from files, such as those in loadtest/scenarios
+    Run(Run),
     /// One request to a sleeping agent, again and again
     Wake(Wake),
     /// Many callers at one sleeping agent, all at once
@@ -59,6 +62,33 @@ pub(crate) struct All {
     pub(crate) wake: Wake,
     #[command(flatten)]
     pub(crate) storm: Storm,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Run {
+    /// What agents there are, and what traffic
+    #[arg(required = true, value_name = "FILE", num_args = 1..=20)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Also write the figures as a page with plots, which needs nothing else
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+    /// So many times the traffic of the files; a trace is replayed as much faster
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = scale)]
+    pub(crate) scale: f64,
+    /// How long each scenario takes, instead of what its file says
+    #[arg(long, value_name = "DURATION", value_parser = HumanDuration::read)]
+    pub(crate) length: Option<HumanDuration>,
+    /// The nats-server program, for messages; if left out, a pinned one, which is built the first time (needs Go)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) nats_server: Option<PathBuf>,
+}
+
+/// What comes of it has the bounds of a scenario, too.
+fn scale(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(factor) if (0.001..=1000.0).contains(&factor) => Ok(factor),
+        _ => Err("write a number from 0.001 to 1000".to_owned()),
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -276,10 +306,15 @@ mod tests {
             ["sleepers", "--wakes", "201"],
             ["cluster-wake", "--cycles", "0"],
             ["cluster-scale", "--sandboxes", "200001"],
+            ["run", "--scale=1001", "x.yaml"],
+            ["run", "--scale=NaN", "x.yaml"],
+            ["run", "--length=1", "x.yaml"],
+            ["run", "--html", "x.html"],
         ];
         for [scenario, option, value] in refused {
             assert!(Args::try_parse_from(["x", scenario, option, value]).is_err(), "{scenario} {option}");
         }
         assert!(Args::try_parse_from(["x", "all", "--callers", "1", "--cycles", "1", "--rate", "1"]).is_ok());
+        assert!(Args::try_parse_from(["x", "run", "a.yaml", "b.yaml", "--length", "1m 30s"]).is_ok());
     }
 }

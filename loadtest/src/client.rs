@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::header::HOST;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Empty};
+use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -98,6 +99,17 @@ impl Connection {
         Ok(Self(sender))
     }
 
+    /// Whether it can take a request. One whose last answer was read to its end can, unless the other side has closed it.
+    pub(crate) async fn is_ready(&mut self) -> bool {
+        self.0.ready().await.is_ok()
+    }
+
+    /// Sends one request, and reads the head of the answer. Its body is for the caller to read.
+    pub(crate) async fn begin(&mut self, call: &Call) -> Result<http::Response<Incoming>, ClientError> {
+        self.0.ready().await?;
+        Ok(self.0.send_request(call.request()).await?)
+    }
+
     /// Sends one request, and reads all of the answer.
     pub(crate) async fn send(&mut self, call: &Call) -> Result<Answer, ClientError> {
         self.send_and_note(call, || ()).await.map(|(answer, ())| answer)
@@ -109,8 +121,7 @@ impl Connection {
         call: &Call,
         note: impl FnOnce() -> T,
     ) -> Result<(Answer, T), ClientError> {
-        self.0.ready().await?;
-        let (head, body) = self.0.send_request(call.request()).await?.into_parts();
+        let (head, body) = self.begin(call).await?.into_parts();
         let noted = note();
         let body = body.collect().await?.to_bytes();
         Ok((Answer { status: head.status, headers: head.headers, body }, noted))

@@ -18,9 +18,18 @@ use crate::process;
 const LOCAL: &str = "127.0.0.1";
 
 /// How long anything that must happen may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two looks at something that must happen.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
+/// Connections that Drowse allows by itself.
+const DEFAULT_CONNECTIONS: u32 = 10_000;
+/// Connections beside those of callers: ones that are about to close.
+const SPARE_CONNECTIONS: u32 = 100;
+
+/// More keys of `front_door`: room for so many callers at once, and never less than Drowse has by itself.
+pub(crate) fn room_for(callers: u32) -> String {
+    format!(", max_connections: {}", callers.max(DEFAULT_CONNECTIONS) + SPARE_CONNECTIONS)
+}
 
 /// Where the program is.
 #[derive(Debug)]
@@ -89,12 +98,17 @@ impl Drowse {
         rest: &str,
         patience: Duration,
     ) -> anyhow::Result<Self> {
-        Self::start_with(Command::new(&program.0), patience, |ports| ports.listen("") + rest).await
+        Self::by(Command::new(&program.0), "", rest, patience).await
     }
 
     /// The same by another command, and with more keys of `front_door`, each after a comma.
-    pub(crate) async fn by(command: Command, front_door: &str, rest: &str) -> anyhow::Result<Self> {
-        Self::start_with(command, PATIENCE, |ports| ports.listen(front_door) + rest).await
+    pub(crate) async fn by(
+        command: Command,
+        front_door: &str,
+        rest: &str,
+        patience: Duration,
+    ) -> anyhow::Result<Self> {
+        Self::start_with(command, patience, |ports| ports.listen(front_door) + rest).await
     }
 
     async fn start_with(
@@ -204,7 +218,6 @@ impl Ports {
 /// All that is not written has the default of Drowse.
 fn config(ports: &Ports, setup: &Setup) -> String {
     let (port, delay) = (ports.agent.address().port(), setup.start_delay_secs);
-    let max_connections = setup.callers.map(|callers| format!(", max_connections: {}", callers + 100));
     let limits = setup.callers.map(|callers| format!("limits: {{held: {callers}}}\n"));
     let max_held = setup.callers.map(|callers| format!(", max_held: {callers}"));
     let max_in_flight = setup.max_in_flight.map(|number| format!(", max_in_flight: {number}"));
@@ -214,7 +227,7 @@ fn config(ports: &Ports, setup: &Setup) -> String {
          front_door: {{listen: \"{}\"{}}}\nadmin: {{listen: \"{}\"}}\nhealth: {{listen: \"{}\"}}\n\
          {}defaults: {{idle_timeout: 1h, min_running: 0s{}{}}}\n",
         ports.front.address(),
-        max_connections.unwrap_or_default(),
+        setup.callers.map(room_for).unwrap_or_default(),
         ports.admin.address(),
         ports.health.address(),
         limits.unwrap_or_default(),
@@ -246,6 +259,9 @@ mod tests {
         let mut texts = [Setup::default(), storm].map(|setup| config(&ports, &setup)).to_vec();
         texts.push(cluster_config(&ports, "bench", "telemetry: {log: {level: debug}}\n"));
         texts.push(ports.listen("") + "backend: {process: {agents: []}}\n");
+        let crowd = ports.listen(&room_for(20_000)) + "backend: {process: {agents: []}}\n";
+        assert!(crowd.contains("max_connections: 20100"), "{crowd}");
+        texts.push(crowd);
         for text in texts {
             if let Err(error) = ::drowse::config::parse(&text, Path::new("drowse.yaml")) {
                 panic!("{error}\n{text}");

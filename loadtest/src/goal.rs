@@ -32,6 +32,10 @@ impl Goal {
         Self { what: what.into(), value, side: Side::AtLeast, limit, unit, met: value >= limit }
     }
 
+    pub(crate) const fn is_met(&self) -> bool {
+        self.met
+    }
+
     pub(crate) fn text(&self) -> String {
         let Self { what, value, side, limit, unit, met } = self;
         let verdict = if *met { "met" } else { "MISSED" };

@@ -13,6 +13,7 @@ mod exchange;
 mod goal;
 mod loopback;
 mod messages;
+mod metrics;
 mod nats;
 mod open_files;
 mod open_loop;
@@ -20,6 +21,7 @@ mod peers;
 mod process;
 mod procfs;
 mod report;
+mod scenario;
 mod server_timing;
 mod sleepers;
 mod stats;
@@ -62,7 +64,7 @@ fn main() -> ExitCode {
     match runtime.block_on(run(&args)) {
         Ok(report) if report.is_clean() => ExitCode::SUCCESS,
         Ok(_) => {
-            eprintln!("some requests failed: do not use these figures");
+            eprintln!("some requests failed, or a goal was missed: do not use these figures");
             ExitCode::FAILURE
         }
         Err(error) => failed(&error),
@@ -110,6 +112,9 @@ async fn measure(args: &Args) -> anyhow::Result<Report> {
         let figures = storm::run(&program, options).await.context("storm")?;
         println!("{}", figures.table());
         report.storm = Some(figures);
+    }
+    if let Scenario::Run(options) = &args.scenario {
+        report.scenarios = scenario::run(&program, options).await?;
     }
     if let Scenario::Abuse(options) = &args.scenario {
         let figures = abuse::run(&program, options).await.context("abuse")?;

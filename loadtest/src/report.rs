@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::cluster::{scale, wake as cluster_wake};
 use crate::drowse::Program;
-use crate::{abuse, messages, peers, sleepers, storm, wake};
+use crate::{abuse, messages, peers, scenario, sleepers, storm, wake};
 
 /// All figures of a run.
 #[derive(Debug, Serialize)]
@@ -27,6 +27,8 @@ pub(crate) struct Report {
     pub(crate) sleepers: Option<sleepers::Figures>,
     pub(crate) cluster_wake: Option<cluster_wake::Figures>,
     pub(crate) cluster_scale: Option<scale::Figures>,
+    /// From files.
+    pub(crate) scenarios: Vec<scenario::Figures>,
 }
 
 impl Report {
@@ -45,6 +47,7 @@ impl Report {
             sleepers: None,
             cluster_wake: None,
             cluster_scale: None,
+            scenarios: Vec::new(),
         }
     }
 
@@ -62,6 +65,7 @@ impl Report {
             && self.abuse.as_ref().is_none_or(abuse::Figures::is_clean)
             && self.cluster_wake.as_ref().is_none_or(|wake| wake.answers.is_clean())
             && self.cluster_scale.as_ref().is_none_or(scale::Figures::is_clean)
+            && self.scenarios.iter().all(scenario::Figures::is_clean)
     }
 
     pub(crate) fn write(&self, file: &Path) -> anyhow::Result<()> {

@@ -47,8 +47,23 @@ impl Recorder {
         Ok(self.0.add(&other.0)?)
     }
 
+    /// How many were recorded.
+    pub(crate) fn count(&self) -> u64 {
+        self.0.len()
+    }
+
+    /// A quantile, from 0 to 1, in milliseconds.
+    pub(crate) fn at(&self, quantile: f64) -> f64 {
+        self.0.value_at_quantile(quantile) as f64 / 1000.0
+    }
+
+    /// Forgets all.
+    pub(crate) fn reset(&mut self) {
+        self.0.reset();
+    }
+
     pub(crate) fn quantiles(&self) -> Quantiles {
-        let at = |quantile| self.0.value_at_quantile(quantile) as f64 / 1000.0;
+        let at = |quantile| self.at(quantile);
         Quantiles {
             count: self.0.len(),
             min_ms: self.0.min() as f64 / 1000.0,

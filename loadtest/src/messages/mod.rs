@@ -16,6 +16,7 @@ use serde_json::Value;
 use crate::args;
 use crate::drowse::{Drowse, Program};
 use crate::loopback::Loopback;
+use crate::metrics::counted;
 use crate::nats::agents::{self, Alone};
 use crate::nats::{Server, Talker, server};
 pub(crate) use figures::Figures;
@@ -76,13 +77,6 @@ struct Witness {
 fn is_owing(state: &Value) -> bool {
     let mut signals = state["signals"].as_array().into_iter().flatten();
     signals.any(|signal| signal["source"] == "unanswered" && signal["active"] == true)
-}
-
-/// The sum over all labels of one metric.
-fn counted(metrics: &str, name: &str) -> u64 {
-    let samples = metrics.lines().filter_map(|line| line.strip_prefix(name));
-    let own = samples.filter(|rest| rest.starts_with(['{', ' ']));
-    own.filter_map(|rest| rest.rsplit(' ').next()?.parse::<u64>().ok()).sum()
 }
 
 struct Bench<'a> {
@@ -228,13 +222,5 @@ mod tests {
             [state(true), state(false), Value::Null].map(|state| is_owing(&state)),
             [true, false, false]
         );
-    }
-
-    #[test]
-    fn a_metric_is_summed_over_its_labels_and_no_other_is() {
-        let metrics =
-            "# TYPE a_total counter\na_total{x=\"y z\"} 2\na_total{x=\"w\"} 3\na_total_more 7\nb 9\n";
-        let sums = ["a_total", "a_total_more", "none"].map(|name| counted(metrics, name));
-        assert_eq!(sums, [5, 7, 0]);
     }
 }

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use super::contender::{Entry, Name};
 use super::placement::Placement;
 use super::raw::{self, Raw};
-use crate::drowse::{Drowse, Program};
+use crate::drowse::{Drowse, PATIENCE, Program, room_for};
 use crate::loopback::Loopback;
 
 const HOST: &str = "bench.default.agents.localhost";
@@ -29,9 +29,9 @@ impl Fronted {
     ) -> anyhow::Result<Self> {
         let upstream = Loopback::free()?;
         let own = std::env::current_exe().context("failed to find this program")?;
-        let room = callers.map(|callers| format!(", max_connections: {}", callers + 100)).unwrap_or_default();
+        let room = callers.map(room_for).unwrap_or_default();
         let config = config(placement, &own, upstream, when, callers);
-        let drowse = Drowse::by(placement.measured(&program.0), &room, &config).await?;
+        let drowse = Drowse::by(placement.measured(&program.0), &room, &config, PATIENCE).await?;
         Ok(Self { drowse, upstream })
     }
 
