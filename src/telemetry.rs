@@ -84,11 +84,13 @@ where
     Ok((tracing_subscriber::registry().with(filter).with(lines), LogControl { filter: handle }))
 }
 
-/// Whether a line is to be seen, if the filter has nothing against it. The library for NATS tells of every attempt to connect, and
-/// the one for HTTP/2 of every mistake of a caller; what of that matters is said by us, once.
+/// Libraries that tell of what is no news to an operator: every attempt to connect to NATS, every mistake of a caller by HTTP/2,
+/// every call to an API server that is away. What of that matters is said by us, once.
+const TALKATIVE: [&str; 3] = ["async_nats", "h2::", "kube_client::"];
+
+/// Whether a line is to be seen, if the filter has nothing against it.
 fn is_ours(line: &Metadata<'_>) -> bool {
-    *line.level() >= Level::DEBUG
-        || !["async_nats", "h2::"].iter().any(|name| line.target().starts_with(name))
+    *line.level() >= Level::DEBUG || !TALKATIVE.iter().any(|name| line.target().starts_with(name))
 }
 
 /// Whether a text is a filter.
@@ -158,6 +160,20 @@ mod tests {
             control.filter().unwrap_err().to_string().split(':').next(),
             Some("the log of this process is not ours to change")
         );
+    }
+
+    #[test]
+    fn talkative_libraries_are_seen_by_who_asks_for_their_details() {
+        let (subscriber, control, lines) = logging(Format::Text, "info");
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::error!(target: "kube_client::client::builder", "failed");
+            tracing::warn!(target: "async_nats", "failed");
+            tracing::info!(target: "h2::codec", "failed");
+            assert_eq!(lines.take(), "");
+            control.set_filter("debug").unwrap();
+            tracing::debug!(target: "kube_client::client::builder", "details");
+            assert!(lines.take().contains("details"));
+        });
     }
 
     #[test]

@@ -41,9 +41,12 @@ async fn bursts(world: &World) {
         tokio::time::sleep(std::time::Duration::from_millis(rng.u64(0..600))).await;
         suspended = world.drowse.metric("drowse_suspends_total", "suspended").await;
     }
-    // Marked as sent again or not, it is the same message.
+    // It may sleep already while the last of them are yet to wake it. Marked as sent again or not, it is the same message.
     let mut counts = HashMap::new();
-    for (message, count) in world.received("echo").await {
+    if world.received("echo").await.len() < sent {
+        eprintln!("DBG not yet");
+    }
+    for (message, count) in world.received_all("echo", sent).await {
         let number = message.split(' ').next().unwrap_or_default().to_owned();
         *counts.entry(number).or_insert(0) += count;
     }
