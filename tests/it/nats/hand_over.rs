@@ -43,9 +43,6 @@ async fn bursts(world: &World) {
     }
     // It may sleep already while the last of them are yet to wake it. Marked as sent again or not, it is the same message.
     let mut counts = HashMap::new();
-    if world.received("echo").await.len() < sent {
-        eprintln!("DBG not yet");
-    }
     for (message, count) in world.received_all("echo", sent).await {
         let number = message.split(' ').next().unwrap_or_default().to_owned();
         *counts.entry(number).or_insert(0) += count;
