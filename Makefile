@@ -6,10 +6,10 @@ CYCLES ?= 200
 CONFIG ?= config/local.yaml
 FILE   ?= loadtest/scenarios/churn.yaml
 
-.PHONY: help run test check simulate simulate-program bursts chaos fuzz bench bench-abuse bench-messages bench-cluster scale scenario references image cluster cluster-down upstream-e2e
+.PHONY: help run test check simulate simulate-program bursts chaos fuzz bench bench-abuse bench-messages bench-core bench-instructions bench-cluster scale scenario references image cluster cluster-down upstream-e2e
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 run: ## Build, and start Drowse with two demo agents; Ctrl-C ends all
 	@scripts/run $(CONFIG)
@@ -48,6 +48,13 @@ bench-messages: ## Measure what Drowse costs messages over NATS, and 10,000 slee
 	cargo build --locked --release --package drowse --package drowse-loadtest
 	cargo run --locked --release --quiet --package drowse-loadtest -- messages
 	cargo run --locked --release --quiet --package drowse-loadtest -- sleepers
+
+bench-core: ## Measure the parts of the core, each by itself, and a million agents
+	cargo bench --locked --package drowse-benches --bench core
+	cargo run --locked --release --quiet --package drowse-benches -- million
+
+bench-instructions: ## Count instructions, also of a warm request, and compare with what is committed (RENEW=1 writes that anew)
+	@scripts/bench-instructions $(if $(RENEW),--renew)
 
 bench-cluster: ## Measure what a caller of a sleeping Sandbox waits, on a real cluster (root)
 	@scripts/bench-cluster wake

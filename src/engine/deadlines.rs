@@ -55,7 +55,8 @@ impl Deadlines {
         self.queue.lock().due.first_key_value().map(|((at, _), _)| *at)
     }
 
-    fn pop_due(&self, now: Moment) -> Option<Arc<Slot>> {
+    /// Takes out the agent whose deadline is the earliest, if it has come.
+    pub(super) fn pop_due(&self, now: Moment) -> Option<Arc<Slot>> {
         let mut queue = self.queue.lock();
         let (at, id) = *queue.due.first_key_value()?.0;
         if at > now {

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::lifecycle::{Context, Effect, Event, Machine, Refusal, Transition, WaiterId};
 use crate::metrics::Bound;
+use crate::policy::Policy;
 use crate::policy::ping::Said;
 use crate::time::Clock;
 
@@ -52,18 +53,8 @@ impl Engine {
         event: Event<Caller>,
     ) {
         let policy = slot.policy();
-        let ctx = Context {
-            now: self.clock.now(),
-            calendar: Clock::calendar(),
-            policy: &policy,
-            may_suspend: self.roles.leads(self.clock.now()),
-            may_order: self.may_order(),
-            alone: self.roles.alone(),
-            listens: self.listens(&policy),
-            crowded: self.suspending.load(Ordering::Relaxed) >= MAX_SUSPENDING,
-        };
         let mut effects = Vec::new();
-        machine.handle(event, ctx, &mut effects);
+        machine.handle(event, self.context(&policy), &mut effects);
         self.deadlines.arm(slot, &machine);
         let deeds: Vec<Deed> =
             effects.into_iter().filter_map(|effect| self.settle_now(slot, effect)).collect();
@@ -77,6 +68,20 @@ impl Engine {
         let unwanted = self.run_all(slot, order, deeds);
         // Giving back a place may decide something anew, so only now.
         drop(unwanted);
+    }
+
+    /// What a machine needs to know besides its own state, now.
+    pub(super) fn context<'a>(&self, policy: &'a Policy) -> Context<'a> {
+        Context {
+            now: self.clock.now(),
+            calendar: Clock::calendar(),
+            policy,
+            may_suspend: self.roles.leads(self.clock.now()),
+            may_order: self.may_order(),
+            alone: self.roles.alone(),
+            listens: self.listens(policy),
+            crowded: self.suspending.load(Ordering::Relaxed) >= MAX_SUSPENDING,
+        }
     }
 
     /// The part of an effect that belongs under the machine's lock.

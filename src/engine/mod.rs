@@ -3,6 +3,8 @@
 //! Lock order: an agent's machine, then its effects. Effects run after the machine's lock is released, but in the
 //! order in which they were decided.
 
+#[doc(hidden)]
+pub mod bare;
 pub mod budget;
 mod calls;
 mod command;

@@ -109,8 +109,8 @@ fn a_good_run_sums_all_tests_and_checks() {
     let (last, good) = make_test("[ $1 = test ] && cat $GOOD; exit 0");
     assert_eq!(
         (last.as_str(), good),
-        ("12 passed, 0 failed", true),
-        "5 tests, 1 of the model, 1 on a cluster, and format, lints, image, fuzzing and licences"
+        ("13 passed, 0 failed", true),
+        "5 tests, 1 of the model, 1 on a cluster, and format, lints, benchmarks, image, fuzzing and licences"
     );
 }
 
@@ -118,45 +118,45 @@ fn a_good_run_sums_all_tests_and_checks() {
 fn failed_tests_are_counted_and_fail_the_run() {
     let (last, good) =
         make_test("[ $1 = test ] && sed 's/ok. 3 passed; 0/FAILED. 1 passed; 2/' $GOOD && exit 101; exit 0");
-    assert_eq!((last.as_str(), good), ("10 passed, 2 failed", false));
+    assert_eq!((last.as_str(), good), ("11 passed, 2 failed", false));
 }
 
 #[test]
 fn a_test_program_that_dies_is_a_failure() {
     let (last, good) = make_test("[ $1 = test ] && sed '$d' $GOOD && exit 101; exit 0");
-    assert_eq!((last.as_str(), good), ("9 passed, 1 failed", false));
+    assert_eq!((last.as_str(), good), ("10 passed, 1 failed", false));
 }
 
 #[test]
 fn tests_that_do_not_build_are_a_failure() {
     let (last, good) = make_test("[ $1 = test ] && echo 'error: could not compile' && exit 101; exit 0");
-    assert_eq!((last.as_str(), good), ("7 passed, 1 failed", false));
+    assert_eq!((last.as_str(), good), ("8 passed, 1 failed", false));
 }
 
 #[test]
 fn a_test_program_without_tests_is_a_failure() {
     let (last, good) = make_test("[ $1 = test ] && sed 's/3 passed/0 passed/' $GOOD; exit 0");
-    assert_eq!((last.as_str(), good), ("9 passed, 1 failed", false));
+    assert_eq!((last.as_str(), good), ("10 passed, 1 failed", false));
     let (last, good) = make_test("exit 0");
-    assert_eq!((last.as_str(), good), ("7 passed, 1 failed", false), "no test program at all");
+    assert_eq!((last.as_str(), good), ("8 passed, 1 failed", false), "no test program at all");
 }
 
 #[test]
 fn a_run_that_fails_without_a_failed_test_is_a_failure() {
     let (last, good) = make_test("[ $1 = test ] && cat $GOOD && exit 1; exit 0");
-    assert_eq!((last.as_str(), good), ("12 passed, 1 failed", false));
+    assert_eq!((last.as_str(), good), ("13 passed, 1 failed", false));
 }
 
 #[test]
 fn a_check_that_finds_something_is_a_failure() {
     let (last, good) = make_test("[ $1 = clippy ] && exit 101; [ $1 = test ] && cat $GOOD; exit 0");
-    assert_eq!((last.as_str(), good), ("11 passed, 1 failed", false));
+    assert_eq!((last.as_str(), good), ("12 passed, 1 failed", false));
 }
 
 #[test]
 fn a_cluster_that_does_not_start_is_a_failure() {
     let (last, good) = run("[ $1 = test ] && cat $GOOD; exit 0", false);
-    assert_eq!((last.as_str(), good), ("11 passed, 1 failed", false));
+    assert_eq!((last.as_str(), good), ("12 passed, 1 failed", false));
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn what_failed_tests_said_stands_at_the_end_of_the_log() {
         ),
         "{end}"
     );
-    assert!(!good && end.ends_with("\nfailed: tests\n7 passed, 2 failed\n"), "{end}");
+    assert!(!good && end.ends_with("\nfailed: tests\n8 passed, 2 failed\n"), "{end}");
     let (out, _) = print("[ $1 = test ] && echo 'error: could not compile' && exit 101; exit 0", true);
     assert!(out.contains("\nthe end of tests:\nerror: could not compile\n"), "{out}");
 }
@@ -181,5 +181,5 @@ fn a_fuzz_target_that_finds_something_is_named_beside_what_it_prints() {
         [ $1 = test ] && cat $GOOD; exit 0";
     let (out, good) = print(fuzzing, true);
     assert!(!good && out.contains("routing: FAILED\nfound it\nrouting: FAILED\n"), "{out}");
-    assert!(out.ends_with("\nfailed: fuzzing\n11 passed, 1 failed\n"), "{out}");
+    assert!(out.ends_with("\nfailed: fuzzing\n12 passed, 1 failed\n"), "{out}");
 }
