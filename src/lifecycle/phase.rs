@@ -99,6 +99,8 @@ pub struct Resume {
     pub cold: bool,
     /// How many of its writes were not confirmed.
     pub unconfirmed: u32,
+    /// While there is no pod: when the controller is reminded of it, and how often it has been.
+    pub reminder: Option<(Moment, u32)>,
 }
 
 /// How far a start is.

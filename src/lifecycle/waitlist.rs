@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::time::Moment;
 
+use super::effect::Start;
+
 /// A place in the queue; a larger one arrived later.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct WaiterId(pub u64);
@@ -19,6 +21,8 @@ struct Queue<W> {
     by_arrival: BTreeMap<WaiterId, Waiting<W>>,
     by_deadline: BTreeSet<(Moment, WaiterId)>,
     waking: usize,
+    /// The last start, and who was the last to wait for it.
+    start: Option<(Start, WaiterId)>,
 }
 
 #[derive(Debug)]
@@ -36,7 +40,7 @@ impl<W> Default for Waitlist<W> {
 
 impl<W> Default for Queue<W> {
     fn default() -> Self {
-        Self { by_arrival: BTreeMap::new(), by_deadline: BTreeSet::new(), waking: 0 }
+        Self { by_arrival: BTreeMap::new(), by_deadline: BTreeSet::new(), waking: 0, start: None }
     }
 }
 
@@ -48,6 +52,21 @@ impl<W> Waitlist<W> {
         queue.by_deadline.insert((deadline, id));
         queue.waking += usize::from(wakes);
         queue.by_arrival.insert(id, Waiting { waiter, deadline, wakes });
+    }
+
+    /// All who wait now have waited through this start, even if it takes longer until each has its turn.
+    pub fn note_start(&mut self, start: Start) {
+        if let Some(queue) = &mut self.0 {
+            queue.start = queue.by_arrival.last_key_value().map(|(last, _)| (start, *last));
+        }
+    }
+
+    /// Takes the caller that has waited longest, with the start that it has waited through.
+    pub fn release_first(&mut self) -> Option<(W, Start)> {
+        let queue = self.0.as_ref()?;
+        let id = *queue.by_arrival.first_key_value()?.0;
+        let start = queue.start.filter(|(_, last)| id <= *last).map(|(start, _)| start);
+        self.remove(id).map(|waiter| (waiter, start.unwrap_or_default()))
     }
 
     /// Takes the caller that has waited longest.
@@ -138,6 +157,19 @@ mod tests {
         let mut list = list(&[9, 3]);
         assert_eq!((list.remove(WaiterId(0)), list.remove(WaiterId(0)), list.len()), (Some(0), None, 1));
         assert!(!list.wants_wake(), "the second does not wake");
+    }
+
+    #[test]
+    fn who_has_waited_through_a_start_is_released_with_it_whenever_that_is() {
+        let start = Start { cold: true, resume: Duration::from_secs(7), ..Start::default() };
+        let mut list = list(&[9, 3]);
+        list.note_start(start);
+        list.push(WaiterId(9), 9, at(1), true);
+        let released = std::iter::from_fn(|| list.release_first()).collect::<Vec<_>>();
+        assert_eq!(released, [(0, start), (1, start), (9, Start::default())]);
+        list.note_start(start);
+        list.push(WaiterId(10), 10, at(1), true);
+        assert_eq!(list.release_first(), Some((10, Start::default())), "nobody waited then");
     }
 
     #[test]

@@ -101,5 +101,8 @@ async fn a_full_queue_refuses_at_once_and_max_in_flight_lets_them_in_a_few_at_a_
     let answers = all(&drowse, 80).await;
     let refused = answers.iter().flatten().filter(|answer| answer.status == 429).count();
     assert_eq!((good(&answers), refused), (50, 30));
+    let is_cold = |answer: &&Answer| answer.header("drowse-start") == "cold";
+    let cold = answers.iter().flatten().filter(|answer| answer.status == 200).filter(is_cold).count();
+    assert_eq!(cold, 50, "who had to wait for a turn as well has waited for the start all the same");
     assert!((drowse.metric("drowse_bounds_hit_total", "held_per_agent").await - 30.0).abs() < f64::EPSILON);
 }

@@ -82,16 +82,12 @@ impl<W> Machine<W> {
 
     /// Lets callers in, in order of arrival, as far as there are places.
     pub(super) fn release(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
-        self.release_after(Start::default(), ctx, fx);
-    }
-
-    pub(super) fn release_after(&mut self, start: Start, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
         if !matches!(self.phase, Phase::Running { .. }) {
             return;
         }
         while !self.waiters.is_empty() && self.gate.enter_from_queue(ctx.policy.in_flight_limit()) {
             // Not empty, so there is one; a place without a caller would never be given back.
-            if let Some(waiter) = self.waiters.pop_first() {
+            if let Some((waiter, start)) = self.waiters.release_first() {
                 fx.push(Effect::Release { waiter, start });
             }
         }

@@ -221,10 +221,14 @@ impl<W> Machine<W> {
             Phase::Unknown | Phase::Suspending | Phase::Suspended => None,
             Phase::Running { .. } => Some(self.check_at),
             Phase::Draining(drain) => Some(drain.deadline),
-            Phase::Resuming(resume) => match resume.step {
-                ResumeStep::RetryingAt(at) => Some(resume.deadline.map_or(at, |deadline| deadline.min(at))),
-                _ => resume.deadline,
-            },
+            Phase::Resuming(resume) => {
+                let next = match resume.step {
+                    ResumeStep::RetryingAt(at) => Some(at),
+                    ResumeStep::AwaitingPod => resume.reminder.map(|(at, _)| at),
+                    _ => None,
+                };
+                [resume.deadline, next].into_iter().flatten().min()
+            }
             Phase::Failed { retry_at, .. } => Some(self.check_at.max(*retry_at)),
         };
         [own, self.waiters.next_deadline()].into_iter().flatten().min()

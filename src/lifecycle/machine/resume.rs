@@ -19,6 +19,11 @@ use super::{Context, Machine, Probed, RECHECK, Turn};
 const RETRY_WRITE: Duration = Duration::from_millis(50);
 /// The longest wait between such retries.
 const RETRY_WRITE_MAX: Duration = Duration::from_secs(5);
+/// How long a controller may take to make a pod until it is reminded for the first time; the time doubles. It takes less than a
+/// second.
+pub(super) const REMIND_AFTER: Duration = Duration::from_secs(5);
+/// The longest wait between two reminders.
+const REMIND_MAX: Duration = Duration::from_mins(1);
 /// Callers are kept waiting through this many failed starts in a row, if the failures are of a passing kind.
 const HELD_THROUGH_FAILURES: u32 = 3;
 /// An agent that ran this long was well: its next failure is a first one.
@@ -71,6 +76,7 @@ impl<W> Machine<W> {
             probed_at: Generation::default(),
             cold: true,
             unconfirmed: 0,
+            reminder: None,
         };
         self.enter(Phase::Resuming(resume.into()), ctx, fx);
         self.turn = Turn::Asked;
@@ -290,6 +296,29 @@ impl<W> Machine<W> {
             }
             _ => {}
         }
+        let has_pod =
+            self.pod.as_ref().is_some_and(|pod| self.agent.as_ref().is_some_and(|a| a.uid == pod.owner));
+        let Phase::Resuming(resume) = &mut self.phase else { return };
+        resume.reminder = match resume.step {
+            ResumeStep::AwaitingPod if !has_pod => resume.reminder.or(Some((ctx.now + REMIND_AFTER, 0))),
+            _ => None,
+        };
+    }
+
+    /// A controller that could not make the pod (the API server was away, a quota was full, a webhook did not answer) tries
+    /// again after a pause that doubles each time, up to a quarter of an hour, although what was in its way may be gone
+    /// long since. Any write makes it look again.
+    fn remind_controller(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
+        let wanted = self.is_wanted() && ctx.policy.manage && self.call.is_none();
+        let Phase::Resuming(resume) = &mut self.phase else { return };
+        let times = resume.reminder.map_or(0, |(_, times)| times) + 1;
+        let pause = REMIND_AFTER.saturating_mul(1 << times.min(16)).min(REMIND_MAX);
+        resume.reminder = Some((ctx.now + pause, times));
+        if let (true, Some(agent)) = (wanted, &self.agent) {
+            let (uid, generation) = (agent.uid.clone(), agent.generation);
+            let id = self.next_call();
+            fx.push(Effect::Resume { id, uid, generation, from: Mode::Running });
+        }
     }
 
     // Resuming → Running: the gate opens, the callers go in.
@@ -314,11 +343,12 @@ impl<W> Machine<W> {
         self.failed_pod = None;
         self.check_at = ctx.now + ctx.policy.min_running.min(ctx.policy.idle_timeout);
         fx.push(Effect::Record(Transition::Resumed(start)));
+        self.waiters.note_start(start);
         if joins {
             self.join_if_called(ctx, fx);
         } else {
             self.gate.open(!self.waiters.is_empty());
-            self.release_after(start, ctx, fx);
+            self.release(ctx, fx);
         }
     }
 
@@ -340,6 +370,10 @@ impl<W> Machine<W> {
             self.fail(&failure, ctx, fx);
         } else if matches!(resume.step, ResumeStep::RetryingAt(at) if at <= ctx.now) {
             self.write_next(ctx, fx);
+        } else if resume.step == ResumeStep::AwaitingPod
+            && resume.reminder.is_some_and(|(at, _)| at <= ctx.now)
+        {
+            self.remind_controller(ctx, fx);
         }
     }
 

@@ -13,15 +13,12 @@ use std::net::SocketAddr;
 
 use bytes::BytesMut;
 use http::header::{
-    self, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, HeaderName,
-    HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, HeaderName, HeaderValue, TE,
+    TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::{HeaderMap, Response, StatusCode};
 use http_body::Body;
 
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
@@ -30,22 +27,11 @@ const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 pub use refuse::{answer_is_plain, framing_is_plain, refuse};
 
-use names::Kind;
+use names::Meaning;
 
 /// Our name in `Via`, behind the version in which the request came (RFC 9110 §7.6.3).
 const OURSELVES: HeaderValue = HeaderValue::from_static("1.1 drowse");
 const OURSELVES_BY_HTTP2: HeaderValue = HeaderValue::from_static("2.0 drowse");
-
-/// Fields that end here whether or not `Connection` names them. `TE` and `Transfer-Encoding` are seen to apart.
-const HOP_BY_HOP: [HeaderName; 7] = [
-    KEEP_ALIVE,
-    PROXY_CONNECTION,
-    UPGRADE,
-    HTTP2_SETTINGS,
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    TE,
-];
 
 /// Where a caller comes from, ready to be written into every request of its connection.
 #[derive(Clone, Debug)]
@@ -91,16 +77,26 @@ pub struct Wants {
     pub keep_routing: bool,
 }
 
+/// What we write into a request, so that the fields are moved into more room once at most.
+const OURS: usize = 7;
+
 /// Makes the fields of a request those that the agent gets. `Host` is the caller's business.
 pub fn for_agent(headers: &mut HeaderMap, peer: &Peer, wants: Wants) {
-    let trailers = names_token(headers, &TE, "trailers");
+    let seen = Meaning::of_all(headers);
+    let trailers = seen.contains(Meaning::TE) && names_token(headers, &TE, "trailers");
     // HTTP/2 has an end for every body; HTTP/1.1 takes a GET without a length for one without a body.
-    let unsaid = wants.by_http2 && !headers.contains_key(CONTENT_LENGTH);
-    let chunked = wants.body && (unsaid || headers.contains_key(TRANSFER_ENCODING));
-    strip_hop_by_hop(headers);
-    strip_claims(headers, wants.keep_routing);
-    strip_trailer(headers);
-    plain_length(headers);
+    let unsaid = wants.by_http2 && !seen.contains(Meaning::CONTENT_LENGTH);
+    let chunked = wants.body && (unsaid || seen.contains(Meaning::TRANSFER_ENCODING));
+    headers.reserve(OURS);
+    let untrue = Meaning::CLAIM | Meaning::LIKE_ROUTING;
+    let routing = if wants.keep_routing { Meaning::empty() } else { Meaning::ROUTING };
+    strip(headers, seen, Meaning::OF_THE_HOP | untrue | routing);
+    if seen.contains(Meaning::TRAILER) {
+        strip_trailer(headers);
+    }
+    if seen.contains(Meaning::CONTENT_LENGTH) {
+        plain_length(headers);
+    }
     if trailers {
         // RFC 9110 §10.1.4: TE is itself hop-by-hop, and has to say so.
         headers.insert(TE, HeaderValue::from_static("trailers"));
@@ -109,16 +105,17 @@ pub fn for_agent(headers: &mut HeaderMap, peer: &Peer, wants: Wants) {
     if chunked {
         headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
-    if !wants.body {
+    if seen.contains(Meaning::EXPECT) && (!wants.body || wants.by_http2) {
         headers.remove(EXPECT);
     }
-    if wants.drop_authorization {
+    if seen.contains(Meaning::AUTHORIZATION) && wants.drop_authorization {
         headers.remove(AUTHORIZATION);
     }
     replace_forwarded(headers, peer);
     if wants.by_http2 {
-        join_cookies(headers);
-        headers.remove(EXPECT);
+        if seen.contains(Meaning::COOKIE) {
+            join_cookies(headers);
+        }
         headers.append(VIA, OURSELVES_BY_HTTP2);
     } else {
         headers.append(VIA, OURSELVES);
@@ -170,12 +167,13 @@ fn replace_forwarded(headers: &mut HeaderMap, peer: &Peer) {
 /// Makes the fields of an agent's answer those that the caller gets.
 pub fn for_caller<B: Body>(response: &mut Response<B>) {
     let length = response.body().size_hint().exact();
-    let chunked = response.headers().contains_key(TRANSFER_ENCODING);
+    let seen = Meaning::of_all(response.headers());
+    let chunked = seen.contains(Meaning::TRANSFER_ENCODING);
     let offered: Vec<_> = match response.status() {
         StatusCode::UPGRADE_REQUIRED => response.headers().get_all(UPGRADE).iter().cloned().collect(),
         _ => Vec::new(),
     };
-    strip_hop_by_hop(response.headers_mut());
+    strip(response.headers_mut(), seen, Meaning::OF_THE_HOP);
     if !offered.is_empty() {
         // RFC 9110 §15.5.22: 426 says what to upgrade to, and §7.8: Connection says that this is for one hop. In HTTP/2, which
         // has neither field, hyper leaves them out.
@@ -188,6 +186,7 @@ pub fn for_caller<B: Body>(response: &mut Response<B>) {
         // RFC 9112 §6.3: Transfer-Encoding wins, and the other must not be passed on.
         response.headers_mut().remove(CONTENT_LENGTH);
     } else if let Some(length) = length
+        && seen.contains(Meaning::CONTENT_LENGTH)
         && has_odd_length(response.headers())
     {
         response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
@@ -201,30 +200,19 @@ fn has_odd_length(headers: &HeaderMap) -> bool {
         || lengths.next().is_some()
 }
 
-fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(CONNECTION) {
+/// Removes what means this, and what `Connection` names. `seen` is what all of them mean.
+fn strip(headers: &mut HeaderMap, seen: Meaning, unwanted: Meaning) {
+    if seen.contains(Meaning::CONNECTION) {
         for name in named_by_connection(headers) {
             headers.remove(name);
         }
-        headers.remove(CONNECTION);
     }
-    for name in HOP_BY_HOP {
-        headers.remove(name);
-    }
-    headers.remove(TRANSFER_ENCODING);
-}
-
-/// Removes what a caller says and cannot be believed, however it is spelled.
-fn strip_claims(headers: &mut HeaderMap, keep_routing: bool) {
-    let is_claim = |name: &&HeaderName| match names::kind(name.as_str()) {
-        Kind::Claim | Kind::Lookalike(_) => true,
-        Kind::Routing => !keep_routing,
-        Kind::Plain => false,
-    };
-    // Mostly there are none, and nothing is allocated.
-    let claims: Vec<_> = headers.keys().filter(is_claim).cloned().collect();
-    for claim in claims {
-        headers.remove(claim);
+    if seen.intersects(unwanted) {
+        let is_unwanted = |name: &&HeaderName| Meaning::of(name.as_str()).intersects(unwanted);
+        let names: Vec<_> = headers.keys().filter(is_unwanted).cloned().collect();
+        for name in names {
+            headers.remove(name);
+        }
     }
 }
 
@@ -243,9 +231,6 @@ fn plain_length(headers: &mut HeaderMap) {
 
 /// Of the fields that are announced to come after the body, only those that may. hyper sends no others.
 fn strip_trailer(headers: &mut HeaderMap) {
-    if !headers.contains_key(TRAILER) {
-        return;
-    }
     let announced: Vec<_> = tokens(headers, &TRAILER).map(str::to_ascii_lowercase).collect();
     if announced.iter().all(|name| names::may_be_trailer(name)) {
         return;

@@ -4,15 +4,16 @@
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderName, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Version};
 
-use super::names::{self, Kind, Of};
+use super::names::{Meaning, may_be_hop_by_hop};
 use super::tokens;
 
 /// What is wrong with a head, and what to write instead.
 pub fn refuse(headers: &HeaderMap, version: Version) -> Result<(), String> {
-    if !framing_is_plain(headers) {
+    let seen = Meaning::of_all(headers);
+    if seen.contains(Meaning::TRANSFER_ENCODING) && !framing_is_plain(headers) {
         return Err("the only Transfer-Encoding that is understood is chunked, given once".to_owned());
     }
-    if !headers.get_all(CONTENT_LENGTH).iter().all(is_number) {
+    if seen.contains(Meaning::CONTENT_LENGTH) && !headers.get_all(CONTENT_LENGTH).iter().all(is_number) {
         return Err("Content-Length has to be a number".to_owned());
     }
     if version > Version::HTTP_11
@@ -20,21 +21,23 @@ pub fn refuse(headers: &HeaderMap, version: Version) -> Result<(), String> {
     {
         return Err(format!("the value of {name} begins or ends with a space; leave it out"));
     }
-    if !expectation_is_plain(headers) {
+    if seen.contains(Meaning::EXPECT) && !expectation_is_plain(headers) {
         return Err("the only Expect that is understood is 100-continue, given once".to_owned());
     }
-    let is_lookalike = |name: &&HeaderName| names::kind(name.as_str()) == Kind::Lookalike(Of::Routing);
-    if let Some(name) = headers.keys().find(is_lookalike) {
+    let is_lookalike = |name: &&HeaderName| Meaning::of(name.as_str()) == Meaning::LIKE_ROUTING;
+    if seen.contains(Meaning::LIKE_ROUTING)
+        && let Some(name) = headers.keys().find(is_lookalike)
+    {
         return Err(format!(
             "an agent may take the field {name} for one with hyphens; write hyphens, or another name"
         ));
     }
-    if !headers.contains_key(CONNECTION) {
+    if !seen.contains(Meaning::CONNECTION) {
         return Ok(());
     }
     let named =
         tokens(headers, &CONNECTION).filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok());
-    match named.into_iter().find(|name| !names::may_be_hop_by_hop(name)) {
+    match named.into_iter().find(|name| !may_be_hop_by_hop(name.as_str())) {
         None => Ok(()),
         Some(name) => {
             Err(format!("Connection names {name}, which is not for one connection alone; leave it out there"))

@@ -68,7 +68,7 @@ fn parse_text(text: &str) -> Result<Option<Authority<'_>>, String> {
     // The colons of an IPv6 address are inside brackets.
     let host_end = match text.strip_prefix('[') {
         Some(rest) => rest.find(']').ok_or_else(malformed)? + 2,
-        None => text.find(':').unwrap_or(text.len()),
+        None => text.bytes().position(|byte| byte == b':').unwrap_or(text.len()),
     };
     let (host, rest) = text.split_at(host_end);
     let port = match rest.strip_prefix(':') {
@@ -88,9 +88,16 @@ fn is_host(host: &str) -> bool {
     if let Some(address) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         return address.parse::<std::net::Ipv6Addr>().is_ok();
     }
-    host.split('.').all(|label| {
-        !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
-    })
+    let mut is_in_label = false;
+    for byte in host.bytes() {
+        match byte {
+            b'.' if is_in_label => is_in_label = false,
+            b'-' | b'_' => is_in_label = true,
+            _ if byte.is_ascii_alphanumeric() => is_in_label = true,
+            _ => return false,
+        }
+    }
+    is_in_label
 }
 
 fn lower(host: &str) -> Cow<'_, str> {

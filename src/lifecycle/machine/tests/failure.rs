@@ -356,7 +356,7 @@ fn the_failed_pod_of_somebody_else_is_nothing_to_us() {
     let mut pod = bench.set_pod("p1", false, failed);
     pod.owner = crate::agent::AgentUid("other".into());
     bench.feed(Event::Pod(pod)).is("Resuming AwaitingPod", "");
-    bench.after(HOLD).is("Resuming AwaitingPod", "");
+    bench.after(HOLD).is("Resuming AwaitingPod", "mark wanted");
     // Nor is it a reason to clear our agent away.
     bench.after(START_WITHIN).is("Failed deadline", "end turn");
     bench.now = bench.now + LONG;

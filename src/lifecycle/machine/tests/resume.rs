@@ -115,6 +115,41 @@ fn a_resume_without_an_answer_is_repeated_less_and_less_often() {
 }
 
 #[test]
+fn a_controller_that_makes_no_pod_is_reminded_less_and_less_often_while_somebody_waits() {
+    let mut bench = Bench::at(Station::WritingResume);
+    bench.arrive(1, Duration::from_mins(10), true);
+    bench.done().is("Resuming AwaitingPod", "");
+    let mut waits = Vec::new();
+    for _ in 0..6 {
+        let from = bench.now;
+        bench.at_deadline().is("Resuming AwaitingPod", "mark wanted");
+        bench.done().is("Resuming AwaitingPod", "");
+        waits.push(bench.now.since(from).as_secs());
+    }
+    assert_eq!(waits, [5, 10, 20, 40, 60, 60]);
+    bench.pod_starts("p1").is("Resuming AwaitingPod", "");
+    bench.after(Duration::from_mins(1)).is("Resuming AwaitingPod", "");
+}
+
+#[test]
+fn a_controller_is_not_reminded_of_what_nobody_waits_for() {
+    let mut bench = Bench::at(Station::AwaitingPod);
+    bench.machine.demanded = false;
+    bench.after(Duration::from_secs(7)).is("Resuming AwaitingPod", "");
+}
+
+#[test]
+fn a_reminder_that_is_not_confirmed_is_written_again_in_time_and_one_that_conflicts_is_decided_by_a_read() {
+    let mut bench = Bench::at(Station::AwaitingPod);
+    bench.at_deadline().is("Resuming AwaitingPod", "mark wanted");
+    bench.lost().is("Resuming Retrying", "");
+    bench.at_deadline().is("Resuming AwaitingPod", "");
+    bench.at_deadline().is("Resuming AwaitingPod", "mark wanted");
+    bench.fails(WriteError::Conflict).is("Resuming AwaitingPod", "read");
+    bench.done().is("Resuming AwaitingPod", "");
+}
+
+#[test]
 fn a_resume_that_conflicts_is_decided_by_a_read() {
     // Somebody else was faster.
     let mut bench = Bench::at(Station::WritingResume);
