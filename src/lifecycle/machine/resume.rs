@@ -209,6 +209,8 @@ impl<W> Machine<W> {
             let delay = RETRY_WRITE.saturating_mul(1 << resume.unconfirmed.min(16)).min(RETRY_WRITE_MAX);
             resume.unconfirmed = resume.unconfirmed.saturating_add(1);
             resume.step = ResumeStep::RetryingAt(ctx.now + delay);
+            // Whom nothing reaches has not been reminded.
+            resume.reminder = None;
         }
     }
 

@@ -141,9 +141,14 @@ fn a_controller_is_not_reminded_of_what_nobody_waits_for() {
 #[test]
 fn a_reminder_that_is_not_confirmed_is_written_again_in_time_and_one_that_conflicts_is_decided_by_a_read() {
     let mut bench = Bench::at(Station::AwaitingPod);
-    bench.at_deadline().is("Resuming AwaitingPod", "mark wanted");
-    bench.lost().is("Resuming Retrying", "");
-    bench.at_deadline().is("Resuming AwaitingPod", "");
+    let mut waits = Vec::new();
+    for _ in 0..3 {
+        bench.at_deadline().is("Resuming AwaitingPod", "mark wanted");
+        bench.lost().is("Resuming Retrying", "");
+        bench.at_deadline().is("Resuming AwaitingPod", "");
+        waits.push(bench.machine.next_deadline().unwrap().since(bench.now).as_secs());
+    }
+    assert_eq!(waits, [5; 3], "whom it has not reached has not been reminded");
     bench.at_deadline().is("Resuming AwaitingPod", "mark wanted");
     bench.fails(WriteError::Conflict).is("Resuming AwaitingPod", "read");
     bench.done().is("Resuming AwaitingPod", "");
