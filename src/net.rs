@@ -7,6 +7,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+#[cfg(target_os = "linux")]
+use socket2::SockFilter;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpSocket;
@@ -52,6 +54,24 @@ pub fn keep_little_unsent(stream: &TcpStream) -> io::Result<()> {
 /// Elsewhere the system decides.
 #[cfg(not(target_os = "linux"))]
 pub fn keep_little_unsent(_stream: &TcpStream) -> io::Result<()> {
+    Ok(())
+}
+
+/// Drops what arrives from here on, unread and unconfirmed, so that the peer can send next to nothing; it is reset when the stream is
+/// closed. Otherwise the system would take some MiB of a peer that nobody listens to any more, at full speed.
+#[cfg(target_os = "linux")]
+pub fn deafen(stream: &TcpStream) -> io::Result<()> {
+    // In classic BPF: of each packet, let pass no byte (`BPF_RET | BPF_K`, see packet(7) and linux/filter.h).
+    const NOTHING: SockFilter = SockFilter::new(0x06, 0, 0, 0);
+    let socket = SockRef::from(stream);
+    // A close in agreement needs words of the peer.
+    socket.set_linger(Some(Duration::ZERO))?;
+    socket.attach_filter(&[NOTHING])
+}
+
+/// Elsewhere it is only not read.
+#[cfg(not(target_os = "linux"))]
+pub fn deafen(_stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use crate::net::TcpStream;
+use crate::net::{TcpStream, deafen};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
@@ -21,6 +21,14 @@ impl Transport {
         match self {
             Self::Tcp(_) => None,
             Self::Tls(stream) => stream.get_ref().1.alpn_protocol(),
+        }
+    }
+
+    /// Listens to it no more, for all of its time that is left.
+    pub(super) fn deafen(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => deafen(stream),
+            Self::Tls(stream) => deafen(stream.get_ref().0),
         }
     }
 

@@ -70,14 +70,22 @@ impl Watched {
 
     /// Tells the caller that its connection ends because it floods it, as far as that can be said at once.
     fn tell_to_calm(&mut self, flood: Flood, cx: &mut Context<'_>) -> io::Error {
-        self.activity.misuse();
         if self.chatter.as_ref().is_some_and(|chatter| chatter.is_between_frames()) {
             let stream = &mut self.stream;
             let written = Pin::new(&mut *stream).poll_write(cx, &flood.goaway());
             // A caller who takes nothing does not listen, either.
             let _told = written.map(|_| Pin::new(stream).poll_flush(cx));
         }
+        self.give_up();
         io::Error::other(flood)
+    }
+
+    /// The caller is left with its connection for a while, and not listened to any more.
+    fn give_up(&self) {
+        self.activity.misuse();
+        if let Err(error) = self.stream.deafen() {
+            tracing::debug!(%error, "a caller that floods us cannot be shut out");
+        }
     }
 
     fn wrote(&mut self, polled: &Poll<io::Result<usize>>, slices: &[io::IoSlice<'_>], cx: &Context<'_>) {
@@ -168,7 +176,7 @@ impl AsyncWrite for Watched {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.chatter.as_ref().is_some_and(|chatter| chatter.has_told_off()) {
             if std::task::ready!(self.poll_goes_on(cx)) {
-                self.activity.misuse();
+                self.give_up();
                 return Poll::Ready(Ok(()));
             }
             return Pin::new(&mut self.stream).poll_shutdown(cx);
@@ -282,7 +290,8 @@ mod tests {
             std::future::poll_fn(|cx| Poll::Ready(watched.tell_to_calm(Flood, cx))).await;
             drop(watched);
             let mut got = Vec::new();
-            caller.read_to_end(&mut got).await.unwrap();
+            let end = caller.read_to_end(&mut got).await;
+            assert_eq!(end.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
             let word = if written.is_empty() { Flood.goaway() } else { written.to_vec() };
             assert_eq!(got, word);
         }
@@ -298,6 +307,22 @@ mod tests {
         let mut word = Vec::new();
         caller.read_to_end(&mut word).await.unwrap();
         assert_eq!(word, Flood.goaway());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn what_one_sends_who_is_given_up_arrives_nowhere_and_its_end_is_a_reset() {
+        let (caller, watched) = multiplexed().await;
+        watched.give_up();
+        caller.writable().await.unwrap();
+        // By loopback it would be there at once.
+        assert_eq!(caller.try_write(b"more").unwrap(), 4);
+        let Transport::Tcp(stream) = &watched.stream else { panic!("TLS") };
+        let arrived = socket2::SockRef::from(stream).peek(&mut [std::mem::MaybeUninit::uninit()]);
+        assert_eq!(arrived.unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        drop(watched);
+        caller.readable().await.unwrap();
+        assert_eq!(caller.try_read(&mut [0]).unwrap_err().kind(), io::ErrorKind::ConnectionReset);
     }
 
     #[tokio::test]
