@@ -20,8 +20,8 @@ const RETRY_WRITE: Duration = Duration::from_millis(50);
 /// The longest wait between such retries.
 const RETRY_WRITE_MAX: Duration = Duration::from_secs(5);
 /// How long a controller may take to make a pod until it is reminded for the first time; the time doubles. It takes less than a
-/// second.
-pub(super) const REMIND_AFTER: Duration = Duration::from_secs(5);
+/// second, unless it has much to do, and then reminders would be in its way.
+const REMIND_AFTER: Duration = Duration::from_secs(20);
 /// The longest wait between two reminders.
 const REMIND_MAX: Duration = Duration::from_mins(1);
 /// Callers are kept waiting through this many failed starts in a row, if the failures are of a passing kind.
