@@ -99,7 +99,8 @@ pub struct Resume {
     pub cold: bool,
     /// How many of its writes were not confirmed.
     pub unconfirmed: u32,
-    /// While there is no pod: when the controller is reminded of it, and how often it has been.
+    /// While there is no pod, when the controller is reminded of it, and how often it has been; while there is a dead one, when it is
+    /// looked again whether that may be cleared away.
     pub reminder: Option<(Moment, u32)>,
 }
 

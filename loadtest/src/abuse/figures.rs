@@ -13,8 +13,8 @@ use crate::report::{Table, millis};
 use crate::stats::Quantiles;
 use crate::tally::Tally;
 
-/// Honest callers' p99 with abuse over that without it, at most; of each the median of all rounds, since one pause of the machine
-/// is a whole round's p99.
+/// Honest callers' p99 with abuse over that without it, at most: the median of all rounds, in each of which one follows the other.
+/// One pause of the machine is a whole round's p99, and there are times with more of them and with less.
 const RATIO: f64 = 1.2;
 /// What abuse adds to the memory of Drowse, in kB, at most.
 const MEMORY_KB: u64 = 64_000;
@@ -39,10 +39,12 @@ pub(super) struct Abused {
     answers: Tally,
     without: Quantiles,
     during: Quantiles,
-    /// The median of the rounds.
+    /// The median of the rounds, and so on for the others.
     p99_without_ms: f64,
     p99_during_ms: f64,
     ratio: f64,
+    /// Between these are the ratios of half of the rounds.
+    ratio_quartiles: [f64; 2],
     /// CPU time of the drowse process, in percent of one CPU.
     cpu_without: f64,
     cpu_during: f64,
@@ -83,16 +85,25 @@ impl Rounds {
         self.all.latencies.merge(round.latencies)
     }
 
-    /// The lower one of two; 0 without any.
     fn median_p99_ms(&self) -> f64 {
-        let mut sorted = self.p99s_ms.clone();
-        sorted.sort_by(f64::total_cmp);
-        sorted.get(sorted.len().saturating_sub(1) / 2).copied().unwrap_or_default()
+        quartile(2, &self.p99s_ms)
+    }
+
+    /// What the p99 of each round is to that of the one beside it.
+    fn ratios(&self, without: &Self) -> Vec<f64> {
+        self.p99s_ms.iter().zip(&without.p99s_ms).map(|(with, without)| with / without.max(0.001)).collect()
     }
 
     fn cpu_percent(&self) -> f64 {
         100.0 * self.all.cpu.as_secs_f64() / self.all.length.as_secs_f64().max(f64::EPSILON)
     }
+}
+
+/// The lower one of two; 0 without any.
+fn quartile(number: usize, of: &[f64]) -> f64 {
+    let mut sorted = of.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(number * sorted.len().saturating_sub(1) / 4).copied().unwrap_or_default()
 }
 
 impl Done {
@@ -115,11 +126,12 @@ impl Abused {
         bounds_hit: BTreeMap<String, u64>,
     ) -> Self {
         let [cpu_without, cpu_during] = [&without, &during].map(Rounds::cpu_percent);
+        let ratios = during.ratios(&without);
+        let [low, ratio, high] = [1, 2, 3].map(|number| quartile(number, &ratios));
         let [p99_without_ms, p99_during_ms] = [&without, &during].map(Rounds::median_p99_ms);
         let [before, after] = [&without, &during].map(|rounds| rounds.all.latencies.recorder.quantiles());
         let mut answers = without.all.latencies.answers;
         answers.merge(during.all.latencies.answers);
-        let ratio = p99_during_ms / p99_without_ms.max(0.001);
         let grown_kb = rss_most_kb.saturating_sub(rss_before_kb);
         Self {
             mode,
@@ -132,6 +144,7 @@ impl Abused {
             p99_without_ms,
             p99_during_ms,
             ratio,
+            ratio_quartiles: [low, high],
             cpu_without,
             cpu_during,
             rss_before_kb,
@@ -163,6 +176,7 @@ impl Figures {
             "p99 without, ms",
             "p99 with, ms",
             "ratio",
+            "of half the rounds",
             "memory, MB",
             "CPU without, %",
             "CPU with, %",
@@ -175,6 +189,7 @@ impl Figures {
                 millis(mode.p99_without_ms),
                 millis(mode.p99_during_ms),
                 format!("{:.2}", mode.ratio),
+                format!("{:.2} to {:.2}", mode.ratio_quartiles[0], mode.ratio_quartiles[1]),
                 mode.memory(),
                 format!("{:.1}", mode.cpu_without),
                 format!("{:.1}", mode.cpu_during),
@@ -276,6 +291,15 @@ mod tests {
         let took = |all: &[u64]| rounds(all.iter().map(|ms| load(*ms, "200")).collect()).median_p99_ms();
         let [one, three, two] = [&[10][..], &[10, 500, 10], &[12, 10]].map(took);
         assert!([one, three, two].iter().all(|ms| (9.9..10.1).contains(ms)), "{one} {three} {two}");
+    }
+
+    #[test]
+    fn rounds_are_compared_with_those_beside_them() {
+        let took = |all: &[u64]| rounds(all.iter().map(|ms| load(*ms, "200")).collect());
+        // A machine that gets slower and slower, and one pause.
+        let ratios = took(&[11, 22, 44, 900, 176]).ratios(&took(&[10, 20, 40, 80, 160]));
+        let [low, median, high] = [1, 2, 3].map(|number| quartile(number, &ratios));
+        assert!([low, median, high].iter().all(|ratio| (1.05..1.15).contains(ratio)), "{ratios:?}");
     }
 
     #[test]

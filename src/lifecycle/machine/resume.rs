@@ -24,6 +24,8 @@ const RETRY_WRITE_MAX: Duration = Duration::from_secs(5);
 const REMIND_AFTER: Duration = Duration::from_secs(20);
 /// The longest wait between two reminders.
 const REMIND_MAX: Duration = Duration::from_mins(1);
+/// How soon it is looked again whether a dead pod may be cleared away by now.
+const CLEAR_AFTER: Duration = Duration::from_secs(1);
 /// Callers are kept waiting through this many failed starts in a row, if the failures are of a passing kind.
 const HELD_THROUGH_FAILURES: u32 = 3;
 /// An agent that ran this long was well: its next failure is a first one.
@@ -300,8 +302,10 @@ impl<W> Machine<W> {
         }
         let has_pod =
             self.pod.as_ref().is_some_and(|pod| self.agent.as_ref().is_some_and(|a| a.uid == pod.owner));
+        let is_to_clear = self.needs_clearing();
         let Phase::Resuming(resume) = &mut self.phase else { return };
         resume.reminder = match resume.step {
+            ResumeStep::AwaitingPod if is_to_clear => Some((ctx.now + CLEAR_AFTER, 0)),
             ResumeStep::AwaitingPod if !has_pod => resume.reminder.or(Some((ctx.now + REMIND_AFTER, 0))),
             _ => None,
         };
@@ -375,7 +379,12 @@ impl<W> Machine<W> {
         } else if resume.step == ResumeStep::AwaitingPod
             && resume.reminder.is_some_and(|(at, _)| at <= ctx.now)
         {
-            self.remind_controller(ctx, fx);
+            if self.needs_clearing() {
+                // It might not be, since nobody may be suspended while the cluster cannot be seen.
+                self.write_next(ctx, fx);
+            } else {
+                self.remind_controller(ctx, fx);
+            }
         }
     }
 

@@ -190,6 +190,21 @@ fn a_failed_pod_is_cleared_away_by_a_suspension_and_a_resume() {
 }
 
 #[test]
+fn a_failed_pod_that_may_not_be_cleared_away_is_as_soon_as_it_may() {
+    let mut bench = Bench::at(Station::FailedForNow);
+    bench.call(1).is("Failed crash", "");
+    // The watch is broken, as it is when the API server was away.
+    bench.may_suspend = false;
+    bench.at_deadline().is("Resuming Paced", "ask for a turn");
+    bench.granted().is("Resuming AwaitingPod", "");
+    bench.after(Duration::from_secs(1)).is("Resuming AwaitingPod", "");
+    bench.may_suspend = true;
+    bench.after(Duration::from_secs(1)).is("Resuming ClearingFailedPod", "suspend");
+    bench.calm();
+    assert_eq!(bench.oracle.ended.get(&1), Some(&Ended::Released));
+}
+
+#[test]
 fn the_resume_after_a_clearing_waits_until_the_controller_has_begun_to_delete_the_pod() {
     // Written sooner, the controller would find the agent running, as before, and keep the dead pod.
     let mut bench = Bench::at(Station::Clearing);

@@ -67,6 +67,15 @@ impl Agents {
         self.names.iter().map(|name| of(name)["metadata"]["generation"].as_u64().unwrap()).collect()
     }
 
+    /// When it was said last that one is wanted, if it is.
+    pub(super) fn wanted_at(&self, agent: usize) -> Option<String> {
+        let objects = self.objects();
+        let is_it = |sandbox: &&Value| sandbox["metadata"]["name"] == *self.names[agent];
+        let sandbox = objects.iter().find(is_it)?;
+        let wanted = &sandbox["metadata"]["annotations"]["drowse.dev/wanted-at"];
+        wanted.as_str().filter(|_| sandbox["spec"]["operatingMode"] == "Running").map(str::to_owned)
+    }
+
     fn objects(&self) -> Vec<Value> {
         list(&self.space.name, "sandboxes", &[])
     }

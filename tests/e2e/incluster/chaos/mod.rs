@@ -6,6 +6,7 @@
 mod agents;
 mod api_server;
 mod clock;
+mod controller;
 mod disturbances;
 mod fleet;
 mod leader;
