@@ -225,6 +225,15 @@ impl Inner {
         self.violation.get_or_insert((at, what));
     }
 
+    /// For how long a death is: with each in a row, the pause before the next start doubles.
+    fn death_is_felt(&self, agent: usize, at: At) -> Duration {
+        let before = |(earlier, fault): &&(At, Fault)| {
+            *earlier < at && matches!(fault, Fault::PodDied { agent: other } if *other == agent)
+        };
+        let before = self.faults.iter().filter(before).count().min(6);
+        DEATH_IS_NEWS * (1 << before)
+    }
+
     /// Whether something that went wrong in the world may have made this request fail.
     fn is_explained(&self, id: usize) -> bool {
         let request = &self.requests[id];
@@ -232,7 +241,7 @@ impl Inner {
         self.faults.iter().any(|(at, fault)| {
             let felt_until = match fault {
                 Fault::DoorDied { door } if *door == request.door => *at + AFTERMATH,
-                Fault::PodDied { agent } if *agent == request.agent => *at + DEATH_IS_NEWS,
+                Fault::PodDied { agent } if *agent == request.agent => *at + self.death_is_felt(*agent, *at),
                 Fault::Cut { until } => *until + AFTERMATH,
                 _ => return false,
             };
