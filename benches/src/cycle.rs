@@ -51,7 +51,7 @@ impl Default for Cycle {
         let mut cycle = Self {
             machine: Machine::new(Arc::clone(&gate), 7, now),
             gate,
-            policy: Policy { route: true, manage: true, min_running: Duration::ZERO, ..Policy::default() },
+            policy: Policy { min_running: Duration::ZERO, ..crate::world::policy() },
             now,
             object: object.clone(),
             pod: PodUid("none".into()),
