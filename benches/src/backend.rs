@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use drowse::agent::{AgentKey, AgentUid, Generation, Life, PodUid, Revision};
 use drowse::backend::{Backend, BackendEvent, Profile};
-use drowse::lifecycle::{AgentSeen, Mode, PodSeen, PodState, SuspendedBy, WriteError};
+use drowse::lifecycle::{AgentSeen, Mode, SuspendedBy, WriteError};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
+
+use crate::seen;
 
 /// More reports than are ever on their way.
 const REPORTS: usize = 1024;
@@ -30,15 +32,7 @@ struct State {
 
 impl Default for Obedient {
     fn default() -> Self {
-        let object = AgentSeen {
-            uid: AgentUid("4bf92f35-77b3-4da6-a3ce-929d0e0e4736".into()),
-            revision: Revision(1),
-            generation: Generation(1),
-            observed: Generation(1),
-            mode: Mode::Running,
-            suspended_by: SuspendedBy::Idle,
-            trouble: None,
-        };
+        let object = seen::agent("4bf92f35-77b3-4da6-a3ce-929d0e0e4736", 1, Mode::Running);
         Self(Mutex::new(State { reports: None, object, pod: PodUid("none".into()) }))
     }
 }
@@ -68,16 +62,8 @@ impl State {
     fn start_pod(&mut self) {
         self.object.revision.0 += 1;
         self.pod = PodUid(format!("pod-{}", self.object.revision.0).into());
-        let seen = PodSeen {
-            uid: self.pod.clone(),
-            owner: self.object.uid.clone(),
-            revision: self.object.revision,
-            terminating: false,
-            state: PodState::Up(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-            ready: true,
-            hindrance: None,
-            readiness: None,
-        };
+        let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let seen = seen::pod(self.pod.clone(), &self.object, self.object.revision, address);
         self.report(BackendEvent::Pod { key: key(), seen });
     }
 

@@ -5,14 +5,15 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use drowse::agent::{AgentUid, Generation, Life, PodUid, Revision};
+use drowse::agent::{Life, PodUid, Revision};
 use drowse::lifecycle::{
-    AgentSeen, Arrival, CallId, Context, Effect, Event, Gate, Machine, Mode, PhaseName, PodSeen, PodState,
-    SuspendedBy, WaiterId,
+    AgentSeen, Arrival, CallId, Context, Effect, Event, Gate, Machine, Mode, PhaseName, WaiterId,
 };
 use drowse::policy::Policy;
 use drowse::time::Moment;
 use jiff::Timestamp;
+
+use crate::{seen, world};
 
 const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -39,19 +40,11 @@ impl Default for Cycle {
     fn default() -> Self {
         let gate = Arc::new(Gate::default());
         let now = Moment::START + Duration::from_hours(1);
-        let object = AgentSeen {
-            uid: AgentUid("4bf92f35-77b3-4da6-a3ce-929d0e0e4736".into()),
-            revision: Revision(1),
-            generation: Generation(1),
-            observed: Generation(1),
-            mode: Mode::Running,
-            suspended_by: SuspendedBy::Idle,
-            trouble: None,
-        };
+        let object = seen::agent("4bf92f35-77b3-4da6-a3ce-929d0e0e4736", 1, Mode::Running);
         let mut cycle = Self {
             machine: Machine::new(Arc::clone(&gate), 7, now),
             gate,
-            policy: Policy { min_running: Duration::ZERO, ..crate::world::policy() },
+            policy: Policy { min_running: Duration::ZERO, ..world::policy() },
             now,
             object: object.clone(),
             pod: PodUid("none".into()),
@@ -123,16 +116,7 @@ impl Cycle {
     fn come_up(&mut self) {
         let revision = self.next_revision();
         self.pod = PodUid(format!("pod-{}", revision.0).into());
-        self.step(Event::Pod(PodSeen {
-            uid: self.pod.clone(),
-            owner: self.object.uid.clone(),
-            revision,
-            terminating: false,
-            state: PodState::Up(ADDRESS),
-            ready: true,
-            hindrance: None,
-            readiness: None,
-        }));
+        self.step(Event::Pod(seen::pod(self.pod.clone(), &self.object, revision, ADDRESS)));
         self.step(Event::Answers(Life { agent: self.object.uid.clone(), pod: self.pod.clone() }));
     }
 

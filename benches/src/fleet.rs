@@ -3,11 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use drowse::agent::{AgentKey, AgentUid, Generation, PodUid, Revision};
+use drowse::agent::{AgentKey, PodUid, Revision};
 use drowse::backend::{BackendEvent, Profile};
 use drowse::engine::bare::Bare;
 use drowse::engine::{Engine, Slot};
-use drowse::lifecycle::{AgentSeen, Mode, PodSeen, PodState, SuspendedBy};
+use drowse::lifecycle::{AgentSeen, Mode};
+
+use crate::seen;
 
 /// Agents in one namespace.
 const PER_NAMESPACE: usize = 1_000;
@@ -41,24 +43,15 @@ impl Fleet {
             self.namespace = namespace.into();
         }
         let key = AgentKey::new(Arc::clone(&self.namespace), name(number));
-        let (seen, profile) = (seen(number, Mode::Suspended), Arc::clone(&self.profile));
+        let (seen, profile) = (object(number, Mode::Suspended), Arc::clone(&self.profile));
         self.bare.observe(BackendEvent::Agent { key, seen, profile });
     }
 
     /// Brings an agent up, whether it is there already or not.
     pub fn bring_up(&self, number: usize) -> Arc<Slot> {
-        let seen = seen(number, Mode::Running);
-        let pod = PodSeen {
-            uid: PodUid(uid(number, "b0d1").into()),
-            owner: seen.uid.clone(),
-            revision: Revision(3),
-            terminating: false,
-            state: PodState::Up(address(number)),
-            ready: true,
-            hindrance: None,
-            readiness: None,
-        };
-        self.bare.bring_up(&key(number), seen, pod, PORT).expect("it is up")
+        let object = object(number, Mode::Running);
+        let pod = seen::pod(PodUid(uid(number, "b0d1").into()), &object, Revision(3), address(number));
+        self.bare.bring_up(&key(number), object, pod, PORT).expect("it is up")
     }
 
     /// Ticks this many agents, those that are due first.
@@ -90,18 +83,10 @@ fn address(number: usize) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(10, high, middle, low))
 }
 
-fn seen(number: usize, mode: Mode) -> AgentSeen {
+fn object(number: usize, mode: Mode) -> AgentSeen {
     // A resume is a change of what was there.
     let revision = if mode == Mode::Suspended { 1 } else { 2 };
-    AgentSeen {
-        uid: AgentUid(uid(number, "4da6").into()),
-        revision: Revision(revision),
-        generation: Generation(revision),
-        observed: Generation(revision),
-        mode,
-        suspended_by: SuspendedBy::Idle,
-        trouble: None,
-    }
+    seen::agent(&uid(number, "4da6"), revision, mode)
 }
 
 #[cfg(test)]

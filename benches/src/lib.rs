@@ -17,6 +17,7 @@ pub mod hold;
 pub mod instructions;
 pub mod memory;
 pub mod million;
+mod seen;
 pub mod world;
 
 /// One thread does all, so that what is measured is one after the other.

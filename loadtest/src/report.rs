@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::cluster::{scale, wake as cluster_wake};
 use crate::drowse::Program;
-use crate::{abuse, messages, peers, scenario, sleepers, storm, wake};
+use crate::{abuse, messages, peers, procfs, scenario, sleepers, storm, wake};
 
 /// All figures of a run.
 #[derive(Debug, Serialize)]
@@ -33,12 +33,11 @@ pub(crate) struct Report {
 
 impl Report {
     pub(crate) fn new(program: &Program) -> Self {
-        let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
         Self {
             program: program.0.display().to_string(),
             cpus: std::thread::available_parallelism().map_or(0, Into::into),
             optimised: !cfg!(debug_assertions),
-            load_before: load.split(' ').next().and_then(|first| first.parse().ok()).unwrap_or_default(),
+            load_before: procfs::load_average(),
             peers: None,
             wake: None,
             storm: None,

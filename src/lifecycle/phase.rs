@@ -99,9 +99,10 @@ pub struct Resume {
     pub cold: bool,
     /// How many of its writes were not confirmed.
     pub unconfirmed: u32,
-    /// While there is no pod, when the controller is reminded of it, and how often it has been; while there is a dead one, when it is
-    /// looked again whether that may be cleared away.
-    pub reminder: Option<(Moment, u32)>,
+    /// While there is no pod that lives, when something is to be done about it.
+    pub look_again_at: Option<Moment>,
+    /// How often the controller was reminded that there is none.
+    pub reminders: u32,
 }
 
 /// How far a start is.

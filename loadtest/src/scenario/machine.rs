@@ -6,6 +6,7 @@ use std::process::Command;
 use ::drowse::time::Clock;
 
 use crate::drowse::Program;
+use crate::procfs;
 
 /// What was found out about it before the runs. What cannot be is empty.
 #[derive(Clone, Debug, Default)]
@@ -28,8 +29,6 @@ impl Machine {
         } else {
             "built with optimisation"
         };
-        let load = read("/proc/loadavg");
-        let load = load.split(' ').next().unwrap_or_default();
         let fact = |name, value: &dyn Display| (name, value.to_string());
         Self {
             facts: vec![
@@ -37,7 +36,7 @@ impl Machine {
                 fact("CPUs", &format!("{cpus}, {model}")),
                 fact("memory", &format!("{gigabytes:.1} GB")),
                 fact("kernel", &read("/proc/sys/kernel/osrelease").trim()),
-                fact("load before", &load),
+                fact("load before", &procfs::load_average()),
                 fact("generator", &generator),
                 fact("date", &Clock::calendar().strftime("%Y-%m-%d %H:%M UTC")),
             ],

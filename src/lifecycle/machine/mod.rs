@@ -224,7 +224,7 @@ impl<W> Machine<W> {
             Phase::Resuming(resume) => {
                 let next = match resume.step {
                     ResumeStep::RetryingAt(at) => Some(at),
-                    ResumeStep::AwaitingPod => resume.reminder.map(|(at, _)| at),
+                    ResumeStep::AwaitingPod => resume.look_again_at,
                     _ => None,
                 };
                 [resume.deadline, next].into_iter().flatten().min()

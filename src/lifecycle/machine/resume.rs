@@ -78,7 +78,8 @@ impl<W> Machine<W> {
             probed_at: Generation::default(),
             cold: true,
             unconfirmed: 0,
-            reminder: None,
+            look_again_at: None,
+            reminders: 0,
         };
         self.enter(Phase::Resuming(resume.into()), ctx, fx);
         self.turn = Turn::Asked;
@@ -212,7 +213,7 @@ impl<W> Machine<W> {
             resume.unconfirmed = resume.unconfirmed.saturating_add(1);
             resume.step = ResumeStep::RetryingAt(ctx.now + delay);
             // Whom nothing reaches has not been reminded.
-            resume.reminder = None;
+            (resume.look_again_at, resume.reminders) = (None, 0);
         }
     }
 
@@ -300,31 +301,53 @@ impl<W> Machine<W> {
             }
             _ => {}
         }
-        let has_pod =
-            self.pod.as_ref().is_some_and(|pod| self.agent.as_ref().is_some_and(|a| a.uid == pod.owner));
-        let is_to_clear = self.needs_clearing();
-        let Phase::Resuming(resume) = &mut self.phase else { return };
-        resume.reminder = match resume.step {
-            ResumeStep::AwaitingPod if is_to_clear => Some((ctx.now + CLEAR_AFTER, 0)),
-            ResumeStep::AwaitingPod if !has_pod => resume.reminder.or(Some((ctx.now + REMIND_AFTER, 0))),
-            _ => None,
-        };
+        self.plan_look(ctx);
     }
 
-    /// A controller that could not make the pod (the API server was away, a quota was full, a webhook did not answer) tries
-    /// again after a pause that doubles each time, up to a quarter of an hour, although what was in its way may be gone
-    /// long since. Any write makes it look again.
-    fn remind_controller(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
-        let wanted = self.is_wanted() && ctx.policy.manage && self.call.is_none();
+    /// Sees to it that a pod that does not come is not waited for in vain. What is planned is never put off.
+    fn plan_look(&mut self, ctx: Context<'_>) {
+        let is_to_clear = self.needs_clearing();
+        let has_pod = self.pod.as_ref().is_some_and(|pod| self.uid() == Some(&pod.owner));
         let Phase::Resuming(resume) = &mut self.phase else { return };
-        let times = resume.reminder.map_or(0, |(_, times)| times) + 1;
-        let pause = REMIND_AFTER.saturating_mul(1 << times.min(16)).min(REMIND_MAX);
-        resume.reminder = Some((ctx.now + pause, times));
-        if let (true, Some(agent)) = (wanted, &self.agent) {
-            let (uid, generation) = (agent.uid.clone(), agent.generation);
-            let id = self.next_call();
-            fx.push(Effect::Resume { id, uid, generation, from: Mode::Running });
+        let pause = match resume.step {
+            ResumeStep::AwaitingPod if is_to_clear => CLEAR_AFTER,
+            ResumeStep::AwaitingPod if !has_pod => {
+                REMIND_AFTER.saturating_mul(1 << resume.reminders.min(16)).min(REMIND_MAX)
+            }
+            _ => {
+                (resume.look_again_at, resume.reminders) = (None, 0);
+                return;
+            }
+        };
+        let at = ctx.now + pause;
+        resume.look_again_at = Some(resume.look_again_at.map_or(at, |planned| planned.min(at)));
+    }
+
+    fn look_again(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
+        if let Phase::Resuming(resume) = &mut self.phase {
+            resume.look_again_at = None;
         }
+        if self.needs_clearing() {
+            // It could not be cleared away while nobody might be suspended, since the cluster could not be seen.
+            self.write_next(ctx, fx);
+        } else {
+            self.remind_controller(ctx, fx);
+            self.plan_look(ctx);
+        }
+    }
+
+    /// A controller that could not make the pod (the API server was away, a webhook did not answer) tries again after a pause
+    /// that doubles each time, up to a quarter of an hour, although what was in its way may be gone long since. Any write
+    /// makes it look again.
+    fn remind_controller(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
+        if !self.is_wanted() || !ctx.policy.manage || self.call.is_some() {
+            return;
+        }
+        let (Phase::Resuming(resume), Some(agent)) = (&mut self.phase, &self.agent) else { return };
+        resume.reminders = resume.reminders.saturating_add(1);
+        let (uid, generation) = (agent.uid.clone(), agent.generation);
+        let id = self.next_call();
+        fx.push(Effect::Resume { id, uid, generation, from: Mode::Running });
     }
 
     // Resuming → Running: the gate opens, the callers go in.
@@ -377,14 +400,9 @@ impl<W> Machine<W> {
         } else if matches!(resume.step, ResumeStep::RetryingAt(at) if at <= ctx.now) {
             self.write_next(ctx, fx);
         } else if resume.step == ResumeStep::AwaitingPod
-            && resume.reminder.is_some_and(|(at, _)| at <= ctx.now)
+            && resume.look_again_at.is_some_and(|at| at <= ctx.now)
         {
-            if self.needs_clearing() {
-                // It might not be, since nobody may be suspended while the cluster cannot be seen.
-                self.write_next(ctx, fx);
-            } else {
-                self.remind_controller(ctx, fx);
-            }
+            self.look_again(ctx, fx);
         }
     }
 

@@ -129,7 +129,8 @@ impl<W> Machine<W> {
             // One that is seen for the first time was not started for anybody, even if its pod is yet to be seen.
             cold: self.phase != Phase::Unknown && self.candidate().is_none(),
             unconfirmed: 0,
-            reminder: None,
+            look_again_at: None,
+            reminders: 0,
         };
         self.enter(Phase::Resuming(resume.into()), ctx, fx);
         self.follow_pod(ctx, fx);

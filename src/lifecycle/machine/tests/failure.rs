@@ -205,6 +205,20 @@ fn a_failed_pod_that_may_not_be_cleared_away_is_as_soon_as_it_may() {
 }
 
 #[test]
+fn news_that_change_nothing_do_not_put_off_the_clearing_of_a_failed_pod() {
+    let mut bench = Bench::at(Station::FailedForNow);
+    bench.call(1);
+    bench.may_suspend = false;
+    bench.at_deadline();
+    bench.granted().is("Resuming AwaitingPod", "");
+    bench.may_suspend = true;
+    let often = Duration::from_millis(600);
+    bench.now = bench.now + often;
+    bench.noise().is("Resuming AwaitingPod", "");
+    bench.after(often).is("Resuming ClearingFailedPod", "suspend");
+}
+
+#[test]
 fn the_resume_after_a_clearing_waits_until_the_controller_has_begun_to_delete_the_pod() {
     // Written sooner, the controller would find the agent running, as before, and keep the dead pod.
     let mut bench = Bench::at(Station::Clearing);
