@@ -33,6 +33,8 @@ pub enum Action {
     FindIdle(usize),
     /// A deadline has come.
     Tick(usize),
+    /// The pod takes long to come, and the controller is reminded.
+    Remind(usize),
     Ask {
         from: u8,
         to: u8,
@@ -97,6 +99,10 @@ impl Protocol {
                 self.tell(state, door, Told::Tick);
             }
             Action::Tick(door) => self.tell(state, door, Told::Tick),
+            Action::Remind(door) => {
+                state.left.reminders -= 1;
+                self.tell(state, door, Told::Tick);
+            }
             Action::Ask { from, to, revision } => self.asked(state, Ask { from, to, revision }),
             Action::Reply { leader, by, yes } => self.answered(state, leader, by, yes),
             Action::Apply(index) => self.apply(state, index),
@@ -193,6 +199,12 @@ impl Protocol {
                     actions.push(Action::FindIdle(number));
                 }
             }
+            // It comes without that: whoever is held is stuck, or not, whether a controller is reminded or not.
+            Doing::AwaitsPod => {
+                if left.reminders > 0 && facts.has_deadline {
+                    actions.push(Action::Remind(number));
+                }
+            }
             _ => {
                 if facts.has_deadline && !facts.awaits_call && self.setup.has(Guard::Deadline) {
                     actions.push(Action::Tick(number));
@@ -273,6 +285,7 @@ impl Protocol {
         let must = |action: &&Action| match **action {
             Action::CallerComes(_)
             | Action::FindIdle(_)
+            | Action::Remind(_)
             | Action::TimeOut(_)
             | Action::PodDies
             | Action::AddressTaken

@@ -251,6 +251,7 @@ fn doing(phase: &Phase) -> Doing {
         }
         Phase::Resuming(resume) => match &resume.step {
             ResumeStep::Probing(life) => Doing::Probes(number_of(life)),
+            ResumeStep::AwaitingPod => Doing::AwaitsPod,
             _ => Doing::Else,
         },
         Phase::Failed { failure, .. } => unreachable!("nothing fails here, but {failure:?}"),
@@ -334,11 +335,12 @@ fn byte(number: u64) -> u8 {
 
 /// What makes no difference here: numbers that are only counted up or compared with each other, and what is for people, for
 /// delays that the policy sets to nothing, or for failed starts, of which there are none ([`doing`] sees to that).
-const NO_MATTER: [&str; 11] = [
+const NO_MATTER: [&str; 12] = [
     "CallId(",
     "WaiterId(",
     " calls: ",
     " unconfirmed: ",
+    " reminders: ",
     " abandon: ",
     " began: ",
     " addressed: ",

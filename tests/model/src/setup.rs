@@ -67,6 +67,8 @@ pub struct Setup {
     pub cuts: u8,
     pub deaths: u8,
     pub reuses: u8,
+    /// How often a controller is reminded that there is no pod.
+    pub reminders: u8,
     pub stale_pod_cache: bool,
     pub time_travel: bool,
     /// An answer comes at once with what it tells: of the API to a write, of an attested pod. A smaller space where there is much else.
@@ -90,6 +92,7 @@ pub const SMALLEST: Setup = Setup {
     cuts: 0,
     deaths: 0,
     reuses: 0,
+    reminders: 0,
     stale_pod_cache: false,
     time_travel: false,
     prompt_answers: false,

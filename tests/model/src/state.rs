@@ -38,6 +38,7 @@ pub struct Left {
     pub cuts: u8,
     pub deaths: u8,
     pub reuses: u8,
+    pub reminders: u8,
 }
 
 /// One replica of Drowse.
@@ -170,6 +171,7 @@ impl State {
                 cuts: setup.cuts,
                 deaths: setup.deaths,
                 reuses: setup.reuses,
+                reminders: setup.reminders,
             },
             violation: None,
         }

@@ -97,6 +97,8 @@ pub enum Doing {
     /// Its gate is open.
     Serves(u8),
     Probes(u8),
+    /// It is to run, and there is no pod yet.
+    AwaitsPod,
     /// It has closed its gate for a suspension. The pod that it served, and whether it has acknowledged.
     Drains {
         pod: Option<u8>,

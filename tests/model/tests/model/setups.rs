@@ -16,6 +16,7 @@ macro_rules! setups {
 setups! {
     two_front_doors { requests: 3 }
     lost_and_late_calls { losses: 2 }
+    controllers_are_reminded { losses: 1, reminders: 2, stale_pod_cache: true, time_travel: true }
     a_front_door_is_added { newcomer: true, front_doors: 3, requests: 1, losses: 1 }
     three_front_doors_two_leaders { front_doors: 3, leaders: 2, requests: 1, stale_pod_cache: true, time_travel: true }
     three_front_doors_one_cut_off { front_doors: 3, cuts: 1, requests: 1, prompt_answers: true }
