@@ -65,6 +65,7 @@ pub struct Metrics {
     config_reloads: By<Done, IntCounter>,
     certificate_reloads: By<Done, IntCounter>,
     config_last_reload_successful: IntGauge,
+    backend_synced: IntGauge,
     leads: IntGauge,
     agrees: IntGauge,
     replica_words: By<ReplicaWord, IntCounter>,
@@ -184,6 +185,11 @@ impl Metrics {
                 "What other replicas told of agents and leases, by what became of it (of a stranger's, messages).",
                 "outcome",
             ),
+            backend_synced: to.gauge(
+                "drowse_backend_synced",
+                "1 while all that happens to agents is seen. Otherwise nobody is suspended; agents that are up are served, and woken is \
+                 who can be.",
+            ),
             config_last_reload_successful: to.gauge(
                 "drowse_config_last_reload_successful",
                 "1 while the file in force is the file on disk, 0 while the file on disk is refused.",
@@ -297,6 +303,11 @@ impl Metrics {
     pub fn config_reloaded(&self, applied: bool) {
         self.config_reloads.get(if applied { Done::Ok } else { Done::Failed }).inc();
         self.config_last_reload_successful.set(i64::from(applied));
+    }
+
+    /// Whether all that happens to agents is seen.
+    pub fn backend_synced(&self, synced: bool) {
+        self.backend_synced.set(synced.into());
     }
 
     /// Whether this replica decides who is suspended.

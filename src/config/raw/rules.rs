@@ -24,10 +24,12 @@ macro_rules! with_rule_keys {
             /// Agents may override rule keys by annotations `drowse.dev/<key-with-dashes>`. If nothing says so: false.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub(crate) allow_annotations: Option<bool>,
-            /// The front door routes to the agent.
+            /// The front door routes to the agent. If nothing says so: true with `backend.process`, false with
+            /// `backend.kubernetes`.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub(crate) route: Option<bool>,
-            /// Drowse suspends the agent when it is idle and resumes it on demand. Otherwise it only watches.
+            /// Drowse suspends the agent when it is idle and resumes it on demand. Otherwise it only watches. If nothing says
+            /// so: true with `backend.process`, false with `backend.kubernetes`.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub(crate) manage: Option<bool>,
             /// How long nothing must happen before the agent is suspended.
@@ -48,7 +50,8 @@ macro_rules! with_rule_keys {
             /// Requests that the agent gets at once at most; more wait. A number, or `unlimited`.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub(crate) max_in_flight: Option<InFlight>,
-            /// The agent's port when a request names none; if left out, the one that the agent declares, else 8080.
+            /// The agent's port when a request names none; if left out, the one that the agent declares, else 8080, or 8888 for
+            /// a request that names the agent by `X-Sandbox-ID`.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub(crate) port: Option<Port>,
             /// The version of HTTP that the agent gets its requests in: `http1`, which is HTTP/1.1, and HTTP/2 for gRPC; or `h2c`,
