@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -283,9 +284,9 @@ impl App {
     }
 }
 
-/// One for each CPU.
+/// As many as the common runtime has: one for each CPU, or what `TOKIO_WORKER_THREADS` says.
 fn workers() -> std::io::Result<Workers> {
-    Workers::start(std::thread::available_parallelism().map_or(1, Into::into))
+    Workers::start(Handle::current().metrics().num_workers())
 }
 
 /// Two for each caller: the caller's connection and mostly one to the agent.

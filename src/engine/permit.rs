@@ -54,10 +54,10 @@ impl Permit {
         self.waited
     }
 
-    /// Whether the gate has not moved since this permit was given: if it has, a request of which no byte was sent
-    /// should queue up again.
+    /// Whether the gate has not moved since this permit was given, and the life goes on that it leads to: if not, a request of
+    /// which no byte was sent should queue up again.
     pub fn is_current(&self) -> bool {
-        self.place.slot.gate().epoch() == self.epoch
+        self.place.slot.gate().epoch() == self.epoch && !self.upstream.ended.is_cancelled()
     }
 
     /// Whose place it is.

@@ -167,6 +167,8 @@ async fn http1(mut stream: Watched, caller: Arc<Caller>) {
                 Err(end) => end,
             },
             End::Overdue(Overdue::Rest) => {
+                // It is the beginning of a head, and came when nobody looked for one.
+                caller.activity.read();
                 stream.early = unread;
                 continue;
             }
@@ -330,7 +332,11 @@ fn connection_window(door: &Door, max_streams: u32) -> u32 {
 
 async fn close(mut stream: Transport, end: End, door: &Door) {
     match end {
-        End::Http(Ok(())) => linger(stream).await,
+        End::Http(Ok(())) => {
+            // hyper has said so already, unless the connection rested or might have been upgraded. Whoever is not told sends on.
+            let _told = tokio::time::timeout(LINGER, stream.shutdown()).await;
+            linger(stream).await;
+        }
         End::Http(Err(error)) if error.is_parse() => {
             // hyper has answered 400, 414 or 431 by itself.
             door.metrics.request_refused(if error.is_parse_too_large() {

@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 
 use crate::agent::AgentUid;
 use crate::engine::{DialError, Hold, Outcome, Permit, Slot};
+use crate::lifecycle::Refusal;
 use crate::metrics::Bound;
 use crate::policy;
 use crate::time::Moment;
@@ -122,7 +123,7 @@ async fn attempt(
         let (mut connection, fresh) = match permit.upstream().pool.take(call.port, call.protocol) {
             Some(connection) => (connection, false),
             None => match Box::pin(dial(door, call, &permit, &mut patience, request.body_mut())).await? {
-                Some(connection) => (connection, true),
+                Some(dialled) => dialled,
                 None => return Ok(Attempt::Moved(request)),
             },
         };
@@ -164,21 +165,30 @@ async fn attempt(
     }
 }
 
-/// A new connection, or `None` when the agent has moved.
+/// A connection, and whether it is a new one; `None` when the agent has moved.
 async fn dial(
     door: &Door,
     call: &Call,
     permit: &Permit,
     patience: &mut Patience,
     body: &mut RequestBody,
-) -> Result<Option<Connection>, Fault> {
+) -> Result<Option<(Connection, bool)>, Fault> {
     let dialling = async {
         loop {
             let upstream = permit.upstream();
             let place = patience.bound(door, upstream.place_to_dial(call.port)).await?;
+            if !permit.is_current() {
+                return Ok(None);
+            }
+            // Many may have waited for a place, and those before have been served since.
+            if let Some(connection) = upstream.pool.take(call.port, call.protocol) {
+                return Ok(Some((connection, false)));
+            }
             let dialled = door.engine.dial(&call.slot, upstream, call.port, call.protocol, place).await;
             let error = match dialled {
-                Ok(connection) => return Ok(Some(connection)),
+                Ok(connection) if permit.is_current() => return Ok(Some((connection, true))),
+                // Whoever answers there by now may be somebody else.
+                Ok(_) => return Ok(None),
                 // That is known by now: it queues up for the next one.
                 Err(_) if !permit.is_current() => return Ok(None),
                 Err(DialError::Unconfirmed(error)) => return Err(Fault::Unconfirmed { error }),
@@ -194,6 +204,8 @@ async fn dial(
 struct Patience {
     port: u16,
     until: Moment,
+    /// The caller is held until then, whatever it waits for.
+    is_held: bool,
     pause: Duration,
 }
 
@@ -201,16 +213,21 @@ impl Patience {
     fn new(door: &Door, call: &Call, permit: &Permit) -> Self {
         let now = door.engine.clock().now();
         let young = now.since(permit.upstream().ready_at) < YOUNG;
-        let until = if young || permit.waited().is_some() { call.hold.deadline } else { now + OLD_PATIENCE };
-        Self { port: call.port, until, pause: FIRST_PAUSE }
+        let is_held = young || permit.waited().is_some();
+        let until = if is_held { call.hold.deadline } else { now + OLD_PATIENCE };
+        Self { port: call.port, until, is_held, pause: FIRST_PAUSE }
     }
 
     /// Waits for something else than the port, and no longer than for the port itself.
     async fn bound<T>(&self, door: &Door, wait: impl Future<Output = T>) -> Result<T, Fault> {
         let until = door.engine.clock().instant(self.until);
-        tokio::time::timeout_at(until, wait).await.map_err(|_| Fault::Unreachable {
-            port: self.port,
-            error: "too many other connections to it are being made".to_owned(),
+        tokio::time::timeout_at(until, wait).await.map_err(|_| {
+            if self.is_held {
+                let waiting_for = "waiting for its turn among many connections to the agent".into();
+                return Fault::Refused(Refusal::HoldTimedOut { waiting_for });
+            }
+            let error = "too many other connections to it are being made".to_owned();
+            Fault::Unreachable { port: self.port, error }
         })
     }
 
@@ -318,7 +335,8 @@ fn streaming(
     permit: Permit,
 ) -> Response<AgentBody> {
     let waited = permit.waited();
-    let stream = EventStream::open(response.headers(), call.hold.wakes, permit, door);
+    let by_http2 = connection.protocol() == policy::Protocol::H2c;
+    let stream = EventStream::open(response.headers(), by_http2, call.hold.wakes, permit, door);
     call.silence.end();
     *response.version_mut() = Version::HTTP_11;
     headers::for_caller(&mut response);

@@ -58,7 +58,13 @@ fn is_compressed(headers: &HeaderMap) -> bool {
 impl EventStream {
     /// Ends the request and keeps its connection open. `headers` are the agent's own; `wakes` says whether it is a
     /// reason to be up.
-    pub(super) fn open(headers: &HeaderMap, wakes: bool, permit: Permit, door: &Arc<Door>) -> Self {
+    pub(super) fn open(
+        headers: &HeaderMap,
+        by_http2: bool,
+        wakes: bool,
+        permit: Permit,
+        door: &Arc<Door>,
+    ) -> Self {
         let cold = permit.waited().is_some_and(|waited| waited.cold);
         let outcome = if wakes { Outcome::Answered } else { Outcome::NoActivity };
         let open = Arc::new(permit.keep_open(OpenKind::EventStream, outcome));
@@ -72,7 +78,7 @@ impl EventStream {
         Self {
             open,
             events: (!is_compressed(headers)).then(Events::default),
-            says_its_end: headers.contains_key(TRANSFER_ENCODING),
+            says_its_end: by_http2 || headers.contains_key(TRANSFER_ENCODING),
             cold,
             going,
         }

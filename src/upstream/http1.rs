@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 use crate::net::{self, TcpStream};
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::{Request, Response};
+use http::{Request, Response, Version};
 use http_body::{Body, Frame};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, Parts};
@@ -36,6 +36,8 @@ pub struct Http1 {
 enum Drive {
     /// Polled by whoever uses the connection.
     Here(Box<Driver>),
+    /// The same, and nobody uses it after that.
+    Last(Box<Driver>),
     /// Has a task of its own, for as long as the connection lives.
     Task(#[expect(dead_code, reason = "held for its drop, which ends the task")] AbortOnDropHandle<()>),
     /// Nothing more will come by HTTP. The stream is still there, in case it goes on as something else.
@@ -94,7 +96,12 @@ impl Http1 {
             driver.poll(cx);
             answer.as_mut().poll(&mut Context::from_waker(Waker::noop()))
         });
-        sent.await.map_err(SendError::of)
+        let answered = sent.await.map_err(SendError::of);
+        if answered.as_ref().is_ok_and(|answer| answer.version() == Version::HTTP_10) {
+            // hyper would go on in HTTP/1.0, and drop bodies without a length.
+            self.driver.end_after_this();
+        }
+        answered
     }
 
     /// The next part of an answer's body that arrives on this connection.
@@ -118,7 +125,8 @@ impl Http1 {
     /// Gives the driver a task, so that the rest of a request's body is sent even while nobody asks for more of
     /// the answer. Such a connection is not used again.
     pub(super) fn drive_in_background(&mut self) {
-        if let Drive::Here(driver) = std::mem::replace(&mut self.driver, Drive::Ended(None)) {
+        let driver = std::mem::replace(&mut self.driver, Drive::Ended(None));
+        if let Drive::Here(driver) | Drive::Last(driver) = driver {
             let task = tokio::spawn(async move {
                 // An error has been told to the request, or to the body of its answer.
                 let _told = driver.await;
@@ -136,12 +144,20 @@ impl Http1 {
 
 impl Drive {
     fn poll(&mut self, cx: &mut Context<'_>) {
-        if let Self::Here(driver) = self
+        if let Self::Here(driver) | Self::Last(driver) = self
             && driver.poll_unpin(cx).is_ready()
-            && let Self::Here(ended) = std::mem::replace(self, Self::Ended(None))
+            && let Self::Here(ended) | Self::Last(ended) = std::mem::replace(self, Self::Ended(None))
         {
             *self = Self::Ended(Some(ended));
         }
+    }
+
+    /// After this exchange nobody uses it again.
+    fn end_after_this(&mut self) {
+        *self = match std::mem::replace(self, Self::Ended(None)) {
+            Self::Here(driver) => Self::Last(driver),
+            other => other,
+        };
     }
 }
 
@@ -179,6 +195,15 @@ mod tests {
             assert!(response.unwrap().body().is_end_stream());
         }
         assert!(connection.is_idle());
+    }
+
+    #[tokio::test]
+    async fn a_connection_on_which_the_agent_has_answered_in_http_1_0_is_not_used_again() {
+        let (mut connection, mut agent) = connection().await;
+        let head = "HTTP/1.0 200 OK\nConnection: keep-alive\nContent-Length: 0\n\n";
+        let (response, ()) = tokio::join!(connection.send(get()), answer(&mut agent, head));
+        assert!(response.unwrap().body().is_end_stream());
+        assert!(!connection.is_idle());
     }
 
     #[tokio::test]

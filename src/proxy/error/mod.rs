@@ -286,7 +286,7 @@ impl Fault {
                  X-Sandbox-Namespace, as far as front_door.find_by allows"
             ),
             Self::UnknownAgent => format!(
-                "{name} does not exist, or no rule has route: true for it; `drowse check {name}` tells which"
+                "{name} does not exist, or no rule has route: true for it; `drowse explain {name}` tells which"
             ),
             Self::Starting => format!(
                 "Drowse has just started and may not know {name} yet; send the request again (whoever heeds /readyz is not sent \

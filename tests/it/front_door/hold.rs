@@ -1,10 +1,12 @@
 //! Requests for a sleeping agent wait for it, within bounds.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use drowse::lifecycle::PhaseName;
 use drowse::policy::Policy;
+use drowse::upstream::Upstream;
 use tokio::net::TcpListener;
 
 use super::world::{Caller, LOCAL, Start, Toy, World, key, pattern, until};
@@ -333,6 +335,59 @@ async fn a_request_that_was_not_sent_goes_to_the_next_life_of_the_agent() {
 }
 
 #[tokio::test]
+async fn a_request_that_waited_for_its_turn_to_connect_is_not_sent_to_a_life_that_is_over() {
+    let mut toy = Toy::new().await;
+    let world = World::awake(toy.port).await;
+    let request = format!("GET / HTTP/1.1\n{HOST}\n\n");
+    // It has the connection of the probe.
+    let _other = send(&world, &request).await;
+    let _busy = toy.accept().await;
+    let upstream = upstream(&world);
+    let places = upstream.dials.acquire_many(PLACES).await.unwrap();
+    let mut caller = send(&world, &request).await;
+    until(|| world.in_flight() == 2).await;
+    let start = world.backend.hold_next_start();
+    world.backend.replace_pod();
+    until(|| upstream.ended.is_cancelled()).await;
+    // Somebody answers at the address still.
+    drop(places);
+    until(|| world.held() == 1).await;
+    start.send(()).unwrap();
+    toy.accept().await.caller.send(OK).await;
+    assert!(caller.head().await.contains("\nserver-timing: hold;dur="));
+}
+
+#[tokio::test]
+async fn a_request_whose_turn_to_connect_has_come_takes_a_connection_that_is_free_by_then() {
+    let mut toy = Toy::new().await;
+    let world = World::awake(toy.port).await;
+    let upstream = upstream(&world);
+    let request = format!("GET / HTTP/1.1\n{HOST}\n\n");
+    let mut one = send(&world, &request).await;
+    let mut agent = toy.accept().await;
+    agent.head().await;
+    let places = upstream.dials.acquire_many(PLACES).await.unwrap();
+    let mut other = send(&world, &request).await;
+    until(|| world.in_flight() == 2).await;
+    agent.caller.send(OK).await;
+    one.read_until("ok").await;
+    until(|| world.in_flight() == 1).await;
+    drop(places);
+    agent.head().await;
+    agent.caller.send(OK).await;
+    other.read_until("ok").await;
+    assert!(!toy.was_called(), "one connection was enough");
+}
+
+/// All places to connect that there are.
+const PLACES: u32 = 64;
+
+fn upstream(world: &World) -> Arc<Upstream> {
+    let permit = world.engine.slot(&key()).unwrap().enter(&world.engine).expect("it is up");
+    Arc::clone(permit.upstream())
+}
+
+#[tokio::test]
 async fn idle_connections_close_when_the_life_of_the_agent_ends() {
     let mut toy = Toy::new().await;
     let world = World::awake(toy.port).await;
@@ -431,4 +486,17 @@ async fn a_shutdown_cuts_what_does_not_end_in_time() {
     assert!(agent.is_closed().await);
     tokio::time::timeout(super::world::PATIENCE, world.serving).await.unwrap().unwrap();
     assert_eq!(world.engine.detail(&key()).unwrap().agent.in_flight, 0);
+}
+
+#[tokio::test]
+async fn who_waits_while_the_cluster_cannot_be_seen_is_served_and_a_metric_says_that_it_cannot() {
+    let world = World::start(Toy::answering(OK).await, asleep()).await;
+    let says = |value: u8| world.metrics.render().contains(&format!("\ndrowse_backend_synced {value}\n"));
+    until(|| world.engine.is_synced()).await;
+    assert!(says(1));
+    world.backend.break_watch();
+    until(|| !world.engine.is_synced()).await;
+    assert!(says(0));
+    let mut caller = send(&world, &format!("GET / HTTP/1.1\n{HOST}\n\n")).await;
+    assert!(caller.head().await.starts_with("http/1.1 200 ok\n"));
 }

@@ -60,6 +60,26 @@ async fn the_head_of_a_request_after_a_rest_must_be_complete_in_time() {
 }
 
 #[tokio::test]
+async fn the_beginning_of_a_head_that_came_with_the_request_before_must_be_completed_in_time() {
+    let mut start = Start::default();
+    start.settings.head_timeout = Duration::from_millis(100);
+    let world = awake(start).await;
+    let mut caller = world.caller().await;
+    caller.send(&(request(0) + "G")).await;
+    caller.read_until("\n\nok").await;
+    let answer = caller.rest().await;
+    assert!(answer.starts_with("HTTP/1.1 408 Request Timeout\n"), "{answer}");
+
+    let world = awake(Start::default()).await;
+    let mut caller = world.caller().await;
+    let text = request(1);
+    caller.send(&(request(0) + &text[..9])).await;
+    caller.read_until("\n\nok").await;
+    caller.send(&text[9..]).await;
+    caller.read_until("\n\nok").await;
+}
+
+#[tokio::test]
 async fn a_connection_at_rest_is_closed_when_it_was_idle_for_long_and_when_drowse_ends() {
     let mut start = Start::default();
     start.settings.idle_connection_timeout = Duration::from_millis(100);
@@ -75,6 +95,9 @@ async fn a_connection_at_rest_is_closed_when_it_was_idle_for_long_and_when_drows
     caller.read_until("\n\nok").await;
     world.shutdown.cancel();
     assert_eq!(caller.rest().await, "");
+    // Who is not told until then may have sent another request, which nobody reads.
+    assert!(world.metrics.render().contains("\ndrowse_connections 1\n"), "it was told before it was closed");
+    drop(caller);
     world.serving.await.unwrap();
 }
 
