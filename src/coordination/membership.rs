@@ -126,6 +126,7 @@ impl Membership {
                 }
             };
             self.fence_if_away();
+            self.engine.note_whether_leads();
             tokio::select! {
                 () = leaving.cancelled() => {}
                 () = tokio::time::sleep(pause) => {}
@@ -143,12 +144,20 @@ impl Membership {
             None => self.make(&me).await?,
         };
         if !record.members.contains_key(&me.id) {
-            if self.seen_at.is_some() {
-                tracing::warn!("the others have counted this replica out; it takes part anew");
+            let was_in = self.seen_at.is_some();
+            if was_in {
+                tracing::warn!(
+                    "this replica does not stand in the Lease any more: the others have counted it out, or somebody has deleted the \
+                     Lease; it takes part anew"
+                );
                 // Before it counts again: who came meanwhile was not asked.
                 self.engine.fence_all();
             }
             record = self.patch(&me.joins()).await?;
+            if was_in {
+                // What the watches have told meanwhile may be older than this.
+                self.engine.fence_all();
+            }
         }
         self.seen_at = Some(sent);
         self.is_fenced = false;
@@ -197,6 +206,8 @@ impl Membership {
         if record.transitions > 0 {
             self.unled_since = None;
         } else if now < *self.unled_since.get_or_insert(now) + NEW_LEASE {
+            // Also for who led by the one before, which somebody has deleted: not all whom it asked stand in this one.
+            self.engine.set_leads_until(Moment::START);
             return Ok(());
         }
         let dead = if step == Step::Renew { self.dead(me, record).await? } else { Vec::new() };

@@ -101,7 +101,8 @@ impl Asker {
         let silence = Word::Vetoed { active_ago: None };
         let Some(me) = self.me.borrow().clone() else { return silence };
         let Ok(Some(record)) = membership::read(&self.leases).await else { return silence };
-        if !record.members.contains_key(&me.id) {
+        // A Lease that nobody has led yet is new: not all who stood in the one before may stand in it.
+        if record.transitions == 0 || !record.members.contains_key(&me.id) {
             return silence;
         }
         let others: Vec<_> = record.members.into_keys().filter(|id| *id != me.id).collect();

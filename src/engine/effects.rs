@@ -6,11 +6,14 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use futures_util::future::BoxFuture;
 use parking_lot::MutexGuard;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use crate::lifecycle::{Context, Effect, Event, Machine, Refusal, Transition, WaiterId};
+use crate::lifecycle::{
+    AgentSeen, Context, Effect, Event, Machine, Mode, Refusal, Transition, WaiterId, WriteError,
+};
 use crate::metrics::Bound;
 use crate::policy::Policy;
 use crate::policy::ping::Said;
@@ -143,22 +146,34 @@ impl Engine {
         unwanted
     }
 
+    /// Counts a write among those that suspensions make, for as long as it takes.
+    fn counted(
+        self: &Arc<Self>,
+        call: BoxFuture<'static, Result<AgentSeen, WriteError>>,
+    ) -> BoxFuture<'static, Result<AgentSeen, WriteError>> {
+        self.suspending.fetch_add(1, Ordering::Relaxed);
+        let engine = Arc::clone(self);
+        let place = scopeguard::guard(engine, |engine| {
+            engine.suspending.fetch_sub(1, Ordering::Relaxed);
+        });
+        Box::pin(async move {
+            let _place = place;
+            call.await
+        })
+    }
+
     fn run_effect(self: &Arc<Self>, slot: &Arc<Slot>, order: &mut Deferred, effect: Effect<Caller>) {
         let key = slot.key();
         match effect {
             Effect::Suspend { id, uid, revision, by } => {
-                self.suspending.fetch_add(1, Ordering::Relaxed);
-                let (engine, call) = (Arc::clone(self), self.backend.suspend(key, &uid, revision, by));
-                let counted = async move {
-                    let _place = scopeguard::guard((), |()| {
-                        engine.suspending.fetch_sub(1, Ordering::Relaxed);
-                    });
-                    call.await
-                };
-                self.call(slot, id, Box::pin(counted));
+                let call = self.backend.suspend(key, &uid, revision, by);
+                self.call(slot, id, self.counted(call));
             }
             Effect::Resume { id, uid, generation, from } => {
-                self.call(slot, id, self.backend.resume(key, &uid, generation, from));
+                let call = self.backend.resume(key, &uid, generation, from);
+                // A mark on an agent that runs mostly comes before its suspension, or after one that was given up.
+                let call = if from == Mode::Running { self.counted(call) } else { call };
+                self.call(slot, id, call);
             }
             Effect::Read { id } => self.call(slot, id, self.backend.read(key)),
             Effect::RequestStart(class) => self.starts.request(key, class),
@@ -227,6 +242,9 @@ impl Engine {
             Transition::Suspended(by) => {
                 self.metrics.suspend_finished(Ok(()));
                 tracing::info!(agent, ?by, "agent is suspended");
+            }
+            Transition::Clearing => {
+                tracing::info!(agent, "suspending and resuming the agent, to have its dead pod replaced");
             }
             Transition::SuspendAbandoned(why) => {
                 self.metrics.suspend_finished(Err(why.as_str()));

@@ -8,6 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::agent::AgentKey;
+use crate::lifecycle::{Event, PhaseName};
 use crate::metrics::ReplicaWord;
 use crate::policy::lease::{DEFAULT_TTL, Lease, LeaseError, LeaseId, Leases, MAX_REASON, Stamp};
 use crate::time::{Clock, Moment};
@@ -95,11 +96,16 @@ impl Engine {
         (own, elsewhere): (Option<Moment>, Option<Moment>),
     ) {
         let (activity, now) = (slot.activity(), self.clock.now());
+        let lasts = own.max(elsewhere).is_some_and(|until| until > now);
         // With the last one ended, the idle timeout runs from now.
         activity.set_leased_until(own.unwrap_or_else(|| activity.leased_until().min(now)));
         let elsewhere = elsewhere.unwrap_or_else(|| activity.leased_elsewhere_until().min(now));
         activity.set_leased_elsewhere_until(elsewhere);
         self.activity_changed(slot);
+        if lasts && slot.phase() == PhaseName::Draining {
+            // Not too late yet, mostly.
+            self.handle(slot, Event::DataMoved);
+        }
     }
 
     /// There may be other replicas from here on, which know this one by that name. At most once.

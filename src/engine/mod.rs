@@ -297,6 +297,7 @@ impl Engine {
 
     fn set_synced(self: &Arc<Self>, synced: bool) {
         self.trust.note(synced, self.clock.now());
+        self.metrics.backend_synced(synced);
         if synced {
             self.was_synced.store(true, Ordering::Release);
         }

@@ -132,6 +132,15 @@ impl Engine {
         }
     }
 
+    /// A term may end without a word, when the Lease cannot be reached.
+    pub fn note_whether_leads(&self) {
+        let leads = self.leads();
+        self.metrics.leads(leads);
+        if !leads && self.roles.led.swap(false, Ordering::AcqRel) {
+            tracing::info!("this replica does not lead any more");
+        }
+    }
+
     /// The others count on this replica's word from now on.
     pub fn set_takes_part(self: &Arc<Self>) {
         if !self.roles.takes_part.swap(true, Ordering::AcqRel) {

@@ -67,6 +67,12 @@ pub(super) fn note(transition: &Transition) -> Option<Note> {
             let text = "by `drowse suspend --stay`; requests do not resume it";
             note(false, "Suspended", "Suspend", text.to_owned())
         }
+        Transition::Clearing => note(
+            false,
+            "PodReplaced",
+            "Resume",
+            "suspended and resumed, to have its dead pod replaced".to_owned(),
+        ),
         Transition::Resumed(start) if start.cold => {
             let text = format!("answers {:?} after it was wanted", start.resume + start.probe);
             note(false, "Resumed", "Resume", text)

@@ -9,6 +9,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use kube::Api;
 use kube::api::ListParams;
+use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 
 use super::index::{Origin, Report, Source};
@@ -25,6 +26,8 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 #[derive(Clone, Default)]
 pub(super) struct Suspicion {
     raised: Arc<Notify>,
+    /// What became of the call.
+    why: Arc<Mutex<String>>,
 }
 
 impl Suspicion {
@@ -33,10 +36,11 @@ impl Suspicion {
         &self,
         call: impl Future<Output = Result<AgentSeen, WriteError>> + Send + 'static,
     ) -> BoxFuture<'static, Result<AgentSeen, WriteError>> {
-        let raised = Arc::clone(&self.raised);
+        let Self { raised, why } = self.clone();
         async move {
             let result = call.await;
-            if matches!(result, Err(WriteError::Unknown(_) | WriteError::NotSent(_))) {
+            if let Err(error @ (WriteError::Unknown(_) | WriteError::NotSent(_))) = &result {
+                *why.lock() = error.to_string();
                 raised.notify_one();
             }
             result
@@ -53,7 +57,11 @@ impl Suspicion {
             if reports.send((origin, Report::Broken)).await.is_err() {
                 return;
             }
-            tracing::warn!("a call to the API server came to nothing; nobody is suspended until it answers");
+            let error = self.why.lock().clone();
+            tracing::warn!(
+                error,
+                "a call to the API server came to nothing; nobody is suspended until it answers"
+            );
             while !matches!(tokio::time::timeout(ANSWER_LIMIT, api.list_metadata(&one)).await, Ok(Ok(_))) {
                 tokio::time::sleep(ASK_EVERY).await;
             }

@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 
 use super::index::{Listing, Object, Origin, Report, Source};
 use crate::agent::Revision;
-use crate::time::Clock;
+use crate::time::{Clock, Moment};
 
 /// Objects in one page of a list. A page is parsed as a whole, and most of it is thrown away; with larger ones, most of
 /// the memory of Drowse would be what they once took.
@@ -36,6 +36,9 @@ const BEGIN_LIMIT: Duration = Duration::from_secs(15);
 const GOOD_WATCH: Duration = Duration::from_secs(1);
 /// The first wait after a failure, and the longest: an API server that is back is noticed within seconds.
 const RETRY: std::ops::Range<Duration> = Duration::from_millis(100)..Duration::from_secs(3);
+/// A watch that was broken for this long begins with a list: a watch that stands says nothing of how far behind it is, and from here
+/// on what it has told would be believed.
+const LIST_ANEW_AFTER: Duration = Duration::from_mins(1);
 /// How often a kind that the cluster does not have is looked for again.
 const ABSENT_RETRY: Duration = Duration::from_mins(1);
 
@@ -85,12 +88,17 @@ where
         let mut trouble = Trouble::default();
         loop {
             let origin = Origin { source: self.source, listing };
-            let from = match version.take() {
+            let was_away_for_long =
+                trouble.since.is_some_and(|since| self.clock.now() >= since + LIST_ANEW_AFTER);
+            let from = match version.take().filter(|_| !was_away_for_long) {
                 Some(version) => version,
                 None => {
                     listing += 1;
                     match self.list(Origin { listing, ..origin }).await {
-                        Ok(version) => version,
+                        Ok(version) => {
+                            trouble.since = None;
+                            version
+                        }
                         Err(End::Unwanted) => return,
                         Err(End::Over) => continue,
                         Err(end) => {
@@ -172,6 +180,10 @@ where
         params = params.timeout(WATCH_FOR_SECS);
         let stream = match tokio::time::timeout(BEGIN_LIMIT, self.api.watch(&params, last)).await {
             Ok(Ok(stream)) => stream,
+            // The kind is gone, as the next list finds out.
+            Ok(Err(kube::Error::Api(status))) if status.code == 404 && self.optional => {
+                return End::Forgotten;
+            }
             Ok(Err(error)) => return failed(&error),
             Err(_) => return End::Failed(format!("no answer to a watch within {BEGIN_LIMIT:?}")),
         };
@@ -230,6 +242,7 @@ where
 
     /// Tells that it is broken, and waits before the next try. False if nobody wants to know any more.
     async fn fail(&self, origin: Origin, end: End, trouble: &mut Trouble) -> bool {
+        trouble.since.get_or_insert(self.clock.now());
         let pause = trouble.pause();
         let why = match end {
             End::Failed(why) => why,
@@ -252,6 +265,8 @@ where
 struct Trouble {
     pauses: Option<ExponentialBackoff>,
     told: Option<String>,
+    /// When it began.
+    since: Option<Moment>,
 }
 
 impl Trouble {
@@ -276,7 +291,7 @@ impl Trouble {
     }
 
     fn is_over(&mut self, name: &str) {
-        self.pauses = None;
+        (self.pauses, self.since) = (None, None);
         if self.told.take().is_some() {
             tracing::info!(watch = name, "sees again what happens in the cluster");
         }
