@@ -186,6 +186,7 @@ fn told(what: &Transition) -> Cow<'static, str> {
         Transition::Suspended(SuspendedBy::Person) => {
             "suspended, to stay so until it is resumed by hand".into()
         }
+        Transition::Clearing => "suspended and resumed, to have its dead pod replaced".into(),
         Transition::SuspendAbandoned(why) => format!("stayed up: {}", abandoned(*why)).into(),
         Transition::WouldSuspend => "would have been suspended, were it not for dry_run".into(),
         Transition::Obstructed(why) => format!("idle, but not suspended: {why}").into(),

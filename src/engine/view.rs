@@ -188,11 +188,12 @@ impl State<'_> {
             },
             Phase::Resuming(_) => format!("starting: {}", self.machine.waiting_for()),
             Phase::Failed { failure, retry_at } if *retry_at > self.now => {
-                format!(
-                    "{}; the next attempt is made in {}",
-                    failed(failure),
-                    human(retry_at.since(self.now))
-                )
+                let (why, pause) = (failed(failure), human(retry_at.since(self.now)));
+                if self.machine.held() > 0 {
+                    format!("{why}; the next attempt is made in {pause}")
+                } else {
+                    format!("{why}; the next call starts it again, in {pause} at the earliest")
+                }
             }
             Phase::Failed { failure, .. } => format!("{}; the next call starts it again", failed(failure)),
         }

@@ -144,6 +144,8 @@ pub enum Transition {
     },
     /// A suspension is written.
     Suspended(SuspendedBy),
+    /// A dead pod is cleared away, by a suspension that a resume follows.
+    Clearing,
     /// A suspension was prepared and then given up.
     SuspendAbandoned(Abandoned),
     /// It would have been suspended, were it not for `dry_run`.

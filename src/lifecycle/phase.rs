@@ -1,5 +1,7 @@
 //! The phases of an agent, and what belongs to each.
 
+use std::sync::Arc;
+
 use crate::agent::{Generation, Life, Revision};
 use crate::time::Moment;
 
@@ -58,6 +60,8 @@ pub struct Drain {
     pub overrules: bool,
     /// Why it is given up, should the agent turn out to be running.
     pub abandon: Abandoned,
+    /// Why the write that settles it was refused the last time.
+    pub refused: Option<Failure>,
 }
 
 /// How far a drain is.
@@ -99,10 +103,21 @@ pub struct Resume {
     pub cold: bool,
     /// How many of its writes were not confirmed.
     pub unconfirmed: u32,
-    /// While there is no pod that lives, when something is to be done about it.
-    pub look_again_at: Option<Moment>,
-    /// How often the controller was reminded that there is none.
+    /// While the pod that is to come does not, what is done about it, and when.
+    pub planned: Option<(Remedy, Moment)>,
+    /// How often the controller was reminded that the agent is to run.
     pub reminders: u32,
+    /// Why the last write was not confirmed.
+    pub write_error: Option<Arc<str>>,
+}
+
+/// What is done about a pod that does not come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Remedy {
+    /// The dead one that is in the way is cleared away, if that is allowed by then.
+    ClearPod,
+    /// The controller is reminded.
+    Remind,
 }
 
 /// How far a start is.
@@ -122,6 +137,13 @@ pub enum ResumeStep {
     AwaitingPod,
     /// Waits for this life to answer.
     Probing(Life),
+}
+
+impl ResumeStep {
+    /// Whether all is written that makes it run, so that its pod is what it waits for.
+    pub const fn is_past_writing(&self) -> bool {
+        matches!(self, Self::AwaitingPod | Self::Probing(_))
+    }
 }
 
 /// The name of a phase.

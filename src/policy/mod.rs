@@ -130,6 +130,11 @@ impl Default for Policy {
 }
 
 impl Policy {
+    /// Whether a dead pod is cleared away, which takes a suspension.
+    pub const fn clears_pods(&self) -> bool {
+        !self.dry_run && self.obstacle.is_none()
+    }
+
     /// `max_in_flight` as the gate wants it.
     pub fn in_flight_limit(&self) -> u32 {
         self.max_in_flight.map_or(u32::MAX, NonZeroU32::get)

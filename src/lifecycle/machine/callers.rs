@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use crate::lifecycle::effect::{Effect, Start};
 use crate::lifecycle::event::Arrival;
 use crate::lifecycle::gate::Entry;
-use crate::lifecycle::observation::{Mode, SuspendedBy};
+use crate::lifecycle::observation::{Failure, Mode, SuspendedBy};
 use crate::lifecycle::phase::{Phase, ResumeStep};
 use crate::lifecycle::refusal::Refusal;
 
@@ -96,12 +96,27 @@ impl<W> Machine<W> {
 
     /// What a caller who is held now waits for, and what keeps that from coming, as far as anybody says so.
     pub fn waiting_for(&self) -> Cow<'static, str> {
-        let what = self.phase.waiting_for();
-        match (&self.phase, self.hindrance()) {
-            (Phase::Resuming(_), Some(why)) => {
-                format!("{what} ({}: {})", why.class.as_str(), why.detail).into()
+        let resume = match &self.phase {
+            Phase::Resuming(resume) => resume,
+            Phase::Draining(drain) => return because(self.phase.waiting_for(), drain.refused.as_ref()),
+            _ => return self.phase.waiting_for().into(),
+        };
+        let what = match resume.step {
+            ResumeStep::AwaitingPod if self.needs_clearing() => {
+                "waiting until a failed pod may be cleared away"
             }
-            _ => what.into(),
+            ResumeStep::AwaitingPod if self.pod.as_ref().is_some_and(|pod| pod.terminating) => {
+                "waiting for the pod before to end"
+            }
+            ResumeStep::RetryingAt(_) if self.needs_clearing() => {
+                "waiting for the other replicas to agree that a failed pod is cleared away"
+            }
+            _ => self.phase.waiting_for(),
+        };
+        let write_error = resume.write_error.as_ref().filter(|_| !resume.step.is_past_writing());
+        match (self.hindrance(), write_error) {
+            (None, Some(error)) => format!("{what} ({error})").into(),
+            (why, _) => because(what, why),
         }
     }
 
@@ -138,5 +153,12 @@ impl<W> Machine<W> {
             (Some(Mode::Running), Some(failure)) => self.await_recovery(failure, ctx, fx),
             _ => self.settle(ctx, fx),
         }
+    }
+}
+
+fn because(what: &'static str, why: Option<&Failure>) -> Cow<'static, str> {
+    match why {
+        Some(why) => format!("{what} ({}: {})", why.class.as_str(), why.detail).into(),
+        None => what.into(),
     }
 }

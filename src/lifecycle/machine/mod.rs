@@ -1,13 +1,15 @@
 //! The machine: one agent's state, and what each event does to it.
 //!
 //! This file has the state and the dispatch; `world` reacts to what is observed, `suspend` and `resume` are the
-//! two ways, `ping` asks before the way down, `asked` answers another replica, `callers` is the queue in front of the gate, `joining` what a replica may not do yet
-//! that has just started. The gate is open in phase Running and in no other.
+//! two ways, `recovery` is what becomes of failures, `ping` asks before the way down, `asked` answers another replica,
+//! `callers` is the queue in front of the gate, `joining` what a replica may not do yet that has just started. The gate is
+//! open in phase Running and in no other.
 
 mod asked;
 mod callers;
 mod joining;
 mod ping;
+mod recovery;
 mod resume;
 mod suspend;
 #[cfg(test)]
@@ -224,7 +226,7 @@ impl<W> Machine<W> {
             Phase::Resuming(resume) => {
                 let next = match resume.step {
                     ResumeStep::RetryingAt(at) => Some(at),
-                    ResumeStep::AwaitingPod => resume.look_again_at,
+                    ResumeStep::AwaitingPod | ResumeStep::Probing(_) => resume.planned.map(|(_, at)| at),
                     _ => None,
                 };
                 [resume.deadline, next].into_iter().flatten().min()

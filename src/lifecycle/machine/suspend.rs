@@ -155,7 +155,8 @@ impl<W> Machine<W> {
     }
 
     fn ask_peers(&mut self, revision: Revision, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
-        if ctx.alone {
+        // At a revision at which it is suspended nobody routes to it.
+        if ctx.alone || self.mode() == Some(Mode::Suspended) {
             self.peers_acknowledged(revision, ctx, fx);
         } else {
             let ordered = matches!(&self.phase, Phase::Draining(drain) if drain.ordered);
@@ -187,6 +188,7 @@ impl<W> Machine<W> {
             ordered: false,
             overrules: false,
             abandon: Abandoned::Conflict,
+            refused: None,
         }
     }
 
@@ -350,6 +352,11 @@ impl<W> Machine<W> {
                 }
                 self.settle_by_write(ctx, fx);
             }
+            // Somebody has to do something about it.
+            Err(WriteError::Refused(failure)) => {
+                drain.refused = Some(failure);
+                self.settling_until(ctx.now + RETRY_SUSPEND);
+            }
             Err(_) => self.settling_until(ctx.now + SETTLE_RETRY),
         }
     }
@@ -446,7 +453,7 @@ pub(super) fn may_suspend(ctx: Context<'_>) -> bool {
 /// Whether a dead pod may be cleared away by a suspension that is followed by a resume. Whoever is called needs no leader
 /// for that.
 pub(super) fn may_clear(ctx: Context<'_>) -> bool {
-    may_order(ctx) && !ctx.policy.dry_run && ctx.policy.obstacle.is_none()
+    may_order(ctx) && ctx.policy.clears_pods()
 }
 
 /// Whether a suspension may be written at all, if somebody orders it.

@@ -102,6 +102,7 @@ impl<W> Machine<W> {
                 if from != PhaseName::Unknown {
                     self.enter(Phase::Unknown, ctx, fx);
                 }
+                self.refuse_all(&Refusal::NotManaged, fx);
             }
             // Its pod is known to be dead: there is nothing to wait for.
             Some(Mode::Running) => match self.known_failure() {
@@ -129,8 +130,9 @@ impl<W> Machine<W> {
             // One that is seen for the first time was not started for anybody, even if its pod is yet to be seen.
             cold: self.phase != Phase::Unknown && self.candidate().is_none(),
             unconfirmed: 0,
-            look_again_at: None,
+            planned: None,
             reminders: 0,
+            write_error: None,
         };
         self.enter(Phase::Resuming(resume.into()), ctx, fx);
         self.follow_pod(ctx, fx);
@@ -166,21 +168,33 @@ impl<W> Machine<W> {
         believable.then(|| (Life { agent: agent.uid.clone(), pod: pod.uid.clone() }, address))
     }
 
+    /// The agent's pod, unless it is on its way out.
+    pub(super) fn standing_pod(&self) -> Option<&PodSeen> {
+        self.pod.as_deref().filter(|pod| self.uid() == Some(&pod.owner) && !pod.terminating)
+    }
+
+    /// Why the pod failed, if it did.
+    pub(super) fn pod_failure(&self) -> Option<&Failure> {
+        match &self.standing_pod()?.state {
+            PodState::Failed(failure) => Some(failure),
+            _ => None,
+        }
+    }
+
+    /// Whether it is the pod whose failure was dealt with.
+    pub(super) fn is_known_to_fail(&self, pod: &PodSeen) -> bool {
+        self.failed_pod.as_ref() == Some(&pod.uid)
+    }
+
     /// Why the current pod failed, if that was dealt with and the pod is still there.
     fn known_failure(&self) -> Option<Failure> {
-        let pod = self.pod.as_ref()?;
-        let dead = matches!(pod.state, PodState::Failed(_)) && !pod.terminating;
-        if dead && self.failed_pod.as_ref() == Some(&pod.uid) { self.last_failure.clone() } else { None }
+        let known = self.standing_pod().is_some_and(|pod| self.is_known_to_fail(pod));
+        self.pod_failure().filter(|_| known).and(self.last_failure.clone())
     }
 
     /// Why the current pod failed, unless that was dealt with.
     pub(super) fn new_pod_failure(&self) -> Option<Failure> {
-        let pod = self.pod.as_ref()?;
-        let ours =
-            self.uid() == Some(&pod.owner) && !pod.terminating && self.failed_pod.as_ref() != Some(&pod.uid);
-        match &pod.state {
-            PodState::Failed(failure) if ours => Some(failure.clone()),
-            _ => None,
-        }
+        let known = self.standing_pod().is_some_and(|pod| self.is_known_to_fail(pod));
+        self.pod_failure().filter(|_| !known).cloned()
     }
 }

@@ -335,12 +335,13 @@ fn byte(number: u64) -> u8 {
 
 /// What makes no difference here: numbers that are only counted up or compared with each other, and what is for people, for
 /// delays that the policy sets to nothing, or for failed starts, of which there are none ([`doing`] sees to that).
-const NO_MATTER: [&str; 12] = [
+const NO_MATTER: [&str; 13] = [
     "CallId(",
     "WaiterId(",
     " calls: ",
     " unconfirmed: ",
     " reminders: ",
+    " write_error: ",
     " abandon: ",
     " began: ",
     " addressed: ",

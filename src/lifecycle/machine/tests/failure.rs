@@ -205,6 +205,65 @@ fn a_failed_pod_that_may_not_be_cleared_away_is_as_soon_as_it_may() {
 }
 
 #[test]
+fn whoever_waits_for_a_failed_pod_to_be_cleared_away_hears_why_it_failed() {
+    let mut bench = Bench::at(Station::FailedForNow);
+    bench.call(1);
+    bench.may_suspend = false;
+    bench.at_deadline();
+    bench.granted().is("Resuming AwaitingPod", "");
+    let told = bench.machine.waiting_for();
+    assert!(told.contains("cleared away") && told.contains("crash: as the test wants"), "{told}");
+    bench.after(START_WITHIN);
+    assert_eq!(bench.machine.last_failure().map(|(failure, _)| failure.class), Some(FailureClass::Crash));
+}
+
+#[test]
+fn a_failed_pod_that_is_never_cleared_away_is_not_waited_for() {
+    let mut bench = Bench::at(Station::FailedForNow);
+    bench.call(1);
+    bench.policy.dry_run = true;
+    bench.at_deadline().is("Resuming Paced", "ask for a turn");
+    bench.granted().is("Failed crash", "end turn");
+}
+
+#[test]
+fn a_pod_that_does_not_answer_and_may_not_be_cleared_away_is_as_soon_as_it_may() {
+    let mut bench = Bench::wedged();
+    bench.call(1).is("Resuming Paced", "ask for a turn");
+    bench.may_suspend = false;
+    bench.granted().is("Resuming Probing p1", "probe p1");
+    bench.may_suspend = true;
+    bench.after(Duration::from_secs(1)).is("Resuming ClearingFailedPod", "stop probe, suspend");
+}
+
+#[test]
+fn a_pod_that_is_on_its_way_out_is_not_cleared_away_again() {
+    let mut bench = Bench::wedged();
+    bench.call(1).is("Resuming Paced", "ask for a turn");
+    bench.granted().is("Resuming ClearingFailedPod", "suspend");
+    bench.done().is("Resuming ClearingFailedPod", "");
+    bench.pod_terminates("p1").is("Resuming Writing", "resume");
+    bench.done().is("Resuming AwaitingPod", "");
+    assert!(bench.machine.waiting_for().contains("pod before to end"));
+    bench.after(Duration::from_secs(2)).is("Resuming AwaitingPod", "");
+    bench.pod_gone("p1").is("Resuming AwaitingPod", "");
+    // From here on a controller has its time.
+    assert_eq!(bench.machine.next_deadline().unwrap().since(bench.now), Duration::from_secs(20));
+}
+
+#[test]
+fn a_health_check_neither_waits_at_a_failed_agent_nor_keeps_its_pod_there() {
+    let mut bench = Bench::at(Station::FailedForNow);
+    bench.now = bench.now + LONG;
+    bench.peek(1).is("Draining Writing", "refuse 1 resume_failed, suspend");
+
+    let mut bench = Bench::at(Station::FailedForNow);
+    bench.may_suspend = false;
+    bench.now = bench.now + LONG;
+    bench.peek(1).is("Failed crash", "refuse 1 resume_failed");
+}
+
+#[test]
 fn news_that_change_nothing_do_not_put_off_the_clearing_of_a_failed_pod() {
     let mut bench = Bench::at(Station::FailedForNow);
     bench.call(1);
@@ -328,17 +387,13 @@ fn a_clearing_that_comes_to_nothing_can_be_tried_again_at_once() {
 
 #[test]
 fn a_pod_that_is_up_but_does_not_answer_gets_a_second_chance_and_is_then_cleared_away() {
-    let mut bench = Bench::at(Station::Probing);
-    bench.after(START_WITHIN).is("Failed deadline", "stop probe, end turn");
-    bench.now = bench.now + LONG;
+    let mut bench = Bench::wedged();
     bench.call(1).is("Resuming Paced", "ask for a turn");
-    bench.granted().is("Resuming Probing p1", "probe p1");
-    bench.after(START_WITHIN).is("Failed deadline", "refuse 1 hold_timed_out, stop probe, end turn");
-    bench.now = bench.now + LONG;
-    bench.call(2).is("Resuming Paced", "ask for a turn");
     bench.granted().is("Resuming ClearingFailedPod", "suspend");
+    let clears = bench.records.iter().filter(|record| matches!(record, Transition::Clearing)).count();
+    assert_eq!(clears, 1, "{:?}", bench.records);
     bench.calm();
-    assert_eq!(bench.oracle.ended.get(&2), Some(&Ended::Released));
+    assert_eq!(bench.oracle.ended.get(&1), Some(&Ended::Released));
 }
 
 #[test]

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use crate::agent::Revision;
-use crate::lifecycle::{Event, Mode, PodState, Start, SuspendedBy, Transition, WriteError};
+use crate::lifecycle::{Event, FailureClass, Mode, PodState, Start, SuspendedBy, Transition, WriteError};
 
-use super::bench::{Bench, HOLD, START_WITHIN, up};
+use super::bench::{Bench, HOLD, START_WITHIN, refused, up};
 use super::show::show;
 use super::station::Station;
 
@@ -144,14 +144,55 @@ fn a_reminder_that_is_not_confirmed_is_written_again_in_time_and_one_that_confli
     let mut waits = Vec::new();
     for _ in 0..3 {
         bench.at_deadline().is("Resuming AwaitingPod", "mark wanted");
-        bench.lost().is("Resuming Retrying", "");
-        bench.at_deadline().is("Resuming AwaitingPod", "");
+        bench.lost().is("Resuming AwaitingPod", "");
         waits.push(bench.machine.next_deadline().unwrap().since(bench.now).as_secs());
     }
     assert_eq!(waits, [20; 3], "whom it has not reached has not been reminded");
     bench.at_deadline().is("Resuming AwaitingPod", "mark wanted");
     bench.fails(WriteError::Conflict).is("Resuming AwaitingPod", "read");
     bench.done().is("Resuming AwaitingPod", "");
+}
+
+#[test]
+fn nothing_depends_on_a_reminder() {
+    let answers: [fn() -> WriteError; 3] =
+        [refused, || WriteError::NotSent("no".into()), || WriteError::Unknown("lost".into())];
+    for error in answers {
+        let mut bench = Bench::at(Station::AwaitingPod);
+        bench.at_deadline().is("Resuming AwaitingPod", "mark wanted");
+        bench.pod_up("p1").is("Resuming Probing p1", "probe p1");
+        bench.fails(error()).is("Resuming Probing p1", "");
+        bench.answers("p1").is("Running p1", "end turn");
+    }
+}
+
+#[test]
+fn a_controller_that_does_not_say_what_it_has_done_is_reminded_too() {
+    let mut bench = Bench::at(Station::AwaitingPod);
+    bench.object.generation.0 += 2;
+    bench.noise();
+    bench.pod_up("p1").is("Resuming AwaitingPod", "");
+    bench.at_deadline().is("Resuming AwaitingPod", "mark wanted");
+}
+
+#[test]
+fn what_keeps_a_resume_from_being_written_is_told() {
+    let mut bench = Bench::at(Station::WritingResume);
+    bench.fails(WriteError::NotSent("failed calling webhook x".into())).is("Resuming Retrying", "");
+    let told = bench.machine.waiting_for();
+    assert!(told.contains("accepted") && told.contains("webhook x"), "{told}");
+    bench.after(START_WITHIN);
+    let (failure, _) = bench.machine.last_failure().expect("a failure");
+    assert_eq!(failure.class, FailureClass::Unreachable);
+    assert!(failure.detail.contains("webhook x"), "{}", failure.detail);
+}
+
+#[test]
+fn whoever_waits_for_an_agent_that_no_rule_names_any_more_is_told_so() {
+    let mut bench = Bench::at(Station::Paced);
+    bench.call(1);
+    (bench.policy.route, bench.policy.manage) = (false, false);
+    bench.granted().is("Unknown", "end turn, refuse 1 not_managed");
 }
 
 #[test]

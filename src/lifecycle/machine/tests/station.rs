@@ -4,7 +4,7 @@ use crate::lifecycle::phase::{DrainStep, Phase, ResumeStep};
 use crate::lifecycle::{Event, FailureClass, Mode, PodState};
 use crate::units::{Ping, Written};
 
-use super::bench::{Bench, IDLE, LONG, up};
+use super::bench::{Bench, IDLE, LONG, START_WITHIN, up};
 
 /// A phase and its step.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -66,6 +66,18 @@ impl Station {
 }
 
 impl Bench {
+    /// A bench whose pod is up and has not answered through two starts. The next attempt is due.
+    pub(super) fn wedged() -> Self {
+        let mut bench = Self::at(Station::Probing);
+        bench.after(START_WITHIN).is("Failed deadline", "stop probe, end turn");
+        bench.now = bench.now + LONG;
+        bench.call(100).is("Resuming Paced", "ask for a turn");
+        bench.granted().is("Resuming Probing p1", "probe p1");
+        bench.after(START_WITHIN).is("Failed deadline", "refuse 100 hold_timed_out, stop probe, end turn");
+        bench.now = bench.now + LONG;
+        bench
+    }
+
     /// A bench at this place. Wherever somebody must want the agent for it to be there, an operator does.
     pub(super) fn at(station: Station) -> Self {
         use Station::{

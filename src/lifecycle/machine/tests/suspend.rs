@@ -279,6 +279,26 @@ fn an_operator_marks_a_sleeping_agent_so_that_it_stays() {
 }
 
 #[test]
+fn the_mark_on_a_sleeping_agent_needs_no_word_of_other_replicas() {
+    let mut bench = Bench::at(Station::Suspended);
+    bench.alone = false;
+    // All of them see it asleep, and would object: there is nothing to be closed.
+    bench.suspend_and_stay().is("Draining Writing", "suspend and stay");
+    bench.done().is("Suspended", "retire");
+    bench.call(1).is("Suspended", "refuse 1 suspended_by_person");
+}
+
+#[test]
+fn whoever_waits_behind_a_mark_that_is_refused_hears_why() {
+    let mut bench = Bench::at(Station::Settling);
+    bench.call(1);
+    bench.fails(refused()).is("Draining Settling", "");
+    let told = bench.machine.waiting_for();
+    assert!(told.contains("admission: not allowed"), "{told}");
+    bench.at_deadline().is("Draining Settling", "mark wanted");
+}
+
+#[test]
 fn a_mark_that_is_lost_does_not_become_a_storm_of_calls() {
     let mut bench = Bench::at(Station::Suspended);
     bench.suspend_and_stay().is("Draining Writing", "suspend and stay");
