@@ -21,7 +21,7 @@ pub const BACKLOG: u32 = 4096;
 /// What the system keeps of an answer that it cannot send yet, in bytes, per connection. By itself it would keep up to 4 MiB for a
 /// caller that hardly reads, and would have that made, and copied to it, at once. What is under way does not count.
 #[cfg(target_os = "linux")]
-const MAX_UNSENT: u32 = 32 * 1024;
+const MAX_UNSENT: u32 = 16 * 1024;
 
 /// A silent peer is asked for a sign of life after this long, then every [`KEEPALIVE_INTERVAL`]: a request in
 /// flight to a node that vanished ends, instead of hanging for ever.

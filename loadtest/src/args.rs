@@ -182,13 +182,13 @@ pub(crate) struct Abuse {
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = value_parser!(u32).range(1..=100_000))]
     pub(crate) rate: u32,
     /// Rounds, each without abuse and with it
-    #[arg(long, value_name = "N", default_value_t = 6, value_parser = value_parser!(u16).range(1..=50))]
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = value_parser!(u16).range(1..=50))]
     pub(crate) rounds: u16,
     /// How long a slow attack takes: it opens 200 connections a second
     #[arg(long, value_name = "SECONDS", default_value_t = 8, value_parser = value_parser!(u64).range(1..=60))]
     pub(crate) slow_secs: u64,
-    /// How long a flood takes
-    #[arg(long, value_name = "SECONDS", default_value_t = 3, value_parser = value_parser!(u64).range(1..=60))]
+    /// How long a flood takes; whoever is shut out for it is back after five seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = value_parser!(u64).range(1..=60))]
     pub(crate) flood_secs: u64,
 }
 

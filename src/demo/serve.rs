@@ -17,6 +17,7 @@ use super::identity::Identity;
 use super::journal::Journal;
 use super::runtime::Runtime;
 use super::state::StateFile;
+use crate::net;
 use crate::time::{Clock, Moment};
 
 /// A caller may take this long for the head of a request, and leave a connection unused for as long.
@@ -134,6 +135,8 @@ async fn connection(stream: TcpStream, agent: Shared) {
     });
     // Errors mean a caller that left, one that wrote no HTTP, or `/close`: nobody is left to tell.
     let _ = stream.set_nodelay(true);
+    // By loopback, with its huge packets, the system would take 2.5 MiB at once for whoever does not read.
+    let _ = net::keep_little_unsent(&stream);
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(HEADER_TIMEOUT);

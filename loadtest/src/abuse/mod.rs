@@ -2,7 +2,8 @@
 //! alternate before one Drowse.
 //!
 //! The honest callers' agent is not the one that is abused. Abusers and the abused agent run only when the CPU is idle, so that
-//! what slows honest callers down is the front door.
+//! what slows honest callers down is the front door. What nobody wants of the CPU is used up all the time, with abuse and
+//! without: a virtual CPU that was idle wakes up later than one that was not, and one that is never idle may be given less.
 
 pub(crate) mod abuser;
 mod figures;
@@ -15,7 +16,7 @@ use std::time::Duration;
 
 use ::drowse::time::Clock;
 use anyhow::{Context as _, ensure};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 use crate::args;
 use crate::client::Call;
@@ -36,6 +37,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const WARM_UP: Duration = Duration::from_secs(1);
 /// Between two looks at the memory.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// For a shell: takes all of a CPU until this program is gone.
+const USE_UP_A_CPU: &str =
+    "while kill -0 $PPID 2>/dev/null; do i=0; while [ $i -lt 100000 ]; do i=$((i + 1)); done; done";
 /// Until what an abuser has left behind is gone.
 const REST: Duration = Duration::from_millis(500);
 
@@ -43,6 +47,7 @@ const REST: Duration = Duration::from_millis(500);
 pub(crate) async fn run(program: &Program, options: &args::Abuse) -> anyhow::Result<Figures> {
     // In Drowse, a slow caller is a connection here and one to the agent.
     open_files::allow(2 * u64::from(options.connections) + u64::from(options.callers))?;
+    let _busy = use_up_what_is_idle()?;
     let modes = if options.only.is_empty() { Mode::ALL.to_vec() } else { options.only.clone() };
     let mut figures = Figures::new(options);
     for mode in modes {
@@ -126,6 +131,17 @@ impl Round<'_> {
         ensure!(output.status.success(), "the abuser failed: {}", String::from_utf8_lossy(&output.stderr));
         serde_json::from_slice(&output.stdout).context("the abuser does not say what it did")
     }
+}
+
+/// A process for each CPU. They end when they are dropped, or this program ends.
+fn use_up_what_is_idle() -> anyhow::Result<Vec<Child>> {
+    let cpus = std::thread::available_parallelism().context("failed to count the CPUs")?;
+    let start = |_| {
+        let mut command = only_when_idle("sh".as_ref());
+        command.args(["-c", USE_UP_A_CPU]).stdin(Stdio::null()).kill_on_drop(true);
+        command.spawn().context("failed to keep a CPU busy (it needs chrt)")
+    };
+    (0..cpus.get()).map(start).collect()
 }
 
 /// A program that gets the CPU when nobody else wants it.

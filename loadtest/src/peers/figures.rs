@@ -151,7 +151,11 @@ impl Figures {
     fn latency_rows(&self) -> Vec<Row> {
         let mut rows = Vec::new();
         for (rate, _) in &self.open.0 {
-            let ratio = |of, name| self.open.added(rate, Name::Drowse, of) / self.open.added(rate, name, of);
+            let ratio = |of, name| {
+                let theirs = self.open.added(rate, name, of);
+                // What is not above zero has no multiple.
+                if theirs > 0.0 { self.open.added(rate, Name::Drowse, of) / theirs } else { f64::NAN }
+            };
             let (p50, p99): (Part, Part) = (|all| all.p50_ms, |all| all.p99_ms);
             rows.push(Row::must(
                 format!("added p50 at {rate}/s / nginx"),

@@ -78,8 +78,8 @@ impl Stage<'_> {
             Disturbance::KillFollower => Some(self.kill(self.followers(rng), from)),
             Disturbance::KillLeader => Some(self.kill(self.leader(), from)),
             Disturbance::FreezeLeader => {
-                self.freeze_leader();
-                None
+                let leads = self.freeze_leader();
+                Some(self.trouble(Excuse::StoodStill, Some(leads), from))
             }
             Disturbance::FreezeApiServer => {
                 Some(self.without_api_server(Outage::freeze("kube-apiserver"), from))
@@ -134,11 +134,12 @@ impl Stage<'_> {
         self.trouble(Excuse::FrontDoorKilled, Some(replica), from)
     }
 
-    /// What it was sent meanwhile must be served all the same.
-    fn freeze_leader(&self) {
+    /// What it was sent meanwhile must be served all the same, but for who had waited before. Which one it was.
+    fn freeze_leader(&self) -> usize {
         let leads = self.leader();
         let _frozen = self.replicas[leads].freeze();
         eventually("another leads", || (self.leader() != leads).then_some(()));
+        leads
     }
 
     fn without_api_server(&self, outage: Outage, from: Moment) -> Trouble {

@@ -22,6 +22,8 @@ pub(super) enum Excuse {
     CutOff,
     /// 503 or 504 with `Retry-After`: without the API server nobody can be woken, or be proven to be whom we mean.
     ApiServerAway,
+    /// 504 with `Retry-After`: its front door stood still for most of the time for which it holds a caller.
+    StoodStill,
 }
 
 /// A time of trouble.
@@ -52,6 +54,7 @@ impl Excuse {
             (Self::ApiServerAway, Outcome::Refused { status, retry_after, .. }) => {
                 matches!(status, 503 | 504) && *retry_after
             }
+            (Self::StoodStill, Outcome::Refused { status, retry_after, .. }) => *status == 504 && *retry_after,
             _ => false,
         }
     }
