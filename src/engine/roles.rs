@@ -121,14 +121,11 @@ impl Engine {
 
     /// This replica leads until then, unless it is told of another end.
     pub fn set_leads_until(self: &Arc<Self>, until: Moment) {
-        let led = self.roles.led.swap(until > self.clock.now(), Ordering::AcqRel);
         self.roles.leads_until.store(until.as_micros(), Ordering::Release);
-        self.metrics.leads(self.leads());
-        if self.leads() && !led {
+        self.note_whether_leads();
+        if self.leads() && !self.roles.led.swap(true, Ordering::AcqRel) {
             tracing::info!("this replica leads: it decides who is suspended");
             self.tick_all();
-        } else if led && !self.leads() {
-            tracing::info!("this replica does not lead any more");
         }
     }
 

@@ -113,7 +113,8 @@ impl<W> Machine<W> {
             }
             _ => self.phase.waiting_for(),
         };
-        let write_error = resume.write_error.as_ref().filter(|_| !resume.step.is_past_writing());
+        let is_writing = matches!(resume.step, ResumeStep::Writing | ResumeStep::RetryingAt(_));
+        let write_error = resume.write_error.as_ref().filter(|_| is_writing);
         match (self.hindrance(), write_error) {
             (None, Some(error)) => format!("{what} ({error})").into(),
             (why, _) => because(what, why),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::agent::Revision;
 use crate::lifecycle::effect::{Effect, Transition};
-use crate::lifecycle::observation::{Failure, Mode, PodState, SuspendedBy};
+use crate::lifecycle::observation::{Failure, Mode, SuspendedBy};
 use crate::lifecycle::phase::{Phase, Remedy, ResumeStep};
 use crate::lifecycle::refusal::Refusal;
 use crate::time::Moment;
@@ -29,12 +29,11 @@ impl<W> Machine<W> {
     /// Upstream never replaces a failed pod; a suspend and a resume do. A pod that is up but did not answer gets a
     /// second chance first.
     pub(super) fn needs_clearing(&self) -> bool {
-        let Some(pod) = self.standing_pod() else { return false };
-        let wedged = self.is_known_to_fail(pod)
+        let is_wedged = self.is_known_to_fail()
             && self.failed_start
             && self.backoff.failures() > 1
             && self.gate.in_flight() == 0;
-        matches!(pod.state, PodState::Failed(_)) || wedged
+        self.pod_failure().is_some() || is_wedged
     }
 
     /// Whether a suspension by another replica is what this one waits for, too, because it clears the dead pod away. Callers
@@ -51,8 +50,7 @@ impl<W> Machine<W> {
 
     /// Whether a pod that failed is there, and not even on its way out.
     pub(super) fn dead_pod_remains(&self) -> bool {
-        self.standing_pod()
-            .is_some_and(|pod| matches!(pod.state, PodState::Failed(_)) || self.is_known_to_fail(pod))
+        self.pod_failure().is_some() || self.is_known_to_fail()
     }
 
     pub(super) fn clears_at(&self, revision: Revision) -> bool {

@@ -181,20 +181,18 @@ impl<W> Machine<W> {
         }
     }
 
-    /// Whether it is the pod whose failure was dealt with.
-    pub(super) fn is_known_to_fail(&self, pod: &PodSeen) -> bool {
-        self.failed_pod.as_ref() == Some(&pod.uid)
+    /// Whether the pod is the one whose failure was dealt with.
+    pub(super) fn is_known_to_fail(&self) -> bool {
+        self.standing_pod().is_some_and(|pod| self.failed_pod.as_ref() == Some(&pod.uid))
     }
 
     /// Why the current pod failed, if that was dealt with and the pod is still there.
     fn known_failure(&self) -> Option<Failure> {
-        let known = self.standing_pod().is_some_and(|pod| self.is_known_to_fail(pod));
-        self.pod_failure().filter(|_| known).and(self.last_failure.clone())
+        self.pod_failure().filter(|_| self.is_known_to_fail()).and(self.last_failure.clone())
     }
 
     /// Why the current pod failed, unless that was dealt with.
     pub(super) fn new_pod_failure(&self) -> Option<Failure> {
-        let known = self.standing_pod().is_some_and(|pod| self.is_known_to_fail(pod));
-        self.pod_failure().filter(|_| !known).cloned()
+        self.pod_failure().filter(|_| !self.is_known_to_fail()).cloned()
     }
 }

@@ -54,7 +54,7 @@ pub(super) fn detail(refusal: &Refusal, name: &str) -> String {
              resume_user_suspended in its rule"
         ),
         Refusal::NotManaged => format!(
-            "no rule has manage: true for {name}, so Drowse does not resume it; write one, or resume it as it was suspended"
+            "no rule has manage: true for {name}, so Drowse does not resume it; write one, or let whoever suspended it resume it"
         ),
         Refusal::Asleep => "its path is listed in must_not_wake".to_owned(),
         Refusal::QueueFull { max_held } => {

@@ -54,7 +54,9 @@ impl Excuse {
             (Self::ApiServerAway, Outcome::Refused { status, retry_after, .. }) => {
                 matches!(status, 503 | 504) && *retry_after
             }
-            (Self::StoodStill, Outcome::Refused { status, retry_after, .. }) => *status == 504 && *retry_after,
+            (Self::StoodStill, Outcome::Refused { status, retry_after, .. }) => {
+                *status == 504 && *retry_after
+            }
             _ => false,
         }
     }
