@@ -175,12 +175,15 @@ pub(crate) struct Abuse {
     /// Connections of a flood
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = value_parser!(u32).range(1..=100))]
     pub(crate) floods: u32,
-    /// Keep-alive connections of honest callers
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = value_parser!(u16).range(1..=1024))]
+    /// Keep-alive connections of honest callers: more than there are answers under way at once
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = value_parser!(u16).range(1..=1024))]
     pub(crate) callers: u16,
     /// Requests a second of honest callers
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = value_parser!(u32).range(1..=100_000))]
     pub(crate) rate: u32,
+    /// What their agent takes for an answer; with 0, the ratio is one of fractions of a millisecond
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 20, value_parser = value_parser!(u16).range(0..=1000))]
+    pub(crate) answer_ms: u16,
     /// Rounds, each without abuse and with it
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = value_parser!(u16).range(1..=50))]
     pub(crate) rounds: u16,

@@ -27,6 +27,11 @@ impl Call {
         Self::new(Method::GET, to, HeaderValue::from_static(host), Uri::from_static(path))
     }
 
+    /// The same for another path.
+    pub(crate) fn with_path(self, path: Uri) -> Self {
+        Self { path, ..self }
+    }
+
     pub(crate) const fn new(method: Method, to: Loopback, host: HeaderValue, path: Uri) -> Self {
         Self { to, method, host, path }
     }

@@ -24,6 +24,7 @@ const MEMORY_KB: u64 = 64_000;
 pub(crate) struct Figures {
     rate: u32,
     callers: u16,
+    answer_ms: u16,
     rounds: u16,
     pub(super) modes: Vec<Abused>,
 }
@@ -160,7 +161,8 @@ impl Abused {
 
 impl Figures {
     pub(super) const fn new(options: &args::Abuse) -> Self {
-        Self { rate: options.rate, callers: options.callers, rounds: options.rounds, modes: Vec::new() }
+        let args::Abuse { rate, callers, answer_ms, rounds, .. } = *options;
+        Self { rate, callers, answer_ms, rounds, modes: Vec::new() }
     }
 
     /// Whether every honest request was answered 200.
@@ -169,7 +171,7 @@ impl Figures {
     }
 
     pub(crate) fn table(&self) -> String {
-        let title = format!("abuse, {} honest req/s", self.rate);
+        let title = format!("abuse, {} honest req/s of {} ms", self.rate, self.answer_ms);
         let mut table = Table::new(&[
             &title,
             "connections",
@@ -242,8 +244,9 @@ mod tests {
             only: Vec::new(),
             connections: 1000,
             floods: 10,
-            callers: 16,
+            callers: 64,
             rate: 1000,
+            answer_ms: 20,
             rounds: 2,
             slow_secs: 8,
             flood_secs: 3,

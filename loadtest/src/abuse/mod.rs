@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use ::drowse::time::Clock;
 use anyhow::{Context as _, ensure};
+use http::Uri;
 use tokio::process::{Child, Command};
 
 use crate::args;
@@ -64,6 +65,10 @@ async fn measure(program: &Program, options: &args::Abuse, mode: Mode) -> anyhow
     let victim = drowse.agent("default", "abused")?.call("/healthz");
     victim.once().await.context("the agent that is abused does not start")?;
     let honest = drowse.agent("default", "honest")?.call("/healthz");
+    let honest = match options.answer_ms {
+        0 => honest,
+        ms => honest.with_path(Uri::try_from(format!("/slow?for={ms}ms&every=1s"))?),
+    };
     let round = Round { clock: Clock::start(), drowse: &drowse, honest: &honest, options };
     round.load(WARM_UP).await?;
     let rss_before_kb = procfs::memory(drowse.pid)?.now_kb;

@@ -16,6 +16,9 @@ const CATCH_UP: Duration = Duration::from_secs(10);
 const OUTWARD: &str = "( dport = :443 or dport = :4222 or dport = :7422 or dport = :8080 )";
 const NATS: &str = "4222,7422";
 const AGENTS: &str = "8080";
+const API_SERVER: &str = "443";
+/// How long a replica that does not lead stands still. From 25 s on the node ends it, as it does not say that it is alive.
+const FROZEN: Duration = Duration::from_secs(20);
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Disturbance {
@@ -23,6 +26,8 @@ pub(super) enum Disturbance {
     KillLeader,
     /// Past its term, so that another leads when it goes on.
     FreezeLeader,
+    /// Nobody is suspended meanwhile.
+    FreezeFollower,
     FreezeApiServer,
     KillApiServer,
     FreezeEtcd,
@@ -30,6 +35,7 @@ pub(super) enum Disturbance {
     /// Every connection that a replica has made, reset on both sides.
     CutConnections,
     DropNats,
+    DropApiServer,
     DropAgents,
     RejectAgents,
 }
@@ -38,12 +44,14 @@ pub(super) const ALL: &[Disturbance] = &[
     Disturbance::KillFollower,
     Disturbance::KillLeader,
     Disturbance::FreezeLeader,
+    Disturbance::FreezeFollower,
     Disturbance::FreezeApiServer,
     Disturbance::KillApiServer,
     Disturbance::FreezeEtcd,
     Disturbance::KillNats,
     Disturbance::CutConnections,
     Disturbance::DropNats,
+    Disturbance::DropApiServer,
     Disturbance::DropAgents,
     Disturbance::RejectAgents,
 ];
@@ -56,6 +64,7 @@ pub(super) const SHORT: &[Disturbance] = &[
     Disturbance::KillNats,
     Disturbance::CutConnections,
     Disturbance::DropNats,
+    Disturbance::DropApiServer,
     Disturbance::DropAgents,
     Disturbance::RejectAgents,
 ];
@@ -81,6 +90,12 @@ impl Stage<'_> {
                 let leads = self.freeze_leader();
                 Some(self.trouble(Excuse::StoodStill, Some(leads), from))
             }
+            Disturbance::FreezeFollower => {
+                let replica = self.followers(rng);
+                let _frozen = self.replicas[replica].freeze();
+                let_pass(FROZEN);
+                Some(self.trouble(Excuse::StoodStill, Some(replica), from))
+            }
             Disturbance::FreezeApiServer => {
                 Some(self.without_api_server(Outage::freeze("kube-apiserver"), from))
             }
@@ -97,6 +112,10 @@ impl Stage<'_> {
             }
             Disturbance::DropNats => {
                 self.cut_off(rng.usize(0..self.replicas.len()), NATS, &["DROP"]);
+                None
+            }
+            Disturbance::DropApiServer => {
+                self.cut_off(rng.usize(0..self.replicas.len()), API_SERVER, &["DROP"]);
                 None
             }
             Disturbance::DropAgents => {

@@ -8,6 +8,7 @@ mod api_server;
 mod clock;
 mod controller;
 mod disturbances;
+mod evidence;
 mod fleet;
 mod leader;
 mod load;

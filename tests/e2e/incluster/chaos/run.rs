@@ -8,6 +8,7 @@ use drowse::time::{Clock, Moment};
 
 use super::agents::Agents;
 use super::disturbances::{ALL, SHORT, Stage};
+use super::evidence::{keep_events, keep_logs};
 use super::fleet::Replica;
 use super::load::{Load, Plan};
 use super::reuse::Reuse;
@@ -33,6 +34,7 @@ fn no_request_fails_by_a_suspension_or_is_executed_twice_or_lost_or_misled_while
     assert_eq!(replicas.len(), 3);
 
     let (clock, mut rng) = (Clock::start(), fastrand::Rng::with_seed(seed));
+    println!("0 s is {}", clock.wall(Moment::START));
     let stage = Stage {
         clock,
         replicas: &replicas,
@@ -50,6 +52,7 @@ fn no_request_fails_by_a_suspension_or_is_executed_twice_or_lost_or_misled_while
             let_pass(REST);
             let begun = clock.now();
             troubles.extend(stage.run(disturbance, &mut rng));
+            keep_logs();
             let (now, requests) = (clock.now(), load.sent());
             println!("{begun:?}: {disturbance:?} took {:?}; {requests} requests so far", now.since(begun));
         }
@@ -61,7 +64,10 @@ fn no_request_fails_by_a_suspension_or_is_executed_twice_or_lost_or_misled_while
     let tally = Tally::of(&records, &agents.arrivals(), &troubles);
     let (cycles, reused) = (agents.cycles() - before, reuse.stop());
     println!("{cycles} suspensions and resumes in {took:?}, {reused} addresses given anew\n{tally}");
-    assert!(tally.is_clean(), "a rule was broken, with SEED={seed}: {troubles:#?}");
+    if !tally.is_clean() {
+        let kept = keep_events();
+        panic!("a rule was broken, with SEED={seed}; see {}: {troubles:#?}", kept.display());
+    }
     assert!(cycles > 0 && tally.served() > 0 && reused > 0, "nothing happened");
     drowse.keep();
 }
