@@ -262,9 +262,9 @@ impl App {
             let now = app.clock.wall(app.clock.now());
             app.metrics.config_reloaded(reload.is_ok());
             match reload {
-                Ok(config) => {
-                    app.apply(config, &log);
-                    board.applied(config, now);
+                Ok(applied) => {
+                    app.apply(applied.config, &log);
+                    board.applied(applied.config, applied.needs_restart, now);
                 }
                 Err(error) => board.refused(&error.to_string(), now),
             }
@@ -272,7 +272,7 @@ impl App {
     }
 
     fn apply(&self, config: &Config, log: &LogControl) {
-        if let Err(error) = log.set_filter(&config.log.level) {
+        if let Err(error) = log.configure(&config.log.level) {
             tracing::error!(%error, "the log level was not changed");
         }
         if let (Runner::Process(backend), Backend::Process(process)) = (&self.runner, &config.backend) {

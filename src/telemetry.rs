@@ -1,7 +1,9 @@
 //! Logs: text for people or JSON for machines, on standard error, with a filter that changes while Drowse runs.
 
 use std::io::IsTerminal;
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tracing::{Level, Metadata};
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::MakeWriter;
@@ -42,6 +44,8 @@ pub enum LogError {
 #[derive(Clone, Debug)]
 pub struct LogControl {
     filter: reload::Handle<EnvFilter, Registry>,
+    /// That of the configuration.
+    configured: Arc<Mutex<String>>,
 }
 
 impl LogControl {
@@ -54,6 +58,17 @@ impl LogControl {
     pub fn set_filter(&self, filter: &str) -> Result<(), LogError> {
         let parsed = parse(filter)?;
         self.filter.reload(parsed).map_err(|error| LogError::NotOurs(error.to_string()))
+    }
+
+    /// Puts the filter of the configuration in force, if that has changed. If it has not, the one that an operator has set for
+    /// now stays.
+    pub fn configure(&self, filter: &str) -> Result<(), LogError> {
+        let mut configured = self.configured.lock();
+        if *configured != filter {
+            self.set_filter(filter)?;
+            filter.clone_into(&mut configured);
+        }
+        Ok(())
     }
 }
 
@@ -75,13 +90,14 @@ pub fn build<W>(
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
+    let configured = Arc::new(Mutex::new(filter.to_owned()));
     let (filter, handle) = reload::Layer::new(parse(filter)?);
     let lines = match format {
         Format::Text => fmt::layer().with_ansi(colour).with_writer(writer).boxed(),
         Format::Json => fmt::layer().json().flatten_event(true).with_writer(writer).boxed(),
     };
     let lines = lines.with_filter(filter_fn(is_ours));
-    Ok((tracing_subscriber::registry().with(filter).with(lines), LogControl { filter: handle }))
+    Ok((tracing_subscriber::registry().with(filter).with(lines), LogControl { filter: handle, configured }))
 }
 
 /// Libraries that tell of what is no news to an operator: every attempt to connect to NATS, every mistake of a caller by HTTP/2,
@@ -202,6 +218,16 @@ mod tests {
             assert!(error.contains("info,drowse::proxy=debug"), "{bad}: {error}");
             assert!(check_filter(bad).is_err());
         }
+        assert_eq!(control.filter().unwrap(), "warn");
+    }
+
+    #[test]
+    fn what_an_operator_has_set_stays_until_the_configuration_says_something_else() {
+        let (_subscriber, control) = build(Format::Text, "info", false, io::sink).unwrap();
+        control.set_filter("debug").unwrap();
+        control.configure("info").unwrap();
+        assert_eq!(control.filter().unwrap(), "debug");
+        control.configure("warn").unwrap();
         assert_eq!(control.filter().unwrap(), "warn");
     }
 }

@@ -82,6 +82,12 @@ impl Api {
                 refused.error
             ));
         }
+        if !config.needs_restart.is_empty() {
+            let keys = config.needs_restart.join(", ");
+            overview
+                .notices
+                .push(format!("The configuration file has values that wait for a restart: {keys}."));
+        }
         Ok(ok(&overview))
     }
 

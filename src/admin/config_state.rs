@@ -21,6 +21,9 @@ pub struct ConfigState {
     pub in_force: ConfigSummary,
     /// The file on disk, if it was refused; what is in force is then the one before.
     pub refused: Option<RefusedConfig>,
+    /// Keys whose values in the file wait for a restart.
+    #[serde(default)]
+    pub needs_restart: Vec<String>,
 }
 
 /// A configuration without what may be secret (the agents' environment and arguments). What holds for one agent is
@@ -85,12 +88,12 @@ pub struct ConfigBoard(ArcSwap<ConfigState>);
 impl ConfigBoard {
     /// The board of a Drowse that starts with this configuration.
     pub fn new(config: &Config, now: Timestamp) -> Self {
-        Self(ArcSwap::from_pointee(good(config, now)))
+        Self(ArcSwap::from_pointee(good(config, &[], now)))
     }
 
-    /// A changed file was applied.
-    pub fn applied(&self, config: &Config, now: Timestamp) {
-        self.0.store(good(config, now).into());
+    /// A changed file was applied, but for these keys, which need a restart.
+    pub fn applied(&self, config: &Config, needs_restart: &[&'static str], now: Timestamp) {
+        self.0.store(good(config, needs_restart, now).into());
     }
 
     /// A changed file was refused.
@@ -105,8 +108,14 @@ impl ConfigBoard {
     }
 }
 
-fn good(config: &Config, now: Timestamp) -> ConfigState {
-    ConfigState { path: config.path.clone(), since: now, in_force: config.into(), refused: None }
+fn good(config: &Config, needs_restart: &[&'static str], now: Timestamp) -> ConfigState {
+    ConfigState {
+        path: config.path.clone(),
+        since: now,
+        in_force: config.into(),
+        refused: None,
+        needs_restart: needs_restart.iter().map(|key| (*key).to_owned()).collect(),
+    }
 }
 
 #[cfg(test)]
@@ -132,9 +141,10 @@ pub(crate) mod tests {
         let state = board.state();
         assert_eq!((state.since, state.in_force.suspend), (at(1), true));
         assert_eq!(state.refused, Some(RefusedConfig { at: at(2), error: "line 3: no".to_owned() }));
-        board.applied(&config("off"), at(4));
+        board.applied(&config("off"), &["nats"], at(4));
         let state = board.state();
         assert_eq!((state.since, state.in_force.suspend, state.refused), (at(4), false, None));
+        assert_eq!(state.needs_restart, ["nats"]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod access;
 mod api;
 pub(crate) mod config_state;
 mod fleet;
+mod guests;
 mod health;
 mod page;
 mod problem;

@@ -15,13 +15,13 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::guests::{Guests, Place};
 use super::problem::Problem;
 
-/// Operators, their dashboards, the kubelet and Prometheus, with room to spare. More wait in the backlog.
+/// Operators, their dashboards, the kubelet and Prometheus, with room to spare. For who comes then, an idle one has to go.
 const MAX_CONNECTIONS: usize = 128;
 /// A request line and header fields; ours are a few hundred bytes.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
@@ -44,20 +44,18 @@ pub trait Handler: Send + Sync + 'static {
 
 /// Serves until `stop`, and then until the requests under way are answered, or 5 s have passed.
 pub async fn serve<H: Handler>(listener: TcpListener, handler: Arc<H>, stop: CancellationToken) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let guests = Guests::new(MAX_CONNECTIONS);
     let connections = TaskTracker::new();
     let accept = async {
         loop {
-            // Only this loop takes places, and never closes the semaphore.
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
             match listener.accept().await {
-                Ok((stream, _)) => {
-                    let (handler, stop) = (Arc::clone(&handler), stop.clone());
-                    connections.spawn(async move {
-                        connection(stream, handler, stop).await;
-                        drop(place);
-                    });
-                }
+                Ok((stream, peer)) => match guests.enter() {
+                    Some(place) => {
+                        let (handler, stop) = (Arc::clone(&handler), stop.clone());
+                        _ = connections.spawn(connection(stream, handler, place, stop));
+                    }
+                    None => tracing::warn!(%peer, "no place for a connection: every other is being served"),
+                },
                 Err(error) => {
                     tracing::warn!(%error, "failed to accept a connection of an operator");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -76,9 +74,10 @@ pub async fn serve<H: Handler>(listener: TcpListener, handler: Arc<H>, stop: Can
 pub(super) async fn connection<H: Handler>(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     handler: Arc<H>,
+    place: Place,
     stop: CancellationToken,
 ) {
-    let service = service_fn(move |request| answer(Arc::clone(&handler), request));
+    let service = service_fn(|request| answer(Arc::clone(&handler), &place, request));
     let mut serving = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
@@ -89,6 +88,7 @@ pub(super) async fn connection<H: Handler>(
     tokio::select! {
         // An error here is a caller that left or spoke something else; hyper has told it what it could.
         _ = serving.as_mut() => return,
+        () = place.until_asked_to_leave() => return,
         () = stop.cancelled() => {}
         () = tokio::time::sleep(CONNECTION_LIFE) => {}
     }
@@ -98,8 +98,10 @@ pub(super) async fn connection<H: Handler>(
 
 async fn answer<H: Handler>(
     handler: Arc<H>,
+    place: &Place,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
+    let _service = place.serve();
     let answered = tokio::time::timeout(ANSWER_WITHIN, handler.handle(request)).await;
     Ok(answered.unwrap_or_else(|_| {
         let detail = format!("no answer within {} s; it may still come about", ANSWER_WITHIN.as_secs());

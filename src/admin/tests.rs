@@ -367,6 +367,17 @@ async fn the_configuration_is_shown_with_what_was_refused() {
 }
 
 #[tokio::test]
+async fn keys_that_wait_for_a_restart_are_shown() {
+    let server = Server::api(None).await;
+    server.board.applied(&config("on"), &["nats", "admin.listen"], Timestamp::UNIX_EPOCH);
+    let state = server.get("/api/v1/config").await.json();
+    assert_eq!(state["needsRestart"], json!(["nats", "admin.listen"]));
+    let overview = server.get("/api/v1/overview").await.json();
+    let notice = overview["notices"][0].as_str().unwrap();
+    assert!(notice.contains("nats, admin.listen"), "{overview}");
+}
+
+#[tokio::test]
 async fn the_wrong_method_is_405_and_a_wrong_path_is_told_what_there_is() {
     let server = Server::api(None).await;
     let wrong = server.get("/api/v1/agents/default/echo/suspend").await;
@@ -415,7 +426,7 @@ async fn a_command_that_never_ends_is_answered_with_504() {
     let board = Arc::new(ConfigBoard::new(&config("on"), Timestamp::UNIX_EPOCH));
     let access = Access::new("127.0.0.1:9090".parse().unwrap(), None).unwrap();
     let api = Arc::new(Api::new(Arc::new(table), board, control, access));
-    tokio::spawn(super::server::connection(server, api, CancellationToken::new()));
+    tokio::spawn(super::server::connection(server, api, place(), CancellationToken::new()));
     let (mut send, connection) = hyper::client::conn::http1::handshake(TokioIo::new(client)).await.unwrap();
     tokio::spawn(connection);
     let request = Request::post("/api/v1/agents/default/echo/suspend").header("host", "localhost");
@@ -428,11 +439,30 @@ async fn a_connection_that_sends_no_head_is_closed() {
     let (mut client, server) = tokio::io::duplex(4096);
     let metrics = Arc::new(Metrics::new());
     let health = Arc::new(Health::new(Arc::new(Table::default()), metrics));
-    tokio::spawn(super::server::connection(server, health, CancellationToken::new()));
+    tokio::spawn(super::server::connection(server, health, place(), CancellationToken::new()));
     client.write_all(b"GET /healthz HTT").await.unwrap();
     let mut rest = Vec::new();
     client.read_to_end(&mut rest).await.unwrap();
     assert!(!String::from_utf8_lossy(&rest).contains("200"), "{rest:?}");
+}
+
+/// Of a server with one.
+fn place() -> super::guests::Place {
+    super::guests::Guests::new(1).enter().unwrap()
+}
+
+#[tokio::test]
+async fn who_takes_all_places_keeps_nobody_out() {
+    let server = Server::health().await;
+    let mut idle = Vec::new();
+    for _ in 0..200 {
+        let mut stream = TcpStream::connect(server.at).await.unwrap();
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        assert!(stream.read(&mut [0; 512]).await.unwrap() > 0);
+        idle.push(stream);
+    }
+    assert_eq!(server.get("/healthz").await.status, 200);
+    assert_eq!(idle[0].read(&mut [0; 1]).await.unwrap(), 0, "the first one had to go");
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use super::args::Explain;
 use super::client::Client;
 use super::failure::Failure;
 use super::print;
-use super::status::{refused, wall};
+use super::status::{wall, warnings};
 use super::table::Table;
 use super::text::{lasting, lines, moment, plain};
 use crate::engine::snapshot::{AgentDetail, ElsewhereView, FailureView, PolicyKeyView};
@@ -17,7 +17,7 @@ use crate::lifecycle::PhaseName;
 pub(super) async fn explain(args: &Explain) -> Result<(), Failure> {
     let client = Client::new(&args.server)?;
     let detail: AgentDetail = client.get(&format!("/api/v1/agents/{}", args.agent)).await?;
-    print(&(render(&detail, wall()) + &refused(&client).await?))
+    print(&(render(&detail, wall()) + &warnings(&client).await?))
 }
 
 fn render(detail: &AgentDetail, now: Timestamp) -> String {

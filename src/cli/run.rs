@@ -1,10 +1,15 @@
 //! `drowse run`: everything that can be wrong before the first agent is touched is found here.
 
+use std::time::Duration;
+
 use super::args::{Role, Run};
 use super::check::access;
 use super::failure::Failure;
 use crate::config::{self, Backend, LogFormat};
 use crate::{app, telemetry};
+
+/// At the end, for threads that may wait for ever: a file system that hangs, a resolver that is silent.
+const WAIT_FOR_THREADS: Duration = Duration::from_secs(1);
 
 pub(super) fn run(args: &Run) -> Result<(), Failure> {
     let config = config::load(&args.file.config).map_err(Failure::config)?;
@@ -30,5 +35,8 @@ pub(super) fn run(args: &Run) -> Result<(), Failure> {
 /// Runs something that stays.
 pub(super) fn serve(work: impl Future<Output = anyhow::Result<()>>) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.map_err(Failure::runtime)?.block_on(work).map_err(Failure::Runtime)
+    let runtime = runtime.map_err(Failure::runtime)?;
+    let ended = runtime.block_on(work).map_err(Failure::Runtime);
+    runtime.shutdown_timeout(WAIT_FOR_THREADS);
+    ended
 }

@@ -27,7 +27,7 @@ pub(super) async fn status(args: &Status) -> Result<(), Failure> {
         }
         (None, Output::Table) => {
             let agents: Vec<AgentView> = client.get("/api/v1/agents").await?;
-            print(&(table(&agents, wall()) + &summary(&agents) + &refused(&client).await?))
+            print(&(table(&agents, wall()) + &summary(&agents) + &warnings(&client).await?))
         }
     }
 }
@@ -38,19 +38,27 @@ pub(super) fn wall() -> Timestamp {
     clock.wall(clock.now())
 }
 
-/// A warning, if the configuration on disk is not the one in force.
-pub(super) async fn refused(client: &Client) -> Result<String, ClientError> {
+/// What of the configuration on disk is not in force, if anything.
+pub(super) async fn warnings(client: &Client) -> Result<String, ClientError> {
     let state: ConfigState = client.get("/api/v1/config").await?;
-    Ok(warning(&state, wall()).unwrap_or_default())
+    Ok(warnings_of(&state, wall()))
 }
 
-fn warning(state: &ConfigState, now: Timestamp) -> Option<String> {
-    let refused = state.refused.as_ref()?;
-    Some(format!(
-        "\nThe configuration file on disk was refused {}; the one before it is in force:\n{}",
-        relative(now, refused.at),
-        lines("  ", refused.error.lines())
-    ))
+fn warnings_of(state: &ConfigState, now: Timestamp) -> String {
+    let refused = state.refused.as_ref().map(|refused| {
+        format!(
+            "\nThe configuration file on disk was refused {}; the one before it is in force:\n{}",
+            relative(now, refused.at),
+            lines("  ", refused.error.lines())
+        )
+    });
+    let waits = (!state.needs_restart.is_empty()).then(|| {
+        format!(
+            "\nThe configuration file has values that wait for a restart: {}\n",
+            state.needs_restart.join(", ")
+        )
+    });
+    [refused, waits].into_iter().flatten().collect()
 }
 
 fn print_json(value: &impl Serialize) -> Result<(), Failure> {
@@ -147,15 +155,17 @@ default/echo          Suspended   3m20s ago   -         0           0      -    
     }
 
     #[test]
-    fn a_refused_configuration_is_warned_of_and_a_good_one_is_not() {
+    fn a_configuration_that_is_not_in_force_is_warned_of_and_a_good_one_is_not() {
         let config = crate::admin::config_state::tests::config("on");
         let mut state = crate::admin::ConfigBoard::new(&config, at(1)).state();
-        assert_eq!(warning(&state, at(1_000)), None);
+        assert_eq!(warnings_of(&state, at(1_000)), "");
         state.refused = Some(RefusedConfig { at: at(990), error: "drowse.yaml:3:1: no\n  3 | x".to_owned() });
-        let warning = warning(&state, at(1_000)).unwrap();
+        state.needs_restart = vec!["nats".to_owned(), "admin.listen".to_owned()];
+        let warning = warnings_of(&state, at(1_000));
         assert!(
             warning.contains("refused 10s ago") && warning.contains("\n  drowse.yaml:3:1: no\n"),
             "{warning}"
         );
+        assert!(warning.contains("wait for a restart: nats, admin.listen\n"), "{warning}");
     }
 }

@@ -35,14 +35,23 @@ pub struct Watch {
 }
 
 /// How a change of the file ended.
-pub type Reload<'a> = Result<&'a Config, &'a ConfigError>;
+pub type Reload<'a> = Result<Applied<'a>, &'a ConfigError>;
+
+/// A good change.
+#[derive(Clone, Copy, Debug)]
+pub struct Applied<'a> {
+    /// What is in force now.
+    pub config: &'a Config,
+    /// Keys whose new values wait for a restart, such as `front_door.listen`.
+    pub needs_restart: &'a [&'static str],
+}
 
 /// What became of the last change.
 #[derive(Clone, Debug, Default)]
 pub struct Status {
     /// Why the file as it stands is not in force; `None` if it is.
     pub error: Option<Arc<ConfigError>>,
-    /// Keys whose new values wait for a restart, such as `front_door.listen`.
+    /// Keys whose new values wait for a restart.
     pub needs_restart: Vec<&'static str>,
 }
 
@@ -104,13 +113,22 @@ async fn run(
     poll: Duration,
 ) {
     loop {
-        folders.follow(&path);
         let file = path.clone();
         // A file system may hang: that must stop nobody but us.
-        match tokio::task::spawn_blocking(move || Text::read(&file)).await {
-            Ok(text) => reader.look(text, &path),
-            Err(error) => tracing::error!(%error, "the configuration file could not be read"),
-        }
+        let look = tokio::task::spawn_blocking(move || {
+            folders.follow(&file);
+            (folders, Text::read(&file))
+        });
+        folders = match look.await {
+            Ok((folders, text)) => {
+                reader.look(text, &path);
+                folders
+            }
+            Err(error) => {
+                tracing::error!(%error, "the configuration file could not be read");
+                Folders::new(&changed)
+            }
+        };
         if timeout(poll, changed.notified()).await.is_ok() {
             settle(&changed).await;
         }
@@ -238,13 +256,14 @@ impl<F: Fn(Reload<'_>)> Reader<F> {
         let recovered = {
             let mut status = self.status.lock();
             let recovered = status.error.is_some();
-            *status = Status { error: None, needs_restart };
+            *status = Status { error: None, needs_restart: needs_restart.clone() };
             recovered
         };
         // The first look is for a change between the start and now; without one there is nothing to tell.
         if changed || recovered || !first_look {
             tracing::info!("the configuration file was applied");
-            (self.on_reload)(Ok(&self.sender.borrow()));
+            let config = self.sender.borrow();
+            (self.on_reload)(Ok(Applied { config: &config, needs_restart: &needs_restart }));
         }
     }
 

@@ -54,6 +54,10 @@ pub(super) async fn answer(agent: &Agent, request: Request<Incoming>) -> Result<
         Ok(Route::GrpcHealth) => grpc::check(),
         Ok(Route::Health) => text("ok\n"),
         Ok(Route::Ping) => ping(agent),
+        Ok(Route::Relay(_)) if !agent.relays => json_answer(
+            StatusCode::FORBIDDEN,
+            &json!({"error": "this agent fetches nothing for others; start it with --relay if nobody else can call it"}),
+        ),
         Ok(Route::Relay(to)) => relay::relay(&to).await.unwrap_or_else(|error| {
             json_answer(StatusCode::BAD_GATEWAY, &json!({"error": error.to_string()}))
         }),

@@ -70,6 +70,9 @@ pub struct Args {
     /// pwd, true and false
     #[arg(long)]
     pub run_programs: bool,
+    /// Let callers have it fetch any http:// URL by `GET /relay?to=URL`: also those that only it can reach
+    #[arg(long)]
+    pub relay: bool,
     /// A NATS server: the agent also answers messages to `agents.<namespace>.<name>.>`
     #[arg(long, value_name = "URL", env = "NATS_URL")]
     pub nats: Option<String>,
@@ -142,6 +145,6 @@ async fn start(args: &Args) -> anyhow::Result<(TcpListener, Option<Messages>, se
     let address = listener.local_addr().context("failed to read the address")?;
     let identity = Identity::new(&key, &clock);
     eprintln!("demo agent {key} listens on {address}, start {start}, pid {}", identity.pid);
-    let agent = Agent::new(identity, runtime, state, journal, clock, args.ready_after.get());
+    let agent = Agent::new(identity, runtime, state, journal, clock, args);
     Ok((listener, messages, agent))
 }

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore};
 
+use super::Args;
 use super::handlers;
 use super::identity::Identity;
 use super::journal::Journal;
@@ -37,6 +38,8 @@ pub(super) struct Agent {
     /// Held while the file is written: a few microseconds.
     pub(super) state: Mutex<StateFile>,
     pub(super) journal: Option<Journal>,
+    /// It fetches what a caller names.
+    pub(super) relays: bool,
     clock: Clock,
     ready: Moment,
     /// It says that it is at work from the one until the other.
@@ -46,14 +49,14 @@ pub(super) struct Agent {
 }
 
 impl Agent {
-    /// It is ready this long from now.
+    /// It is ready as long from now as the arguments say.
     pub(super) fn new(
         identity: Identity,
         runtime: Runtime,
         state: StateFile,
         journal: Option<Journal>,
         clock: Clock,
-        ready_after: Duration,
+        args: &Args,
     ) -> Shared {
         Arc::new(Self {
             identity,
@@ -61,7 +64,8 @@ impl Agent {
             state: Mutex::new(state),
             journal,
             clock,
-            ready: clock.now() + ready_after,
+            ready: clock.now() + args.ready_after.get(),
+            relays: args.relay,
             work: Mutex::new((clock.now(), clock.now())),
             requests: AtomicU64::new(0),
             crash: Notify::new(),

@@ -357,3 +357,15 @@ async fn it_tells_who_answers() {
     assert!(who.get("pod_name").is_some() && who.get("pod_uid").is_some(), "{who}");
     assert_eq!(agent.json("/").await["visits"], 1, "asking is no visit");
 }
+
+#[tokio::test]
+async fn it_fetches_for_others_only_if_it_was_told_to() {
+    let dir = TempDir::new().unwrap();
+    let other = Running::start(&dir).await;
+    let path = format!("/relay?to=http://{}/status/418", other.address);
+    let dir = TempDir::new().unwrap();
+    let (status, _, text) = Running::start(&dir).await.call("GET", &path).await;
+    assert!(status == 403 && text.contains("--relay"), "{status} {text}");
+    let dir = TempDir::new().unwrap();
+    assert_eq!(Running::start_with(&dir, &["--relay"]).await.call("GET", &path).await.0, 418);
+}

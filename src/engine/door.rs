@@ -3,11 +3,17 @@
 use std::sync::Arc;
 
 use crate::agent::{AgentKey, Life, Revision};
+use crate::backend::Profile;
 use crate::lifecycle::{Activity, Event, PhaseName};
 use crate::policy::Policy;
+use crate::policy::messages::Ready;
+use crate::policy::rules::Resolved;
 use crate::time::Moment;
 
 use super::{Engine, Slot};
+
+/// Why an agent is not suspended whose messages would then reach nobody.
+const NO_DOOR: &str = "messages are to wake it, and Drowse was started without the section nats: write that, and restart Drowse";
 
 /// Who takes care of messages. No call may block.
 pub trait MessageDoor: Send + Sync {
@@ -28,6 +34,18 @@ impl Engine {
     /// All agents at present.
     pub fn slots(&self) -> Vec<Arc<Slot>> {
         self.table.all()
+    }
+
+    /// What the rules say about an agent. The message door is opened at the start alone: without it, nobody would see that an agent
+    /// is at work on messages, or subscribes to them.
+    pub(super) fn resolve(&self, key: &AgentKey, profile: &Profile) -> Resolved {
+        let mut resolved = self.rules.load().resolve(key, profile);
+        let policy = &mut resolved.policy;
+        if policy.messages.wake() && self.message_door.get().is_none() {
+            policy.obstacle = Some(NO_DOOR.into());
+            policy.ready = Ready::Port;
+        }
+        resolved
     }
 
     /// Whether messages reach an agent with this policy that do not pass its gate.

@@ -244,7 +244,7 @@ impl Engine {
         self.starts.set_limits(limits);
         self.trust.set_limit(limits.trust_stale_for);
         for slot in self.table.all() {
-            let policy = self.rules.load().resolve(slot.key(), &slot.profile()).policy;
+            let policy = self.resolve(slot.key(), &slot.profile()).policy;
             slot.set_policy(policies.share(policy));
             self.tell_message_door(slot.key());
         }
@@ -321,7 +321,7 @@ impl Engine {
             return Arc::clone(slot);
         }
         let mut policies = self.policies.lock();
-        let resolved = self.rules.load().resolve(key, profile);
+        let resolved = self.resolve(key, profile);
         for problem in &resolved.problems {
             tracing::warn!(agent = %key, "{problem}");
         }

@@ -28,3 +28,24 @@ async fn a_broken_edit_changes_nothing_and_is_reported_with_its_line() {
     drowse.edit_defaults("idle_timeout: 100ms\nmin_running: 0s");
     drowse.wait_for_phase("echo", "Suspended").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_whose_messages_need_a_restart_stays_up_and_says_so() {
+    let drowse = Drowse::start(&[Agent::demo("echo")], "idle_timeout: 1h\nmin_running: 0s").await;
+    assert_eq!(drowse.get("echo", "/").await.status, 200);
+    let defaults = "idle_timeout: 100ms\nmin_running: 0s\nmessages: subject\nready: messages";
+    drowse.edit_defaults_and(defaults, "nats: {servers: [nats://127.0.0.1:1]}\n");
+    eventually("it is idle and stays up", async || {
+        drowse.log().contains("idle, but not suspended") && drowse.log().contains("restart Drowse")
+    })
+    .await;
+    assert_eq!(drowse.phase("echo").await, "Running");
+    let (explained, _) = drowse.command(&["explain", "default/echo"]).await;
+    assert!(
+        explained.contains("restart Drowse") && explained.contains("wait for a restart: nats"),
+        "{explained}"
+    );
+    // Nobody could ever be seen to subscribe.
+    assert_eq!(drowse.command(&["suspend", "default/echo"]).await.1, 1);
+    assert_eq!(drowse.get("echo", "/").await.status, 200);
+}

@@ -69,7 +69,7 @@ async fn an_overview_is_bounded_and_warns_of_a_configuration_that_is_not_in_forc
     }
     let list = server.get("/api/v1/agents?limit=1").await.json();
     assert_eq!(list.as_array().unwrap().len(), 1);
-    server.board.applied(&config("off"), Timestamp::UNIX_EPOCH);
+    server.board.applied(&config("off"), &[], Timestamp::UNIX_EPOCH);
     let overview = server.get("/api/v1/overview?namespace=team-a").await.json();
     assert_eq!(overview["notices"], json!(["All suspensions are switched off (suspend: off)."]));
     assert_eq!(overview["agents"][0]["name"], "notes");

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process_group};
 
 use super::guarded::Pids;
-use super::procfs::members::{Member, members};
+use super::procfs::members::{Member, members, stands_still};
 
 /// A process stops as soon as it leaves the kernel. One that has just called vfork(2) does not before its child has
 /// executed a program; the child may be stopped before that, and then only another try helps.
@@ -55,6 +55,13 @@ impl Frozen {
         let _ = kill_process_group(self.group, Signal::CONT);
         for pid in self.outside {
             let _ = kill_process(pid, Signal::CONT);
+        }
+    }
+
+    /// Ends those that have left the group, if they still stand still: their guard has ended, and the rest with it.
+    pub(super) fn end(self) {
+        for pid in self.outside.into_iter().filter(|pid| stands_still(*pid)) {
+            let _ = kill_process(pid, Signal::KILL);
         }
     }
 

@@ -7,13 +7,14 @@ use std::pin::Pin;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process_group};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Take};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::Sleep;
 
 use super::guard::report::Report;
 use super::procfs;
+use super::procfs::members::members;
 use super::spec::{AgentSpec, is_inherited};
 use crate::lifecycle::{Failure, FailureClass};
 use crate::open_files;
@@ -23,8 +24,9 @@ use crate::time::{Clock, Moment};
 const COMMAND: &str = "process-guard";
 /// A guard makes two folders, opens a file and starts a program. Longer than that takes on a slow disk.
 const REPORTS_WITHIN: Duration = Duration::from_secs(10);
-/// A guard that has not ended this long after the agent's grace is not trusted to do so any more.
-const STOPS_AFTER_GRACE: Duration = Duration::from_secs(1);
+/// A guard that has not ended this long after the agent's grace is not trusted to do so any more. It may take two seconds to clear
+/// up, and the system some time to take a large process apart.
+const STOPS_AFTER_GRACE: Duration = Duration::from_secs(5);
 /// More than any line that a guard writes.
 const MAX_REPORT_BYTES: u64 = 4 * 1024;
 /// How long a killed process group may take to be gone, and how often that is looked at: nothing tells.
@@ -147,6 +149,10 @@ impl Guarded {
         self.overdue = None;
         tracing::warn!(guard = %self.guard_pid, "a guard process hangs; killing it and its agent");
         if let Some(agent) = self.agent {
+            // While the guard lives, what has left the group can still be told from others.
+            for outside in members(agent, self.guard_pid).into_iter().filter(|member| !member.in_group) {
+                let _ = kill_process(outside.pid, Signal::KILL);
+            }
             let _ = kill_process_group(agent, Signal::KILL);
         }
         let _ = self.guard.start_kill();

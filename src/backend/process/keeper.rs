@@ -187,7 +187,8 @@ impl Keeper {
                 state.object.pod_is_up();
             }
             News::Ended(failure) => {
-                if self.frozen.take().is_some() {
+                if let Some(frozen) = self.frozen.take() {
+                    frozen.end();
                     tracing::warn!(agent, how = %failure.detail, "a frozen agent has ended; its next start is a new one");
                 }
                 tracing::debug!(agent, how = %failure.detail, asked = state.object.condemned(), "process ended");

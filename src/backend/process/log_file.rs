@@ -1,13 +1,16 @@
 //! The log of an agent: whatever it writes to standard output and error, bounded in size and in reading.
 
+use std::convert::Infallible;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-/// A log that is larger when the agent starts makes room for a new one.
+/// A log that is larger makes room for a new one: when the agent starts, and at a look while it runs.
 const ROTATE_BYTES: u64 = 10 * 1024 * 1024;
 /// How much of the end is read at most when the last lines are wanted.
 const TAIL_BYTES: u64 = 16 * 1024;
+const LOOK_EVERY: Duration = Duration::from_secs(30);
 
 /// Opens it for appending. A large one is renamed to `<path>.1`, which replaces an older one.
 pub(super) fn open(path: &Path) -> io::Result<File> {
@@ -15,6 +18,30 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
         fs::rename(path, rotated(path))?;
     }
     File::options().create(true).append(true).open(path)
+}
+
+/// Looks after it while the agent runs, which has it open itself.
+pub(super) async fn keep_small(path: &Path) -> Infallible {
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        // A full disk, most likely: the next look may find room.
+        let _ = make_room(path);
+    }
+}
+
+/// Begins a large one anew, and puts its end aside. What is written meanwhile may be lost.
+fn make_room(path: &Path) -> io::Result<()> {
+    let mut log = File::options().read(true).write(true).open(path)?;
+    let length = log.metadata()?.len();
+    if length > ROTATE_BYTES {
+        log.seek(SeekFrom::Start(length - ROTATE_BYTES))?;
+        let aside = File::create(rotated(path));
+        let copied = aside.and_then(|mut aside| io::copy(&mut (&log).take(ROTATE_BYTES), &mut aside));
+        // Also without a copy, if there is no room for one. Who appends goes on at the new end.
+        log.set_len(0)?;
+        copied?;
+    }
+    Ok(())
 }
 
 fn rotated(path: &Path) -> PathBuf {
@@ -106,5 +133,21 @@ mod tests {
         writeln!(open(&path).unwrap(), "newest").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "newest\n");
         assert_eq!(fs::metadata(dir.path().join("agent.log.1")).unwrap().len(), ROTATE_BYTES + 1);
+    }
+
+    #[test]
+    fn a_log_that_grows_while_the_agent_has_it_open_makes_room() {
+        let (dir, path) = log_of(b"old\n");
+        let mut agents = open(&path).unwrap();
+        make_room(&path).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "old\n");
+
+        File::options().write(true).open(&path).unwrap().set_len(3 * ROTATE_BYTES).unwrap();
+        writeln!(agents, "last").unwrap();
+        make_room(&path).unwrap();
+        writeln!(agents, "new").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "new\n");
+        let aside = fs::read(dir.path().join("agent.log.1")).unwrap();
+        assert!(aside.len() as u64 == ROTATE_BYTES && aside.ends_with(b"last\n"));
     }
 }

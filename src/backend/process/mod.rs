@@ -47,7 +47,7 @@ const LOG_LINES: usize = 10;
 /// Reading `/proc` takes milliseconds.
 const ATTEST_WITHIN: Duration = Duration::from_secs(5);
 /// How long all agents may take to be gone, beyond the longest grace of one.
-const ENDS_AFTER_GRACE: Duration = Duration::from_secs(2);
+const ENDS_AFTER_GRACE: Duration = Duration::from_secs(8);
 
 /// Agents as processes of this machine.
 pub struct ProcessBackend {

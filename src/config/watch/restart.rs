@@ -18,6 +18,7 @@ pub(super) fn keep(running: &Config, new: &mut Config) -> Vec<&'static str> {
     hold("health.listen", keep_value(&running.health.listen, &mut new.health.listen));
     hold("admin.listen", keep_value(&running.admin.listen, &mut new.admin.listen));
     hold("admin.token_file", keep_value(&running.admin.token_file, &mut new.admin.token_file));
+    hold("nats", keep_value(&running.nats, &mut new.nats));
     hold("telemetry.log.format", keep_value(&running.log.format, &mut new.log.format));
     let (old, new) = match (&running.backend, &mut new.backend) {
         (Backend::Process(old), Backend::Process(new)) => (old, new),
@@ -98,6 +99,19 @@ mod tests {
         let mut new = parse(&file("auth: token_review, token_review: {audiences: [drowse]}"));
         assert_eq!(keep(&running, &mut new), ["front_door.auth", "front_door.token_review"]);
         assert_eq!(new.front_door, running.front_door);
+    }
+
+    #[test]
+    fn the_message_door_stays_as_it_was_opened_or_closed() {
+        let file = |nats: &str| format!("backend: {{process: {{}}}}\n{nats}");
+        let with = parse(&file("nats: {servers: [nats://127.0.0.1:4222]}\n"));
+        for other in ["", "nats: {servers: [nats://127.0.0.2:4222]}\n"] {
+            let other = parse(&file(other));
+            for (running, mut new) in [(&with, other.clone()), (&other, with.clone())] {
+                assert_eq!(keep(running, &mut new), ["nats"]);
+                assert_eq!(new.nats, running.nats);
+            }
+        }
     }
 
     #[test]

@@ -136,6 +136,7 @@ fn template(space: &Namespace) -> Value {
     container["command"] = json!([
         "/drowse",
         "demo-agent",
+        "--relay",
         "--host",
         "0.0.0.0",
         "--port",

@@ -78,7 +78,7 @@ impl Agent {
 
     /// As it is sent to the API server.
     pub(crate) fn json(&self) -> Value {
-        let mut command = vec!["/drowse", "demo-agent", "--host", "0.0.0.0", "--port", "8080"];
+        let mut command = vec!["/drowse", "demo-agent", "--relay", "--host", "0.0.0.0", "--port", "8080"];
         if !self.arguments.iter().any(|argument| argument == "--state-file") {
             command.extend(["--state-file", "/tmp/state.json"]);
         }

@@ -219,3 +219,16 @@ async fn a_frozen_agent_that_is_removed_is_ended_and_gone() {
     world.until("it is gone", |world| world.deleted.contains(&life.agent)).await;
     eventually("its process is gone", async || !is_alive(process)).await;
 }
+
+#[tokio::test]
+async fn of_a_frozen_agent_whose_guard_is_killed_nobody_is_left() {
+    let script = "setsid sh -c 'echo outside $$; exec sleep 1000' & echo self $$; wait";
+    let mut world = World::new(&[freezing(shell("echo", script))]).await;
+    world.resume("echo").await;
+    let [process, outside] =
+        [world.logged_pid("echo", "self ").await, world.logged_pid("echo", "outside ").await];
+    world.write_suspend("echo").await;
+    assert!(stands_still(process) && stands_still(outside));
+    signal(parent(process), Signal::KILL);
+    eventually("all of it has ended", async || !is_alive(process) && !is_alive(outside)).await;
+}

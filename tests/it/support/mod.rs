@@ -165,8 +165,13 @@ impl Drowse {
 
     /// Replaces the `defaults:` section of its configuration.
     pub(crate) fn edit_defaults(&self, defaults: &str) {
+        self.edit_defaults_and(defaults, "");
+    }
+
+    /// The same, and adds sections.
+    pub(crate) fn edit_defaults_and(&self, defaults: &str, sections: &str) {
         let listens = [self.front, self.admin, self.health];
-        let text = config(listens, &self.door, &self.agents, defaults) + &self.more;
+        let text = config(listens, &self.door, &self.agents, defaults) + &self.more + sections;
         std::fs::write(self.config_path(), text).unwrap();
     }
 

@@ -19,6 +19,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe;
 use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
 
+use super::log_file;
 use super::procfs::members::members;
 use crate::open_files;
 use init::{End, Init};
@@ -27,7 +28,7 @@ use report::{Refused, Report};
 /// Start a program and end it, with everything that it started, when standard input closes.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The file that the program's output is appended to. A large one is first renamed to `<file>.1`.
+    /// The file that the program's output is appended to. Of a large one the end is put aside, as `<file>.1`.
     #[arg(long)]
     log: PathBuf,
     /// The folder that the program starts in; made if it does not exist.
@@ -74,6 +75,7 @@ async fn guard(args: &Args) -> Result<End, Refused> {
     let end = tokio::select! {
         end = init.ended(agent) => end,
         () = stop => stop_agent(agent, Duration::from_millis(args.grace_ms), &mut init).await,
+        never = log_file::keep_small(&args.log) => match never {},
     };
     init.clear_up(agent).await;
     end.map_err(system)

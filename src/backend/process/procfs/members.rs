@@ -24,19 +24,16 @@ pub(in crate::backend::process) fn members(group: Pid, guard: Pid) -> Vec<Member
     let all = processes();
     let own = all.iter().filter(|process| process.pid != guard && belongs(process, group, guard, &all));
     own.filter_map(|process| {
-        Some(Member {
-            pid: Pid::from_raw(process.pid)?,
-            name: process.name.clone(),
-            in_group: process.group == group,
-            still: stands_still(process.pid),
-        })
+        let pid = Pid::from_raw(process.pid)?;
+        let (name, in_group) = (process.name.clone(), process.group == group);
+        Some(Member { pid, name, in_group, still: stands_still(pid) })
     })
     .collect()
 }
 
 /// Whether every thread of a process is stopped or has ended. The threads of a process stop one after another, and its
 /// first one may have ended before the others.
-fn stands_still(pid: i32) -> bool {
+pub(in crate::backend::process) fn stands_still(pid: Pid) -> bool {
     let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return true };
     threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("stat")).ok()).all(|stat| {
         // Not `t`: what a debugger holds goes on when the debugger wants it to.
