@@ -87,8 +87,9 @@ pub(super) async fn forward(
     call: &Call,
     mut request: Request<RequestBody>,
 ) -> Result<Answer, Fault> {
+    let mut waited = None;
     loop {
-        let permit = match call.slot.enter(&door.engine) {
+        let mut permit = match call.slot.enter(&door.engine) {
             Some(permit) => permit,
             // In a box, so that the future of a warm request stays small.
             None => Box::pin(admit(door, &call.slot, call.hold, request.body_mut())).await?,
@@ -97,6 +98,8 @@ pub(super) async fn forward(
         if call.uid.as_ref().is_some_and(|uid| *uid != permit.upstream().life.agent) {
             return Err(Fault::AnotherUid);
         }
+        permit.has_waited(waited);
+        waited = permit.waited();
         // In a box, so that the future of whoever waits stays small.
         match Box::pin(attempt(door, call, permit, request)).await? {
             Attempt::Answered(answer) => return Ok(answer),
