@@ -23,7 +23,7 @@ use super::gathered::Gathered;
 
 /// What is read of an answer at once, in bytes, and so the size of its head at most. hyper would read up to 400 KiB while its
 /// caller takes none.
-const MAX_READ_BYTES: usize = 16 * 1024;
+pub(super) const MAX_READ_BYTES: usize = 16 * 1024;
 
 type Driver = http1::Connection<TokioIo<Gathered<TcpStream>>, RequestBody>;
 

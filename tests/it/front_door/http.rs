@@ -254,6 +254,37 @@ async fn an_agent_that_breaks_off_is_not_asked_twice() {
 }
 
 #[tokio::test]
+async fn an_agent_that_sends_no_answer_is_not_said_to_have_broken_off() {
+    let mut toy = Toy::new().await;
+    let long = format!("HTTP/1.1 200 OK\nX: {}\n\n", "x".repeat(20_000));
+    let switch = "HTTP/1.1 101 Switching Protocols\nConnection: upgrade\nUpgrade: x\n\n";
+    for (protocol, answer, wrong) in [
+        (Protocol::Http1, "SSH-2.0-OpenSSH_9.6\n", "not HTTP/1.1"),
+        (Protocol::Http1, "HTTP/1.1 200 OK\nBad Name: x\n\n", "not HTTP/1.1: invalid HTTP header"),
+        (Protocol::Http1, &long, "more than 16 KiB"),
+        (Protocol::Http1, "HTTP/1.1 200 OK\nTransfer-Encoding: gzip, chunked\n\n", "Transfer-Encoding"),
+        (Protocol::Http1, switch, "switches protocols"),
+        (Protocol::H2c, "HTTP/1.1 400 Bad Request\nContent-Length: 0\n\n", "HTTP/2"),
+    ] {
+        let policy = Policy { protocol, ..Start::default().policy };
+        let world = World::start(toy.port, Start { policy, ..Start::default() }).await;
+        world.until_running().await;
+        let mut caller = world.caller().await;
+        caller.send(&format!("GET / HTTP/1.1\n{HOST}\n\n")).await;
+        let mut agent = toy.accept().await;
+        agent.caller.send(answer).await;
+        let head = caller.head().await;
+        assert!(head.starts_with("http/1.1 502 bad gateway\n"), "{answer:?}: {head}");
+        let problem = caller.read_until("}").await;
+        assert!(problem.contains("/problems/bad-answer") && problem.contains(wrong), "{answer:?}: {problem}");
+        let refused = "drowse_request_refusals_total{reason=\"bad_answer\"} 1\n";
+        assert!(world.metrics.render().contains(refused), "{answer:?}");
+        agent.caller.rest().await;
+        assert!(!toy.was_called(), "it is not asked again");
+    }
+}
+
+#[tokio::test]
 async fn a_kept_connection_that_the_agent_has_closed_is_replaced_without_the_caller_noticing() {
     let mut toy = Toy::new().await;
     let world = World::awake(toy.port).await;
