@@ -7,10 +7,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 #[cfg(target_os = "linux")]
 use socket2::SockFilter;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, Ready};
 use tokio::net::TcpSocket;
 
 pub use tokio::net::{TcpListener, TcpStream};
@@ -57,16 +58,26 @@ pub fn keep_little_unsent(_stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
+/// Lets the stream end by a reset when it is closed. What is still unsent by then is lost.
+pub fn reset_at_close(stream: &TcpStream) -> io::Result<()> {
+    SockRef::from(stream).set_linger(Some(Duration::ZERO))
+}
+
+/// Whether the peer is known to have closed its side or to be gone, though there may be bytes of it that nobody has read.
+pub fn has_left(stream: &TcpStream) -> bool {
+    let told = stream.ready(Interest::READABLE).now_or_never();
+    told.is_some_and(|told| told.is_ok_and(Ready::is_read_closed))
+}
+
 /// Drops what arrives from here on, unread and unconfirmed, so that the peer can send next to nothing; it is reset when the stream is
 /// closed. Otherwise the system would take some MiB of a peer that nobody listens to any more, at full speed.
 #[cfg(target_os = "linux")]
 pub fn deafen(stream: &TcpStream) -> io::Result<()> {
     // In classic BPF: of each packet, let pass no byte (`BPF_RET | BPF_K`, see packet(7) and linux/filter.h).
     const NOTHING: SockFilter = SockFilter::new(0x06, 0, 0, 0);
-    let socket = SockRef::from(stream);
     // A close in agreement needs words of the peer.
-    socket.set_linger(Some(Duration::ZERO))?;
-    socket.attach_filter(&[NOTHING])
+    reset_at_close(stream)?;
+    SockRef::from(stream).attach_filter(&[NOTHING])
 }
 
 /// Elsewhere it is only not read.

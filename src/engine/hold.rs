@@ -41,6 +41,19 @@ pub struct Waited {
     pub cold: bool,
 }
 
+impl Waited {
+    /// This wait, and one before it.
+    pub(super) fn after(self, before: Self) -> Self {
+        Self {
+            hold: before.hold + self.hold,
+            resume: before.resume + self.resume,
+            probe: before.probe + self.probe,
+            attest: before.attest + self.attest,
+            cold: before.cold || self.cold,
+        }
+    }
+}
+
 /// What the machine keeps of a caller that waits.
 pub(super) struct Caller {
     pub(super) arrived: Moment,

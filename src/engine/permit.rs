@@ -54,6 +54,14 @@ impl Permit {
         self.waited
     }
 
+    /// The request has waited before, for a life that was over when it was to be sent.
+    pub fn has_waited(&mut self, before: Option<Waited>) {
+        self.waited = match (self.waited, before) {
+            (Some(waited), Some(before)) => Some(waited.after(before)),
+            (waited, before) => waited.or(before),
+        };
+    }
+
     /// Whether the gate has not moved since this permit was given, and the life goes on that it leads to: if not, a request of
     /// which no byte was sent should queue up again.
     pub fn is_current(&self) -> bool {

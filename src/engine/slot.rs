@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -80,6 +80,17 @@ impl Slot {
     /// What the backend says about it.
     pub fn profile(&self) -> Arc<Profile> {
         self.profile.load_full()
+    }
+
+    /// [`Slot::policy`], to be let go of at once: nobody counts who looks at it, and whoever serves requests at the same time does not
+    /// meet them there.
+    pub fn policy_now(&self) -> Guard<Arc<Policy>> {
+        self.policy.load()
+    }
+
+    /// The same of [`Slot::profile`].
+    pub fn profile_now(&self) -> Guard<Arc<Profile>> {
+        self.profile.load()
     }
 
     /// The identity of its object; `None` while that has not been seen. Takes the lock.

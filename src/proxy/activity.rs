@@ -6,8 +6,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Waker};
+use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
+use http::Version;
 
 use crate::time::{Clock, Moment};
 
@@ -17,6 +19,9 @@ use super::silence::Silence;
 /// What waits of an answer of HTTP/1.1 before more of it is taken from the agent, in bytes. hyper itself waits for 64 KiB,
 /// and a caller that hardly reads costs all of it: less than what is read of an answer at once, so that only one such part waits.
 const MAX_UNWRITTEN: usize = 4 * 1024;
+
+/// How often it is looked whether a caller is still there of whom hyper reads nothing: nobody is told when it leaves.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The marks of one connection. With HTTP/1.1 all are made by the one task that serves it.
 #[derive(Debug)]
@@ -31,14 +36,20 @@ pub(super) struct Activity {
     multiplexed: AtomicBool,
     /// There was a request on it.
     asked: AtomicBool,
+    /// There was one of HTTP/1.0.
+    by_http10: AtomicBool,
     /// Bytes of an answer of HTTP/1.1 that the stream below has not taken.
     unwritten: AtomicUsize,
     /// More of that answer is not asked for until it takes some.
     behind: AtomicBool,
     /// What it needs for requests was given back.
     resting: AtomicBool,
-    /// Part of the last request may not be read yet: what comes next is not the next request.
+    /// Part of the last request's body may not be read yet: what comes next is not the next request.
     unread: AtomicBool,
+    /// hyper reads, and waits for more: so it is told of the end of what its caller sends.
+    listens: AtomicBool,
+    /// Since when it does not, or when it was looked last whether its caller is still there.
+    unheard_since: Mark,
     /// Its caller was told that it breaks the rules (HTTP/2).
     misused: AtomicBool,
     /// Who looks at [`Self::due`], to be woken when one of several requests changes what it says.
@@ -64,6 +75,8 @@ pub(super) enum Overdue {
     Stalled,
     /// Waiting for an agent, with no byte in either direction: its request has to end.
     Silent,
+    /// Serving a request without listening to its caller: it is to be polled, which looks whether that one is still there.
+    Unheard,
 }
 
 impl Activity {
@@ -76,10 +89,13 @@ impl Activity {
             stalled_since: Mark::none(),
             multiplexed: AtomicBool::new(false),
             asked: AtomicBool::new(false),
+            by_http10: AtomicBool::new(false),
             unwritten: AtomicUsize::new(0),
             behind: AtomicBool::new(false),
             resting: AtomicBool::new(false),
             unread: AtomicBool::new(false),
+            listens: AtomicBool::new(false),
+            unheard_since: Mark::none(),
             misused: AtomicBool::new(false),
             looking: AtomicWaker::new(),
             silence: Arc::new(Silence::new()),
@@ -98,10 +114,18 @@ impl Activity {
     }
 
     /// A request has come.
-    pub(super) fn ask(&self) {
+    pub(super) fn ask(&self, version: Version) {
         if !self.was_asked() {
             self.asked.store(true, Ordering::Relaxed);
         }
+        if version == Version::HTTP_10 {
+            self.by_http10.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether an answer may have no end but that of its connection (RFC 9112 §6.3).
+    pub(super) fn ends_answers(&self) -> bool {
+        self.by_http10.load(Ordering::Relaxed)
     }
 
     /// Whether one ever has.
@@ -129,10 +153,10 @@ impl Activity {
     }
 
     /// A request is being served; gives the moment at which its head began to arrive.
-    pub(super) fn begin(&self) -> Moment {
+    pub(super) fn begin(&self, has_body: bool) -> Moment {
         self.busy.fetch_add(1, Ordering::Relaxed);
         self.unwritten.store(0, Ordering::Relaxed);
-        self.unread.store(false, Ordering::Relaxed);
+        self.unread.store(has_body, Ordering::Relaxed);
         self.head_since.take().unwrap_or_else(|| self.clock.now())
     }
 
@@ -154,7 +178,9 @@ impl Activity {
         }
         if self.busy.load(Ordering::Acquire) > 0 {
             // Those of a connection with several see to that themselves.
-            return self.silence.due().map(|at| (at, Overdue::Silent));
+            let silent = self.silence.due().map(|at| (at, Overdue::Silent));
+            let look = self.next_look().map(|at| (at, Overdue::Unheard));
+            return silent.into_iter().chain(look).min_by_key(|(at, _)| *at);
         }
         if let Some(since) = self.head_since.get() {
             return Some((since + settings.head_timeout, Overdue::Head));
@@ -170,9 +196,47 @@ impl Activity {
         Some((since + settings.idle_connection_timeout, Overdue::Idle))
     }
 
-    /// A request ends before its body has: hyper reads the rest, or closes the connection.
-    pub(super) fn leave_unread(&self) {
-        self.unread.store(true, Ordering::Relaxed);
+    /// All of a request's body was read. If it was not by the end of the request, hyper reads the rest, or closes the connection.
+    pub(super) fn all_read(&self) {
+        self.unread.store(false, Ordering::Relaxed);
+    }
+
+    /// The connection is about to be polled.
+    pub(super) fn turn(&self) {
+        self.listens.store(false, Ordering::Relaxed);
+    }
+
+    /// hyper waits for what the caller sends.
+    pub(super) fn listen(&self) {
+        self.listens.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a request is served whose body is left in the socket, so that nobody would notice if its caller left. HTTP/2 has
+    /// windows instead.
+    pub(super) fn is_unheard(&self) -> bool {
+        self.unread.load(Ordering::Relaxed)
+            && !self.listens.load(Ordering::Relaxed)
+            && self.is_busy()
+            && !self.is_multiplexed()
+    }
+
+    /// When it is to be looked whether its caller is still there, if nothing else shows that.
+    fn next_look(&self) -> Option<Moment> {
+        if !self.is_unheard() {
+            self.looked();
+            return None;
+        }
+        let since = self.unheard_since.get().unwrap_or_else(|| {
+            let now = self.clock.now();
+            self.unheard_since.set(now);
+            now
+        });
+        Some(since + LOOK_EVERY)
+    }
+
+    /// It was looked.
+    pub(super) fn looked(&self) {
+        self.unheard_since.take();
     }
 
     /// It begins to rest, or is over with it.
@@ -250,7 +314,7 @@ pub(super) struct Busy<'a>(&'a Activity);
 
 impl<'a> Busy<'a> {
     pub(super) fn begin(activity: &'a Activity) -> Self {
-        activity.begin();
+        activity.begin(false);
         Self(activity)
     }
 }
@@ -291,107 +355,4 @@ impl Mark {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    const HEAD: Duration = Duration::from_secs(10);
-    const IDLE: Duration = Duration::from_mins(2);
-
-    fn settings() -> Settings {
-        Settings { head_timeout: HEAD, idle_connection_timeout: IDLE, ..Settings::default() }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn each_thing_that_a_connection_does_has_its_own_limit() {
-        let clock = Clock::start();
-        let activity = Activity::new(clock);
-        let (settings, start) = (settings(), clock.now());
-        assert_eq!(activity.due(&settings), Some((start + IDLE, Overdue::Idle)));
-
-        tokio::time::advance(Duration::from_secs(7)).await;
-        let first_byte = clock.now();
-        activity.read();
-        tokio::time::advance(Duration::from_secs(1)).await;
-        activity.read();
-        assert_eq!(activity.due(&settings), Some((first_byte + HEAD, Overdue::Head)));
-
-        assert_eq!(activity.begin(), first_byte, "a request arrives with the first byte of its head");
-        assert_eq!(activity.due(&settings), None, "a request that is served may take its time");
-        activity.read();
-
-        let blocked = clock.now();
-        activity.written(true);
-        tokio::time::advance(Duration::from_secs(1)).await;
-        activity.written(true);
-        assert_eq!(activity.due(&settings), Some((blocked + IDLE, Overdue::Stalled)));
-        activity.written(false);
-        assert_eq!(activity.due(&settings), None);
-
-        let end = clock.now();
-        activity.end(end);
-        assert_eq!(activity.due(&settings), Some((end + IDLE, Overdue::Idle)));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_connection_rests_between_requests_and_neither_before_nor_with_http2() {
-        let clock = Clock::start();
-        let activity = Activity::new(clock);
-        let settings = settings();
-        let (idle, rest) = (clock.now() + IDLE, clock.now() + settings.rest_after);
-        assert_eq!(activity.due(&settings), Some((idle, Overdue::Idle)), "nobody has asked");
-        activity.ask();
-        assert_eq!(activity.due(&settings), Some((rest, Overdue::Rest)));
-        let never = Settings { rest_after: IDLE, ..settings.clone() };
-        assert_eq!(activity.due(&never), Some((idle, Overdue::Idle)));
-        activity.rest(true);
-        assert_eq!(activity.due(&settings), Some((idle, Overdue::Idle)), "it is at rest");
-        activity.read();
-        activity.rest(false);
-        assert_eq!(activity.due(&settings), Some((clock.now() + HEAD, Overdue::Head)));
-        activity.begin();
-        activity.leave_unread();
-        activity.end(clock.now());
-        assert_eq!(activity.due(&settings), Some((idle, Overdue::Idle)), "there is more to read of it");
-        activity.begin();
-        activity.end(clock.now());
-        assert_eq!(activity.due(&settings), Some((rest, Overdue::Rest)));
-        activity.multiplex();
-        assert_eq!(activity.due(&settings), Some((idle, Overdue::Idle)));
-    }
-
-    /// How often.
-    #[derive(Default)]
-    struct Woken(AtomicU32);
-
-    impl std::task::Wake for Woken {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    #[tokio::test]
-    async fn no_more_of_an_answer_is_wanted_than_its_caller_takes() {
-        let activity = Activity::new(Clock::start());
-        activity.begin();
-        let woken = Arc::new(Woken::default());
-        let waker = Waker::from(Arc::clone(&woken));
-        let cx = Context::from_waker(&waker);
-        activity.gave(MAX_UNWRITTEN - 1);
-        assert!(!activity.is_behind());
-        activity.gave(1);
-        assert!(activity.is_behind());
-        activity.took_bytes(1, &cx);
-        assert!(!activity.is_behind());
-        assert_eq!(woken.0.load(Ordering::Relaxed), 1, "whoever was told to wait asks again");
-        activity.took_bytes(MAX_UNWRITTEN, &cx);
-        assert_eq!(woken.0.load(Ordering::Relaxed), 1, "nobody waits");
-        activity.gave(MAX_UNWRITTEN);
-        activity.begin();
-        assert!(!activity.is_behind(), "that was the request before");
-        activity.multiplex();
-        activity.gave(MAX_UNWRITTEN);
-        assert!(!activity.is_behind(), "HTTP/2 has windows");
-    }
-}
+mod tests;

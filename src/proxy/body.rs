@@ -41,8 +41,7 @@ pub(super) struct InFlight {
     caller: Arc<Caller>,
     /// Where its connection carries others as well.
     own_silence: Option<Arc<Silence>>,
-    /// It has a body. How much of it is passed on is known once there is an agent for it.
-    has_body: bool,
+    /// How much of its body is passed on, if it has one and there is an agent for it.
     upload: Option<Arc<Progress>>,
     /// When its head began to arrive.
     pub(super) arrived: Moment,
@@ -59,8 +58,8 @@ pub(super) struct Record {
 
 impl InFlight {
     pub(super) fn begin(caller: Arc<Caller>, has_body: bool) -> Self {
-        let arrived = caller.activity.begin();
-        Self { caller, own_silence: None, has_body, upload: None, arrived, record: None }
+        let arrived = caller.activity.begin(has_body);
+        Self { caller, own_silence: None, upload: None, arrived, record: None }
     }
 
     /// How long it has been silent, once it is sent.
@@ -86,8 +85,8 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         let door = &self.caller.door;
         let now = door.engine.clock().now();
-        if self.has_body && !self.upload.as_ref().is_some_and(|upload| upload.is_finished()) {
-            self.caller.activity.leave_unread();
+        if self.upload.as_ref().is_some_and(|upload| upload.is_finished()) {
+            self.caller.activity.all_read();
         }
         self.caller.activity.end(now);
         if let Some(Record { outcome, cold }) = self.record {

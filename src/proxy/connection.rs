@@ -89,7 +89,7 @@ pub(super) async fn serve(
     match version(&mut stream, &caller).await {
         Ok(Version::Http1) => http1(stream, caller).await,
         Ok(Version::Http2) => Box::pin(http2(stream, caller)).await,
-        Err(end) => close(stream.stream, end, &caller.door).await,
+        Err(end) => close(stream, end, &caller.door).await,
     }
 }
 
@@ -182,7 +182,7 @@ async fn http1(mut stream: Watched, caller: Arc<Caller>) {
                 Box::pin(tunnel.run(&mut stream.stream, unread, patience, &door)).await;
                 linger(stream.stream).await;
             }
-            (_, end) => close(stream.stream, end, &door).await,
+            (_, end) => close(stream, end, &door).await,
         };
     }
 }
@@ -232,7 +232,9 @@ async fn http2(mut stream: Watched, caller: Arc<Caller>) {
         http2_builder(&door).serve_connection(TokioIo::new(stream), answers(Arc::clone(&caller)));
     match drive_http(&caller, &mut connection, http2::Connection::graceful_shutdown).await {
         End::Http(Ok(())) | End::Cut => {}
-        End::Overdue(Overdue::Stalled | Overdue::Head | Overdue::Silent | Overdue::Rest) => {}
+        End::Overdue(
+            Overdue::Stalled | Overdue::Head | Overdue::Silent | Overdue::Unheard | Overdue::Rest,
+        ) => {}
         End::Http(Err(error)) => tracing::debug!(%error, "a caller's connection broke off"),
         End::Overdue(Overdue::Idle) => {
             // What is asked for before the caller knows is served; what comes later is told that it reached nobody
@@ -255,7 +257,7 @@ fn answers(
     caller: Arc<Caller>,
 ) -> impl HttpService<Incoming, ResBody = AnswerBody, Error = Infallible, Future: Send> {
     service_fn(move |request: Request<Incoming>| {
-        caller.activity.ask();
+        caller.activity.ask(request.version());
         let caller = Arc::clone(&caller);
         async move { Ok::<_, Infallible>(request::serve(caller, request).await) }
     })
@@ -330,7 +332,8 @@ fn connection_window(door: &Door, max_streams: u32) -> u32 {
     max_streams.saturating_mul(STREAM_WINDOW).min(total).clamp(MIN_CONNECTION_WINDOW, MAX_WINDOW)
 }
 
-async fn close(mut stream: Transport, end: End, door: &Door) {
+async fn close(stream: Watched, end: End, door: &Door) {
+    let Watched { mut stream, activity, .. } = stream;
     match end {
         End::Http(Ok(())) => {
             // hyper has said so already, unless the connection rested or might have been upgraded. Whoever is not told sends on.
@@ -349,7 +352,10 @@ async fn close(mut stream: Transport, end: End, door: &Door) {
             }
             linger(stream).await;
         }
-        End::Http(Err(error)) => tracing::debug!(%error, "a caller's connection broke off"),
+        End::Http(Err(error)) => {
+            tracing::debug!(%error, "a caller's connection broke off");
+            cut_short(&stream, &activity);
+        }
         End::Overdue(Overdue::Head) => {
             door.metrics.request_refused(Fault::SlowHead.as_str());
             let answer = raw(&Fault::SlowHead.answer(Form::Problem, None));
@@ -362,7 +368,17 @@ async fn close(mut stream: Transport, end: End, door: &Door) {
                 linger(stream).await;
             }
         }
-        End::Overdue(Overdue::Idle | Overdue::Rest | Overdue::Stalled | Overdue::Silent) | End::Cut => {}
+        End::Overdue(Overdue::Stalled) | End::Cut => cut_short(&stream, &activity),
+        End::Overdue(Overdue::Idle | Overdue::Rest | Overdue::Silent | Overdue::Unheard) => {}
+    }
+}
+
+/// An answer that has no end but that of its connection would look whole if the connection ended as others do.
+fn cut_short(stream: &Transport, activity: &Activity) {
+    if activity.ends_answers()
+        && let Err(error) = stream.reset_at_close()
+    {
+        tracing::debug!(%error, "a caller cannot be told that its answer is cut short");
     }
 }
 

@@ -47,6 +47,7 @@ pub(super) async fn drive<T>(
         }
         activity.look(cx.waker());
         loop {
+            activity.turn();
             if let Poll::Ready(result) = poll(cx, stage) {
                 return Poll::Ready(Ok(result));
             }
@@ -54,6 +55,8 @@ pub(super) async fn drive<T>(
             match timer.poll(sleep.as_mut(), due, cx) {
                 // The request ends by itself, with an answer if it has none.
                 Poll::Ready(Overdue::Silent) => activity.silence.expire(),
+                // Its stream looks, once it is polled.
+                Poll::Ready(Overdue::Unheard) => activity.looked(),
                 other => return other.map(|overdue| Err(End::Overdue(overdue))),
             }
         }

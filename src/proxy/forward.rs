@@ -18,6 +18,7 @@ use crate::lifecycle::Refusal;
 use crate::metrics::Bound;
 use crate::policy;
 use crate::time::Moment;
+use crate::upstream::connection::with_causes;
 use crate::upstream::request_body::Progress;
 use crate::upstream::{Connection, RequestBody, SendError};
 
@@ -87,8 +88,9 @@ pub(super) async fn forward(
     call: &Call,
     mut request: Request<RequestBody>,
 ) -> Result<Answer, Fault> {
+    let mut waited = None;
     loop {
-        let permit = match call.slot.enter(&door.engine) {
+        let mut permit = match call.slot.enter(&door.engine) {
             Some(permit) => permit,
             // In a box, so that the future of a warm request stays small.
             None => Box::pin(admit(door, &call.slot, call.hold, request.body_mut())).await?,
@@ -97,6 +99,8 @@ pub(super) async fn forward(
         if call.uid.as_ref().is_some_and(|uid| *uid != permit.upstream().life.agent) {
             return Err(Fault::AnotherUid);
         }
+        permit.has_waited(waited);
+        waited = permit.waited();
         // In a box, so that the future of whoever waits stays small.
         match Box::pin(attempt(door, call, permit, request)).await? {
             Attempt::Answered(answer) => return Ok(answer),
@@ -118,14 +122,18 @@ async fn attempt(
         }
     }
     let progress = request.body().progress().filter(|_| !request.body().is_end_stream()).cloned();
-    let mut patience = Patience::new(door, call, &permit);
+    // Most requests need none.
+    let mut patience = None;
     loop {
         let (mut connection, fresh) = match permit.upstream().pool.take(call.port, call.protocol) {
             Some(connection) => (connection, false),
-            None => match Box::pin(dial(door, call, &permit, &mut patience, request.body_mut())).await? {
-                Some(dialled) => dialled,
-                None => return Ok(Attempt::Moved(request)),
-            },
+            None => {
+                let patience = patience.get_or_insert_with(|| Patience::new(door, call, &permit));
+                match Box::pin(dial(door, call, &permit, patience, request.body_mut())).await? {
+                    Some(dialled) => dialled,
+                    None => return Ok(Attempt::Moved(request)),
+                }
+            }
         };
         // A caller that leaves from here on leaves an agent that may be at work.
         let left = if call.hold.wakes { Outcome::Answered } else { Outcome::NoActivity };
@@ -146,6 +154,7 @@ async fn attempt(
                 let streams = call.streams && !uploads && stream::streams(&response);
                 return answer(door, call, response, connection, permit, streams).map(Attempt::Answered);
             }
+            Err(SendError::Unsent(unsent)) => request = *unsent,
             Err(SendError::Failed(error)) => {
                 let Some(why) = progress.as_deref().and_then(Progress::broken) else {
                     return Err(Fault::Broken { error: with_causes(&error) });
@@ -154,13 +163,13 @@ async fn attempt(
                 permit.expect(left);
                 return Err(broken_body(&why));
             }
-            Err(SendError::Unsent(unsent)) => request = *unsent,
+            Err(SendError::Bad(error)) => return Err(Fault::BadAnswer { error }),
         }
         if !permit.is_current() {
             return Ok(Attempt::Moved(request));
         }
-        if fresh {
-            patience.wait(door, "it closes connections at once").await?;
+        if fresh && let Some(patience) = &mut patience {
+            patience.wait(door, "it closes connections at once, or speaks before it is asked").await?;
         }
     }
 }
@@ -275,12 +284,6 @@ async fn send_expecting(
     sent.await
 }
 
-/// What happened, and why: of most failures hyper itself says only that there was one.
-fn with_causes(error: &hyper::Error) -> String {
-    let all = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
-    all.map(ToString::to_string).collect::<Vec<_>>().join(": ")
-}
-
 /// It was in flight for so long without a byte that it must not keep its agent up any more.
 fn silent(door: &Door, call: &Call) -> Fault {
     let cap = call.busy_cap;
@@ -305,12 +308,12 @@ fn answer(
         && response.status().is_success()
     {
         // To a caller with HTTP/2 this would say that it has switched.
-        let error = "it answered a WebSocket handshake without switching protocols".to_owned();
-        return Err(Fault::Broken { error });
+        let error = "it says yes to a WebSocket handshake without switching protocols".to_owned();
+        return Err(Fault::BadAnswer { error });
     }
     if !headers::answer_is_plain(response.version(), response.headers()) {
-        let error = "its answer has a Transfer-Encoding that is not chunked, given once".to_owned();
-        return Err(Fault::Broken { error });
+        let error = "it has a Transfer-Encoding that is not chunked, given once".to_owned();
+        return Err(Fault::BadAnswer { error });
     }
     if streams {
         return Ok(Answer::Http(streaming(door, call, response, connection, permit)));

@@ -110,7 +110,7 @@ async fn answer(
         Box::pin(judging).await.map_err(fail)?;
     }
     let slot = caller.door.engine.slot(&route.agent).ok_or_else(|| fail(unknown(&caller)))?;
-    let policy = slot.policy();
+    let policy = slot.policy_now();
     if !policy.route {
         return Err(fail(Fault::UnknownAgent));
     }
@@ -130,6 +130,7 @@ async fn answer(
     let body = RequestBody::new(incoming, wants.expects).by_http2(by_http2);
     in_flight.uploads(&body);
     let call = call(in_flight, slot, &policy, &route, wants).map_err(fail)?;
+    drop(policy);
     let request = outgoing(&caller, parts, body, &route, call.upgrade.as_ref());
 
     match forward(&caller.door, &call, request).await {
@@ -265,7 +266,7 @@ fn call(
     route: &Route,
     wants: WantsOfHttp,
 ) -> Result<Call, Fault> {
-    let profile = slot.profile();
+    let profile = slot.profile_now();
     let own = policy.port.or(profile.port);
     let port = route.port_or(own);
     if profile.only_port && profile.port != Some(port) {
@@ -347,10 +348,10 @@ fn insert_host(headers: &mut HeaderMap, uri: &Uri, route: &Route) {
 
 /// Only then does hyper wait with the body, too.
 fn expects_continue(parts: &request::Parts, incoming: &Incoming) -> bool {
-    let expect = parts.headers.get(EXPECT);
+    let wants = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
     parts.version == Version::HTTP_11
         && !incoming.is_end_stream()
-        && expect.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+        && parts.headers.get(EXPECT).is_some_and(wants)
 }
 
 fn healthy() -> Response<Bytes> {

@@ -31,12 +31,12 @@ impl Switched {
         permit: Permit,
     ) -> Result<Self, Fault> {
         debug_assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
-        let broken = |error: &str| Fault::Broken { error: error.to_owned() };
         let Some(protocol) = protocol.filter(|protocol| protocol.is_accepted(response.headers())) else {
-            return Err(broken("it switched protocols, which nobody had asked for"));
+            let error = "it switches protocols in a way that nobody has asked for".to_owned();
+            return Err(Fault::BadAnswer { error });
         };
-        let (stream, first) =
-            connection.into_stream().ok_or_else(|| broken("it switched protocols and broke off"))?;
+        let broken = || Fault::Broken { error: "it switched protocols and broke off".to_owned() };
+        let (stream, first) = connection.into_stream().ok_or_else(broken)?;
         headers::for_caller(&mut response);
         if protocol.own_key().is_some() {
             // RFC 8441 §5.1: a stream of HTTP/2 switches by 200, and without the two fields of the handshake.

@@ -4,7 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use crate::net::{TcpStream, deafen};
+use crate::net::{self, TcpStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
@@ -26,9 +26,23 @@ impl Transport {
 
     /// Listens to it no more, for all of its time that is left.
     pub(super) fn deafen(&self) -> io::Result<()> {
+        net::deafen(self.socket())
+    }
+
+    /// Its end will be a reset.
+    pub(super) fn reset_at_close(&self) -> io::Result<()> {
+        net::reset_at_close(self.socket())
+    }
+
+    /// Whether the caller is known to have closed its side or to be gone, whatever is still to be read of it.
+    pub(super) fn has_left(&self) -> bool {
+        net::has_left(self.socket())
+    }
+
+    fn socket(&self) -> &TcpStream {
         match self {
-            Self::Tcp(stream) => deafen(stream),
-            Self::Tls(stream) => deafen(stream.get_ref().0),
+            Self::Tcp(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
         }
     }
 

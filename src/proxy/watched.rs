@@ -131,6 +131,8 @@ impl AsyncRead for Watched {
         let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
         if buffer.filled().len() > before {
             self.activity.read();
+        } else if polled.is_pending() {
+            self.activity.listen();
         }
         let Some(chatter) = &mut self.chatter else { return polled };
         if !matches!(polled, Poll::Ready(Ok(()))) {
@@ -163,7 +165,11 @@ impl AsyncWrite for Watched {
         self.stream.is_write_vectored()
     }
 
+    /// hyper does so at the end of each turn, when it has read what it wants to.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.activity.is_unheard() && self.stream.has_left() {
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the caller has left")));
+        }
         let polled = Pin::new(&mut self.stream).poll_flush(cx);
         // TLS takes what is written, and may find only here that it has to wait.
         if matches!(self.stream, Transport::Tls(_)) {

@@ -1,6 +1,7 @@
 //! A connection to an agent, in either version of HTTP. It carries one request at a time also where HTTP/2 could carry more:
 //! so it belongs to that request, and leaves nothing behind when its caller leaves.
 
+use std::error::Error;
 use std::task::{Context, Poll};
 
 use crate::net::TcpStream;
@@ -10,8 +11,8 @@ use http_body::Frame;
 use hyper::body::Incoming;
 
 use super::RequestBody;
-use super::h2c::H2c;
-use super::http1::Http1;
+use super::h2c::{H2c, MAX_HEAD};
+use super::http1::{Http1, MAX_READ_BYTES};
 use crate::policy::Protocol;
 
 /// A connection to one port of one life of an agent. Used by one request at a time.
@@ -32,15 +33,51 @@ pub enum SendError {
     /// Some of it may have reached the agent: it must not be sent again (RFC 9110 §9.2.2).
     #[error("the connection failed: {0}")]
     Failed(hyper::Error),
+    /// The same, and what came back is no answer. Says what is wrong with it.
+    #[error("the answer cannot be read: {0}")]
+    Bad(String),
 }
 
 impl SendError {
     pub(super) fn of(mut error: hyper::client::conn::TrySendError<Request<RequestBody>>) -> Self {
-        match error.take_message() {
-            Some(request) => Self::Unsent(Box::new(request)),
-            None => Self::Failed(error.into_error()),
+        if let Some(request) = error.take_message() {
+            return Self::Unsent(Box::new(request));
+        }
+        let error = error.into_error();
+        match what_is_wrong(&error) {
+            Some(wrong) => Self::Bad(wrong),
+            None => Self::Failed(error),
         }
     }
+}
+
+/// What the agent has sent that is no answer; `None` if it has sent nothing, or broke off.
+fn what_is_wrong(error: &hyper::Error) -> Option<String> {
+    let breaks_rules = |error: &(dyn Error + 'static)| {
+        error.downcast_ref::<h2::Error>().is_some_and(|error| error.is_library() && !error.is_io())
+    };
+    if error.is_parse_too_large() {
+        Some(format!("its head has more than {} KiB, or more than 100 fields", MAX_READ_BYTES / 1024))
+    } else if error.is_parse() {
+        Some(format!("it is not HTTP/1.1: {}", with_causes(error)))
+    } else if causes(error).any(breaks_rules) {
+        let most = MAX_HEAD / 1024;
+        Some(format!(
+            "it breaks the rules of HTTP/2, or its head has more than {most} KiB: {}",
+            with_causes(error)
+        ))
+    } else {
+        None
+    }
+}
+
+/// What happened, and why: of most failures hyper itself says only that there was one.
+pub fn with_causes(error: &hyper::Error) -> String {
+    causes(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+fn causes(error: &hyper::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
+    std::iter::successors(Some(error as &(dyn Error + 'static)), |error| (**error).source())
 }
 
 impl Connection {

@@ -29,7 +29,7 @@ const WINDOW: u32 = 64 * 1024;
 /// What is kept of a request's body while the agent takes none of it.
 const SEND_BUFFER: usize = 64 * 1024;
 /// Bytes of an answer's fields at most.
-const MAX_HEAD: u32 = 64 * 1024;
+pub(super) const MAX_HEAD: u32 = 64 * 1024;
 /// How long an agent has to take our last frames. One that takes none sees the connection closed.
 const LAST_FRAMES: Duration = Duration::from_secs(1);
 
@@ -75,9 +75,7 @@ impl H2c {
         // Until there is an answer, nobody knows what became of it.
         self.used_up = true;
         let answered = self.sender.try_send_request(as_http2(request)).await.map_err(SendError::of);
-        if !matches!(answered, Err(SendError::Failed(_))) {
-            self.used_up = false;
-        }
+        self.used_up = matches!(answered, Err(SendError::Failed(_) | SendError::Bad(_)));
         answered
     }
 

@@ -23,7 +23,7 @@ use super::gathered::Gathered;
 
 /// What is read of an answer at once, in bytes, and so the size of its head at most. hyper would read up to 400 KiB while its
 /// caller takes none.
-const MAX_READ_BYTES: usize = 16 * 1024;
+pub(super) const MAX_READ_BYTES: usize = 16 * 1024;
 
 type Driver = http1::Connection<TokioIo<Gathered<TcpStream>>, RequestBody>;
 
@@ -93,8 +93,13 @@ impl Http1 {
         // holds only outside tokio's budget, which would otherwise wake nobody to say that it is used up.
         let mut answer = pin!(tokio::task::unconstrained(sender.try_send_request(request)));
         let sent = std::future::poll_fn(|cx| {
+            let mut nobody = Context::from_waker(Waker::noop());
             driver.poll(cx);
-            answer.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+            let answered = answer.as_mut().poll(&mut nobody);
+            if answered.is_pending() && driver.let_go() {
+                return answer.as_mut().poll(&mut nobody);
+            }
+            answered
         });
         let answered = sent.await.map_err(SendError::of);
         if answered.as_ref().is_ok_and(|answer| answer.version() == Version::HTTP_10) {
@@ -150,6 +155,16 @@ impl Drive {
         {
             *self = Self::Ended(Some(ended));
         }
+    }
+
+    /// Drops a driver that has ended, and with it whatever was given to it and not taken, which says so to whoever waits for an answer.
+    /// hyper keeps a request that meets the close of an idle connection. True if there is no driver here.
+    fn let_go(&mut self) -> bool {
+        match self {
+            Self::Ended(ended) => *ended = None,
+            Self::Here(_) | Self::Last(_) | Self::Task(_) => return false,
+        }
+        true
     }
 
     /// After this exchange nobody uses it again.
@@ -254,6 +269,19 @@ mod tests {
             Err(SendError::Unsent(request)) => assert_eq!(request.headers()["host"], "agent"),
             other => panic!("{other:?}"),
         }
+    }
+
+    /// One that was used already: hyper sees nothing wrong in its close.
+    #[tokio::test]
+    async fn a_request_that_meets_the_close_of_an_idle_connection_comes_back_unsent() {
+        let (mut connection, mut agent) = connection().await;
+        let (response, ()) = tokio::join!(connection.send(get()), answer(&mut agent, NOTHING));
+        assert!(response.unwrap().body().is_end_stream());
+        drop(agent);
+        until(|| !connection.is_usable()).await;
+        let sent = tokio::time::timeout(std::time::Duration::from_secs(20), connection.send(get())).await;
+        let sent = sent.expect("nobody says that it has ended");
+        assert!(matches!(sent, Err(SendError::Unsent(_))), "{sent:?}");
     }
 
     #[tokio::test]

@@ -16,8 +16,7 @@ use super::{Authenticator, Unavailable, Verdict};
 use crate::metrics::{Bound, Metrics};
 use crate::time::Clock;
 
-/// One question, its wait for a turn included. Callers wait meanwhile, and those with a body do not show that they
-/// have left.
+/// One question, its wait for a turn included. Callers wait meanwhile.
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// Questions at once at most: the API server has others to answer, and a flood of bad tokens must not reach it as one.

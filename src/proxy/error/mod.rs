@@ -90,6 +90,11 @@ pub enum Fault {
         /// What was seen.
         error: String,
     },
+    /// What the agent sent is no answer, or none that may be passed on.
+    BadAnswer {
+        /// What is wrong with it.
+        error: String,
+    },
 }
 
 /// How an answer to a [`Fault`] looks.
@@ -142,6 +147,7 @@ impl Fault {
             Self::Unconfirmed { .. } => "unconfirmed",
             Self::Silent { .. } => "silent",
             Self::Broken { .. } => "broken",
+            Self::BadAnswer { .. } => "bad_answer",
         }
     }
 
@@ -241,6 +247,9 @@ impl Fault {
             Self::Broken { .. } => {
                 shape(StatusCode::BAD_GATEWAY, "broken", "The agent broke off before it answered")
             }
+            Self::BadAnswer { .. } => {
+                shape(StatusCode::BAD_GATEWAY, "bad-answer", "The agent's answer cannot be passed on")
+            }
         }
     }
 
@@ -251,7 +260,8 @@ impl Fault {
             | Self::AnotherUid
             | Self::Refused(Refusal::Gone)
             | Self::Unreachable { .. }
-            | Self::Broken { .. } => format!("Could not connect to the backend sandbox: {}", agent.name()),
+            | Self::Broken { .. }
+            | Self::BadAnswer { .. } => format!("Could not connect to the backend sandbox: {}", agent.name()),
             Self::Unauthenticated => "unauthenticated".to_owned(),
             Self::Forbidden => "forbidden".to_owned(),
             Self::Refused(Refusal::HoldTimedOut { .. }) => {
@@ -314,6 +324,10 @@ impl Fault {
             Self::Broken { error } => format!(
                 "{name} closed the connection without an answer ({error}); the request may have been acted on, \
                  so it was not repeated; see the agent's log"
+            ),
+            Self::BadAnswer { error } => format!(
+                "what {name} answered cannot be passed on ({error}); the request may have been acted on, so it was not repeated; \
+                 see the agent's log, and whether this port and protocol are its own"
             ),
         }
     }

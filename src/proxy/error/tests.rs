@@ -115,6 +115,7 @@ fn a_header_routed_caller_gets_the_codes_and_words_of_the_router_where_it_has_so
     let timed_out = r#"{"detail":"Timed out waiting for the backend sandbox: echo"}"#;
     let unreachable = Fault::Unreachable { port: 1, error: "refused".to_owned() };
     let broken = Fault::Broken { error: "reset".to_owned() };
+    let bad_answer = Fault::BadAnswer { error: "not HTTP/1.1".to_owned() };
     let waiting_for = "waiting for the pod to start".into();
     for (fault, status, body) in [
         (Fault::UnknownAgent, 502, could_not),
@@ -122,6 +123,7 @@ fn a_header_routed_caller_gets_the_codes_and_words_of_the_router_where_it_has_so
         (Fault::Refused(Refusal::Gone), 502, could_not),
         (unreachable, 502, could_not),
         (broken, 502, could_not),
+        (bad_answer, 502, could_not),
         (Fault::Refused(Refusal::HoldTimedOut { waiting_for }), 504, timed_out),
         (Fault::Bad("Invalid port format.".to_owned()), 400, r#"{"detail":"Invalid port format."}"#),
     ] {

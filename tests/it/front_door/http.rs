@@ -1,6 +1,11 @@
 //! HTTP/1.1 is passed through as it is: heads, connections, versions.
 
-use super::world::{Start, Toy, World, until};
+use std::time::Duration;
+
+use drowse::policy::{Policy, Protocol};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use super::world::{Caller, PATIENCE, Played, Start, Toy, World, until};
 
 const HOST: &str = "Host: echo.default.agents.localhost";
 
@@ -122,6 +127,59 @@ async fn an_http_1_0_caller_is_served_and_its_connection_closed() {
     assert!(answer.starts_with("HTTP/1.0 200 OK\n") && answer.ends_with("\n\nhiho"), "{answer}");
 }
 
+/// An answer that ends where its connection does, half of it, and whoever gets and gives it.
+async fn half_an_old_answer(world: &World, toy: &mut Toy) -> (Caller, Played) {
+    let mut caller = world.caller().await;
+    caller.send("GET /old HTTP/1.0\nHost: echo.default.agents.localhost\n\n").await;
+    let mut agent = toy.accept().await;
+    agent.head().await;
+    agent.caller.send("HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n4\nhalf\n").await;
+    caller.read_until("half").await;
+    (caller, agent)
+}
+
+async fn is_reset(caller: &mut Caller) -> bool {
+    let mut rest = Vec::new();
+    let end = tokio::time::timeout(PATIENCE, caller.stream.read_to_end(&mut rest)).await;
+    end.expect("it stays open").is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset)
+}
+
+#[tokio::test]
+async fn an_answer_that_the_agent_cuts_short_does_not_look_whole_to_an_http_1_0_caller() {
+    let mut toy = Toy::new().await;
+    let world = World::awake(toy.port).await;
+    let (mut caller, agent) = half_an_old_answer(&world, &mut toy).await;
+    drop(agent);
+    assert!(is_reset(&mut caller).await);
+}
+
+#[tokio::test]
+async fn an_answer_that_a_shutdown_cuts_short_does_not_look_whole_to_an_http_1_0_caller() {
+    let mut toy = Toy::new().await;
+    let mut start = Start::default();
+    start.settings.drain_timeout = Duration::from_millis(50);
+    let world = World::start(toy.port, start).await;
+    world.until_running().await;
+    let (mut caller, _agent) = half_an_old_answer(&world, &mut toy).await;
+    world.shutdown.cancel();
+    assert!(is_reset(&mut caller).await);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_taken_does_not_look_whole_to_an_http_1_0_caller() {
+    let mut toy = Toy::new().await;
+    let mut start = Start::default();
+    start.settings.idle_connection_timeout = Duration::from_millis(100);
+    let world = World::start(toy.port, start).await;
+    world.until_running().await;
+    let (mut caller, mut agent) = half_an_old_answer(&world, &mut toy).await;
+    let chunk = format!("100000\r\n{}\r\n", "x".repeat(1 << 20));
+    let endless = async { while agent.caller.stream.write_all(chunk.as_bytes()).await.is_ok() {} };
+    tokio::time::timeout(PATIENCE, endless).await.expect("the agent writes for ever");
+    until(|| world.in_flight() == 0).await;
+    assert!(is_reset(&mut caller).await);
+}
+
 #[tokio::test]
 async fn an_agent_that_speaks_http_1_0_is_understood() {
     let mut toy = Toy::new().await;
@@ -193,6 +251,37 @@ async fn an_agent_that_breaks_off_is_not_asked_twice() {
     assert!(head.starts_with("http/1.1 502 bad gateway\n"), "{head}");
     caller.read_until("}").await;
     assert!(!toy.was_called());
+}
+
+#[tokio::test]
+async fn an_agent_that_sends_no_answer_is_not_said_to_have_broken_off() {
+    let mut toy = Toy::new().await;
+    let long = format!("HTTP/1.1 200 OK\nX: {}\n\n", "x".repeat(20_000));
+    let switch = "HTTP/1.1 101 Switching Protocols\nConnection: upgrade\nUpgrade: x\n\n";
+    for (protocol, answer, wrong) in [
+        (Protocol::Http1, "SSH-2.0-OpenSSH_9.6\n", "not HTTP/1.1"),
+        (Protocol::Http1, "HTTP/1.1 200 OK\nBad Name: x\n\n", "not HTTP/1.1: invalid HTTP header"),
+        (Protocol::Http1, &long, "more than 16 KiB"),
+        (Protocol::Http1, "HTTP/1.1 200 OK\nTransfer-Encoding: gzip, chunked\n\n", "Transfer-Encoding"),
+        (Protocol::Http1, switch, "switches protocols"),
+        (Protocol::H2c, "HTTP/1.1 400 Bad Request\nContent-Length: 0\n\n", "HTTP/2"),
+    ] {
+        let policy = Policy { protocol, ..Start::default().policy };
+        let world = World::start(toy.port, Start { policy, ..Start::default() }).await;
+        world.until_running().await;
+        let mut caller = world.caller().await;
+        caller.send(&format!("GET / HTTP/1.1\n{HOST}\n\n")).await;
+        let mut agent = toy.accept().await;
+        agent.caller.send(answer).await;
+        let head = caller.head().await;
+        assert!(head.starts_with("http/1.1 502 bad gateway\n"), "{answer:?}: {head}");
+        let problem = caller.read_until("}").await;
+        assert!(problem.contains("/problems/bad-answer") && problem.contains(wrong), "{answer:?}: {problem}");
+        let refused = "drowse_request_refusals_total{reason=\"bad_answer\"} 1\n";
+        assert!(world.metrics.render().contains(refused), "{answer:?}");
+        agent.caller.rest().await;
+        assert!(!toy.was_called(), "it is not asked again");
+    }
 }
 
 #[tokio::test]
