@@ -151,6 +151,8 @@ impl<W> Machine<W> {
         let Some(pod) = &self.pod else { return false };
         self.uid() == Some(&life.agent)
             && pod.uid == life.pod
+            // It may have been given to somebody else.
+            && pod.owner == life.agent
             && !pod.terminating
             // A pod that its node has rebuilt is the same pod at another address.
             && matches!(pod.state, PodState::Up(address) if self.probed.is_some_and(|probed| probed.address == address))
