@@ -60,6 +60,8 @@ pub enum Event<W> {
     },
     /// Data has come on an open connection while the gate was closed.
     DataMoved,
+    /// A busy lease lasts that was taken, renewed or heard of now.
+    Leased,
     /// Every other replica has said "nothing in flight, gate closed" for this revision (guard ACK).
     PeersAcknowledged(Revision),
     /// Some replica objected, or did not answer.

@@ -201,6 +201,7 @@ impl<W> Machine<W> {
             Event::Quiet(revision) => self.quiet(revision, ctx, fx),
             Event::NotQuiet(revision) => self.not_quiet(revision, ctx, fx),
             Event::DataMoved => self.drain_unwanted(ctx, fx),
+            Event::Leased => self.leased(ctx, fx),
             Event::Pinged { id, answer } => self.pinged(id, answer, ctx, fx),
             Event::PeersAcknowledged(revision) => self.peers_acknowledged(revision, ctx, fx),
             Event::PeersVetoed(revision) => self.peers_vetoed(revision, ctx, fx),
