@@ -53,7 +53,7 @@ pub struct Seen {
     /// The pod of the leader, if that is another.
     pub leader: Option<Arc<str>>,
     /// Why the others cannot be asked, so that nobody is suspended.
-    pub hindrance: Option<&'static str>,
+    pub hindrance: Option<Arc<str>>,
     /// The others.
     pub others: Arc<[Other]>,
 }
