@@ -12,6 +12,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::agent::Revision;
 use crate::backend::kubernetes::OwnPod;
 use crate::engine::{Engine, Other, Seen};
 use crate::time::{Clock, Moment};
@@ -150,12 +151,12 @@ impl Membership {
                      Lease; it takes part anew"
                 );
                 // Before it counts again: who came meanwhile was not asked.
-                self.engine.fence_all();
+                self.engine.fence_all(Revision::default());
             }
             record = self.patch(&me.joins()).await?;
             if was_in {
-                // What the watches have told meanwhile may be older than this.
-                self.engine.fence_all();
+                // What the watches have told meanwhile, or will tell yet, may be older than this.
+                self.engine.fence_all(record.revision());
             }
         }
         self.seen_at = Some(sent);
@@ -284,7 +285,7 @@ impl Membership {
                 after = ?self.options.fence_after,
                 "the API server could not be reached for so long that nothing is routed to agents that cannot be made sure of"
             );
-            self.engine.fence_all();
+            self.engine.fence_all(Revision::default());
         }
     }
 

@@ -146,12 +146,12 @@ impl Engine {
     }
 
     /// The others may not count on this replica's word, or have not for a while: whatever they have agreed on meanwhile, nothing
-    /// is routed from here until it is known not to be suspended.
-    pub fn fence_all(self: &Arc<Self>) {
+    /// is routed from here until it is known not to be suspended. Where that was up to some revision, also by what is shown only now.
+    pub fn fence_all(self: &Arc<Self>, until: Revision) {
         self.roles.takes_part.store(false, Ordering::Release);
         self.metrics.replicas_can_agree(false);
         for slot in self.table.all() {
-            self.handle(&slot, Event::Rejoin);
+            self.handle(&slot, Event::Rejoin(until));
         }
     }
 

@@ -62,6 +62,8 @@ pub struct Drain {
     pub abandon: Abandoned,
     /// Why the write that settles it was refused the last time.
     pub refused: Option<Failure>,
+    /// It is being settled by a read.
+    pub reads: bool,
 }
 
 /// How far a drain is.

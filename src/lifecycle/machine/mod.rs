@@ -77,6 +77,8 @@ pub struct Machine<W> {
     agent: Option<AgentSeen>,
     /// It has not changed since this replica first saw it running, or since it takes part again (guard JOIN).
     is_as_found: bool,
+    /// What is seen of it up to here is from before this replica took part again, also if it is shown only now.
+    found_until: Revision,
     /// Boxed, as what is `None` of most agents in a large fleet: they sleep.
     pod: Option<Box<PodSeen>>,
     /// Observations of pods up to here are old news.
@@ -144,6 +146,7 @@ impl<W> Machine<W> {
             since: now,
             agent: None,
             is_as_found: false,
+            found_until: Revision::default(),
             pod: None,
             pod_floor: Revision::default(),
             waiters: Waitlist::default(),
@@ -205,7 +208,7 @@ impl<W> Machine<W> {
             Event::Pinged { id, answer } => self.pinged(id, answer, ctx, fx),
             Event::PeersAcknowledged(revision) => self.peers_acknowledged(revision, ctx, fx),
             Event::PeersVetoed(revision) => self.peers_vetoed(revision, ctx, fx),
-            Event::Rejoin => self.rejoin(ctx, fx),
+            Event::Rejoin(until) => self.rejoin(until, ctx, fx),
             Event::Tick => self.tick(ctx, fx),
             Event::Ending => self.refuse_all(&Refusal::ShuttingDown, fx),
         }

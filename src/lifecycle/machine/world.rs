@@ -17,7 +17,8 @@ impl<W> Machine<W> {
             return false;
         }
         self.gone = false;
-        self.is_as_found = self.agent.is_none() && seen.mode == Mode::Running;
+        let is_found = self.agent.is_none() || seen.revision <= self.found_until;
+        self.is_as_found = is_found && seen.mode == Mode::Running;
         self.agent = Some(seen);
         true
     }

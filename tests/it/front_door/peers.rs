@@ -181,7 +181,7 @@ async fn a_stranger_is_not_suspended_on_the_word_of_who_does_not_know_it() {
 async fn who_was_counted_out_routes_nothing_until_the_object_has_changed() {
     let (world, _asked) = world(false, Toy::answering(OK).await).await;
     let before = world.backend.resumes();
-    world.engine.fence_all();
+    world.engine.fence_all(Revision::default());
     assert!(world.view().reason.contains("makes sure"), "{}", world.view().reason);
     get(&world).await;
     assert_eq!(world.backend.resumes(), before + 1, "the mark");
