@@ -39,6 +39,7 @@ pub enum Phase {
 
 /// A suspension that is being prepared at one revision of the object.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Drain {
     /// The acknowledgements, the write and the fence are all about this revision.
     pub revision: Revision,

@@ -60,8 +60,8 @@ impl Api {
         Client::new(server, "drowse-system")
     }
 
-    fn answer(&self, method: &Method, path: &str, body: &[u8]) -> (u16, Value) {
-        let place = path.rsplit_once("/namespaces/drowse-system/").map_or("", |(_, place)| place);
+    fn answer(&self, method: &Method, url: &str, body: &[u8]) -> (u16, Value) {
+        let place = url.rsplit_once("/namespaces/drowse-system/").map_or("", |(_, place)| place);
         let lease = self.lease.lock().clone();
         match (method.as_str(), place, lease) {
             ("GET", "pods", _) => {

@@ -191,9 +191,9 @@ async fn a_watch_that_was_broken_for_long_lists_everything_before_it_says_that_i
     let back = next(&mut told, 3).await;
     assert_eq!(back, ["b seen in 2", "listed 2 at 40", "live"], "so a, which is gone since, is swept first");
     let asked = asked.lock().clone();
-    let (tried, anew) = asked[2..].split_at(tries);
+    let (before, anew) = asked[2..].split_at(tries);
     assert!(
-        tried.iter().all(|query| query.contains("resourceVersion=11")),
+        before.iter().all(|query| query.contains("resourceVersion=11")),
         "until then where it was: {asked:?}"
     );
     assert!(anew[0].contains("limit=100") && anew[1].contains("resourceVersion=40"), "{asked:?}");
