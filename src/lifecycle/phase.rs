@@ -39,7 +39,6 @@ pub enum Phase {
 
 /// A suspension that is being prepared at one revision of the object.
 #[derive(Clone, PartialEq, Eq, Debug)]
-#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Drain {
     /// The acknowledgements, the write and the fence are all about this revision.
     pub revision: Revision,
@@ -63,8 +62,6 @@ pub struct Drain {
     pub abandon: Abandoned,
     /// Why the write that settles it was refused the last time.
     pub refused: Option<Failure>,
-    /// It is being settled by a read.
-    pub reads: bool,
 }
 
 /// How far a drain is.

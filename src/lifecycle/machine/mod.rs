@@ -126,6 +126,7 @@ struct Probed {
 struct Call {
     id: CallId,
     uid: Option<AgentUid>,
+    reads: bool,
 }
 
 /// This agent's turn to start, see `pacing`.
@@ -280,6 +281,10 @@ impl<W> Machine<W> {
             }
             return;
         };
+        if result.is_ok() && !call.reads {
+            // What this replica has written itself was not there when anything was agreed on without it.
+            self.found_until = Revision::default();
+        }
         let result = match (result, call.uid) {
             (Err(WriteError::Gone), Some(uid)) if Some(&uid) == self.uid() => {
                 return self.agent_gone(&uid, ctx, fx);
@@ -334,9 +339,17 @@ impl<W> Machine<W> {
     }
 
     fn next_call(&mut self) -> CallId {
+        self.begin_call(false)
+    }
+
+    fn next_read(&mut self) -> CallId {
+        self.begin_call(true)
+    }
+
+    fn begin_call(&mut self, reads: bool) -> CallId {
         self.calls += 1;
         let id = CallId(self.calls);
-        self.call = Some(Box::new(Call { id, uid: self.uid().cloned() }));
+        self.call = Some(Box::new(Call { id, uid: self.uid().cloned(), reads }));
         id
     }
 

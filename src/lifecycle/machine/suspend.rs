@@ -189,7 +189,6 @@ impl<W> Machine<W> {
             overrules: false,
             abandon: Abandoned::Conflict,
             refused: None,
-            reads: false,
         }
     }
 
@@ -303,21 +302,13 @@ impl<W> Machine<W> {
         let (uid, generation) = (agent.uid.clone(), agent.generation);
         let id = self.next_call();
         self.settling_until(ctx.now + WRITE_TIMEOUT);
-        self.settles_by_read(false);
         fx.push(Effect::Resume { id, uid, generation, from: Mode::Running });
     }
 
     fn settle_by_read(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
-        let id = self.next_call();
+        let id = self.next_read();
         self.settling_until(ctx.now + WRITE_TIMEOUT);
-        self.settles_by_read(true);
         fx.push(Effect::Read { id });
-    }
-
-    fn settles_by_read(&mut self, reads: bool) {
-        if let Phase::Draining(drain) = &mut self.phase {
-            drain.reads = reads;
-        }
     }
 
     fn settling_until(&mut self, deadline: crate::time::Moment) {
@@ -339,10 +330,6 @@ impl<W> Machine<W> {
         match result {
             Ok(seen) => {
                 let news = seen.revision > drain.revision;
-                if !drain.reads {
-                    // What this replica has written itself was not there when anything was agreed on without it.
-                    self.found_until = Revision::default();
-                }
                 if self.note_agent(seen) {
                     self.world_changed(ctx, fx);
                 } else if !news && self.mode() == Some(Mode::Suspended) {
