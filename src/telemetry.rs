@@ -126,7 +126,7 @@ fn parse(filter: &str) -> Result<EnvFilter, LogError> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::io;
     use std::sync::Arc;
 
@@ -136,10 +136,10 @@ mod tests {
 
     /// A log that a test can read.
     #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
+    pub(crate) struct Lines(Arc<Mutex<Vec<u8>>>);
 
     impl Lines {
-        fn take(&self) -> String {
+        pub(crate) fn take(&self) -> String {
             String::from_utf8(std::mem::take(&mut *self.0.lock())).unwrap()
         }
     }
@@ -155,7 +155,10 @@ mod tests {
         }
     }
 
-    fn logging(format: Format, filter: &str) -> (impl tracing::Subscriber + Send + Sync, LogControl, Lines) {
+    pub(crate) fn logging(
+        format: Format,
+        filter: &str,
+    ) -> (impl tracing::Subscriber + Send + Sync, LogControl, Lines) {
         let lines = Lines::default();
         let writer = lines.clone();
         let (subscriber, control) = build(format, filter, false, move || writer.clone()).unwrap();

@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::Client as Nats;
-use async_nats::connection::State;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
@@ -14,12 +12,14 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::agent::Revision;
 use crate::backend::kubernetes::OwnPod;
 use crate::engine::{Engine, Other, Seen};
 use crate::time::{Clock, Moment};
 
 use super::Options;
 use super::election::{Election, LOOK_EVERY, Step, leads_until};
+use super::questions::Asker;
 use super::record::{Me, Record, ReplicaId};
 
 /// The Lease's name. The permissions of `deploy/` are for this one alone.
@@ -56,7 +56,7 @@ pub(super) struct Membership {
     own_pod: String,
     leases: Api<Lease>,
     pods: Api<Pod>,
-    nats: Option<Nats>,
+    asker: Arc<Asker>,
     engine: Arc<Engine>,
     clock: Clock,
     options: Options,
@@ -74,14 +74,14 @@ pub(super) struct Membership {
     missing: BTreeMap<ReplicaId, Moment>,
     looked_for_dead: Option<Moment>,
     trouble: Option<String>,
-    hindrance: Option<&'static str>,
+    hindrance: Option<Arc<str>>,
 }
 
 impl Membership {
     pub(super) fn new(
         own: &OwnPod,
         client: Client,
-        nats: Option<Nats>,
+        asker: Arc<Asker>,
         engine: Arc<Engine>,
         options: Options,
         (me, told): (watch::Sender<Option<Me>>, watch::Sender<bool>),
@@ -91,7 +91,7 @@ impl Membership {
             own_pod: own.name.clone(),
             leases: Api::namespaced(client.clone(), &own.namespace),
             pods: Api::namespaced(client, &own.namespace),
-            nats,
+            asker,
             clock: engine.clock(),
             engine,
             options,
@@ -151,12 +151,12 @@ impl Membership {
                      Lease; it takes part anew"
                 );
                 // Before it counts again: who came meanwhile was not asked.
-                self.engine.fence_all();
+                self.engine.fence_all(Revision::default());
             }
             record = self.patch(&me.joins()).await?;
             if was_in {
-                // What the watches have told meanwhile may be older than this.
-                self.engine.fence_all();
+                // What the watches have told meanwhile, or will tell yet, may be older than this.
+                self.engine.fence_all(record.revision());
             }
         }
         self.seen_at = Some(sent);
@@ -166,29 +166,22 @@ impl Membership {
         self.lead(&me, &record).await?;
         let leader = record.term.holder.as_ref().filter(|holder| **holder != me.id);
         let leader = leader.map(|id| record.members.get(id).cloned().unwrap_or_else(|| id.to_string()));
-        let hindrance = if record.members.len() > 1 { self.hindrance() } else { None };
-        if hindrance != self.hindrance {
-            if let Some(why) = hindrance {
-                tracing::warn!(others = record.members.len() - 1, "nobody is suspended: {why}");
-            }
-            self.hindrance = hindrance;
-        }
         let others = record.members.iter().filter(|(id, _)| **id != me.id);
         let others = others.map(|(id, pod)| Other { id: Arc::clone(&id.0), pod: pod.as_str().into() });
-        let others = others.collect();
+        let others: Arc<[_]> = others.collect();
+        let hindrance = self.asker.hindrance(&others).await;
+        if hindrance != self.hindrance {
+            match &hindrance {
+                Some(why) => tracing::warn!(others = others.len(), "nobody is suspended: {why}"),
+                None => tracing::info!(
+                    others = others.len(),
+                    "all other replicas can be asked again; who is idle is suspended"
+                ),
+            }
+            self.hindrance.clone_from(&hindrance);
+        }
         self.engine.note_replicas(Seen { leader: leader.map(Into::into), hindrance, others });
         Ok(())
-    }
-
-    /// Why the others cannot be asked.
-    fn hindrance(&self) -> Option<&'static str> {
-        match self.nats.as_ref().map(Nats::connection_state) {
-            None => {
-                Some("there are other replicas of Drowse, which cannot be asked without NATS (section nats)")
-            }
-            Some(State::Connected) => None,
-            Some(_) => Some("there are other replicas of Drowse, which cannot be asked while NATS is away"),
-        }
     }
 
     async fn lead(&mut self, me: &Me, record: &Record) -> Result<(), Trouble> {
@@ -292,7 +285,7 @@ impl Membership {
                 after = ?self.options.fence_after,
                 "the API server could not be reached for so long that nothing is routed to agents that cannot be made sure of"
             );
-            self.engine.fence_all();
+            self.engine.fence_all(Revision::default());
         }
     }
 

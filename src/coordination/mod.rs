@@ -12,6 +12,7 @@ pub mod exchange;
 mod membership;
 mod questions;
 mod record;
+mod silence;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,13 +62,14 @@ impl Coordination {
         let leaving = CancellationToken::new();
         let (identity, me) = watch::channel(None::<Me>);
         let asker = Asker::new(kube.clone(), &own.namespace, me.clone(), nats.clone(), Arc::clone(engine));
-        engine.set_peers(Arc::new(Asking(Arc::new(asker))));
-        if let Some(nats) = nats.clone() {
+        let asker = Arc::new(asker);
+        engine.set_peers(Arc::new(Asking(Arc::clone(&asker))));
+        if let Some(nats) = nats {
             tokio::spawn(questions::answer(nats.clone(), me.clone(), Arc::clone(engine), leaving.clone()));
             tokio::spawn(tell_each_other(nats, me, Arc::clone(engine), leaving.clone()));
         }
         let membership =
-            Membership::new(own, kube, nats, Arc::clone(engine), options, (identity, told), leaving.clone());
+            Membership::new(own, kube, asker, Arc::clone(engine), options, (identity, told), leaving.clone());
         Self { takes_part, leaving, running: tokio::spawn(membership.run()) }
     }
 

@@ -4,21 +4,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::Client as Nats;
+use async_nats::connection::State;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{Api, Client as Kube};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::{AgentKey, AgentUid, Revision};
-use crate::engine::{Engine, Word};
+use crate::engine::{Engine, Other, Word};
 use crate::lifecycle::DrainQuestion;
 
 use super::membership;
 use super::record::{Me, ReplicaId};
+use super::silence::{Silence, TELL_AFTER};
 
 /// How long the others may take, all together: less than the core waits.
 const ANSWER_WITHIN: Duration = Duration::from_millis(1500);
@@ -37,6 +40,13 @@ struct Question {
     /// Older replicas do not know it, and answer as if it were not ordered.
     #[serde(default)]
     ordered: bool,
+}
+
+impl Question {
+    /// Replicas of every version say no to it, and do nothing: no agent has this uid.
+    fn about_nobody() -> Self {
+        Self { agent: "drowse/none".to_owned(), uid: String::new(), revision: 0, ordered: false }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -75,6 +85,7 @@ pub(super) struct Asker {
     me: watch::Receiver<Option<Me>>,
     nats: Option<Nats>,
     engine: Arc<Engine>,
+    silence: Mutex<Silence>,
 }
 
 impl Asker {
@@ -85,7 +96,43 @@ impl Asker {
         nats: Option<Nats>,
         engine: Arc<Engine>,
     ) -> Self {
-        Self { leases: Api::namespaced(kube, namespace), me, nats, engine }
+        let leases = Api::namespaced(kube, namespace);
+        Self { leases, me, nats, engine, silence: Mutex::default() }
+    }
+
+    /// Why these others cannot be asked, so that nobody is suspended.
+    pub(super) async fn hindrance(&self, others: &[Other]) -> Option<Arc<str>> {
+        if others.is_empty() {
+            return None;
+        }
+        match self.nats.as_ref().map(Nats::connection_state) {
+            None => Some(
+                "there are other replicas of Drowse, which cannot be asked without NATS (section nats)"
+                    .into(),
+            ),
+            Some(State::Connected) => self.silent(others).await,
+            Some(_) => {
+                self.silence.lock().forget();
+                Some("there are other replicas of Drowse, which cannot be asked while NATS is away".into())
+            }
+        }
+    }
+
+    /// Who of these has answered nothing for long. Nobody is asked about agents meanwhile, so whoever owes an answer is asked
+    /// here again.
+    async fn silent(&self, others: &[Other]) -> Option<Arc<str>> {
+        let clock = self.engine.clock();
+        self.silence.lock().keep(others);
+        let owing = self.silence.lock().owing(ANSWER_WITHIN, clock.now());
+        let question = Question::about_nobody();
+        let asked = owing.iter().map(|id| self.word_of(id, &question));
+        let _words = tokio::time::timeout(ANSWER_WITHIN, join_all(asked)).await;
+        let silent = self.silence.lock().owing(TELL_AFTER, clock.now());
+        let silent = others.iter().filter(|other| silent.iter().any(|id| id.0 == other.id));
+        let pods: Vec<_> = silent.map(|other| &*other.pod).collect();
+        let names = pods.join(", ");
+        (!pods.is_empty())
+            .then(|| format!("no answer from {names}: before a suspension every replica is asked").into())
     }
 
     /// Asks, and tells the engine what came of it.
@@ -124,8 +171,15 @@ impl Asker {
     async fn word_of(&self, other: &ReplicaId, question: &Question) -> Word {
         let silence = Word::Vetoed { active_ago: None };
         let (Some(nats), Ok(question)) = (&self.nats, serde_json::to_vec(question)) else { return silence };
+        self.silence.lock().asked(other, self.engine.clock().now());
         match nats.request(subject(other), question.into()).await {
-            Ok(answer) => serde_json::from_slice::<Answer>(&answer.payload).map_or(silence, Word::from),
+            Ok(answer) => match serde_json::from_slice::<Answer>(&answer.payload) {
+                Ok(answer) => {
+                    self.silence.lock().answered(other);
+                    Word::from(answer)
+                }
+                Err(_) => silence,
+            },
             Err(error) => {
                 tracing::debug!(replica = %other, %error, "a replica does not answer");
                 silence

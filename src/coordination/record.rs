@@ -9,6 +9,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use serde_json::{Value, json};
 
 use super::election::TERM;
+use crate::agent::Revision;
 
 /// How the annotation of each replica that takes part begins; its id follows, and the value is the name of its pod.
 const MEMBER: &str = "drowse.dev/replica-";
@@ -47,6 +48,12 @@ pub(super) struct Record {
 }
 
 impl Record {
+    /// When this was written, among all that is written to the cluster. An API server that keeps its Leases elsewhere has another
+    /// order, and then this says nothing.
+    pub(super) fn revision(&self) -> Revision {
+        self.version.parse().map(Revision).unwrap_or_default()
+    }
+
     pub(super) fn of(lease: &Lease) -> Self {
         let spec = lease.spec.clone().unwrap_or_default();
         let holder = spec.holder_identity.as_deref().and_then(|holder| holder.rsplit_once('_'));

@@ -58,7 +58,7 @@ impl Engine {
             return Err(CommandError::Refused { detail: detail.to_owned() });
         }
         if let Some(hindrance) = self.roles.seen().hindrance {
-            return Err(CommandError::Refused { detail: hindrance.to_owned() });
+            return Err(CommandError::Refused { detail: hindrance.to_string() });
         }
         if let Some(obstacle) = &slot.policy().obstacle {
             return Err(CommandError::Refused { detail: obstacle.to_string() });

@@ -8,7 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::agent::AgentKey;
-use crate::lifecycle::{Event, PhaseName};
+use crate::lifecycle::Event;
 use crate::metrics::ReplicaWord;
 use crate::policy::lease::{DEFAULT_TTL, Lease, LeaseError, LeaseId, Leases, MAX_REASON, Stamp};
 use crate::time::{Clock, Moment};
@@ -102,9 +102,9 @@ impl Engine {
         let elsewhere = elsewhere.unwrap_or_else(|| activity.leased_elsewhere_until().min(now));
         activity.set_leased_elsewhere_until(elsewhere);
         self.activity_changed(slot);
-        if lasts && slot.phase() == PhaseName::Draining {
-            // Not too late yet, mostly.
-            self.handle(slot, Event::DataMoved);
+        if lasts {
+            // Should it be about to be suspended, it is not too late yet, mostly.
+            self.handle(slot, Event::Leased);
         }
     }
 

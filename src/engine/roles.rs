@@ -53,7 +53,7 @@ pub struct Seen {
     /// The pod of the leader, if that is another.
     pub leader: Option<Arc<str>>,
     /// Why the others cannot be asked, so that nobody is suspended.
-    pub hindrance: Option<&'static str>,
+    pub hindrance: Option<Arc<str>>,
     /// The others.
     pub others: Arc<[Other]>,
 }
@@ -146,12 +146,12 @@ impl Engine {
     }
 
     /// The others may not count on this replica's word, or have not for a while: whatever they have agreed on meanwhile, nothing
-    /// is routed from here until it is known not to be suspended.
-    pub fn fence_all(self: &Arc<Self>) {
+    /// is routed from here until it is known not to be suspended. Where that was up to some revision, also by what is shown only now.
+    pub fn fence_all(self: &Arc<Self>, until: Revision) {
         self.roles.takes_part.store(false, Ordering::Release);
         self.metrics.replicas_can_agree(false);
         for slot in self.table.all() {
-            self.handle(&slot, Event::Rejoin);
+            self.handle(&slot, Event::Rejoin(until));
         }
     }
 

@@ -240,7 +240,7 @@ impl State<'_> {
         if !self.takes_part {
             return "up; this replica does not take part in suspensions at present; see the log".to_owned();
         }
-        if let Some(hindrance) = self.seen.hindrance {
+        if let Some(hindrance) = &self.seen.hindrance {
             return format!("up; {hindrance}");
         }
         let dry_run = if self.policy.dry_run { " (dry_run: it will not be suspended)" } else { "" };

@@ -60,12 +60,15 @@ pub enum Event<W> {
     },
     /// Data has come on an open connection while the gate was closed.
     DataMoved,
+    /// A busy lease lasts that was taken, renewed or heard of now.
+    Leased,
     /// Every other replica has said "nothing in flight, gate closed" for this revision (guard ACK).
     PeersAcknowledged(Revision),
     /// Some replica objected, or did not answer.
     PeersVetoed(Revision),
-    /// This replica did not take part for a while: a suspension may be under way that was agreed on without it.
-    Rejoin,
+    /// This replica does not take part, or did not for a while: a suspension may be under way that was agreed on without it, at
+    /// what is known now, or at any revision up to this.
+    Rejoin(Revision),
     /// A deadline has come, or the policy has changed.
     Tick,
     /// Drowse ends, and has no time left for those who wait.

@@ -177,8 +177,8 @@ impl Metrics {
             ),
             agrees: to.gauge(
                 "drowse_replicas_can_agree",
-                "1 while this replica takes part in suspensions and can ask all others; otherwise it suspends nobody. Always 1 where \
-                 there can be no others.",
+                "1 while this replica takes part in suspensions, and all others can be asked and answer; otherwise it suspends nobody. \
+                 Always 1 where there can be no others.",
             ),
             replica_words: to.counter_by(
                 "drowse_replica_reports_total",
@@ -315,7 +315,7 @@ impl Metrics {
         self.leads.set(leads.into());
     }
 
-    /// Whether it takes part, and can ask the others.
+    /// Whether it takes part, and the others can be asked and answer.
     pub fn replicas_can_agree(&self, can: bool) {
         self.agrees.set(can.into());
     }

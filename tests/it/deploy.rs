@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use drowse::config::{self, Backend, Config};
@@ -208,6 +209,13 @@ fn alerts_and_the_dashboard_use_metrics_that_exist() {
         let unknown: Vec<_> = used.into_iter().filter(|name| !is_known(name)).collect();
         assert!(unknown.is_empty(), "{path} uses metrics that METRICS.md does not have: {unknown:?}");
     }
+}
+
+#[test]
+fn prometheus_reads_the_alerts_and_each_fires_when_it_should() {
+    let output = Command::new(root().join("scripts/alerts")).output().unwrap();
+    let told = [output.stdout, output.stderr].concat();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&told));
 }
 
 #[test]

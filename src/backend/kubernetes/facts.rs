@@ -23,7 +23,9 @@ pub(super) fn sandbox(sandbox: &Sandbox) -> Option<Object> {
 }
 
 pub(super) fn pod(pod: &Pod) -> Option<Object> {
-    let (key, owner) = pod::owner(pod)?;
+    let Some((key, owner)) = pod::owner(pod) else {
+        return good(pod, pod::identity(pod)).map(|(uid, revision)| Object::Stray(uid, revision));
+    };
     let name = pod.metadata.name.as_deref()?.into();
     let seen = good(pod, pod::seen(pod, owner))?;
     Some(Object::Pod(PodFacts { key, name, seen }))

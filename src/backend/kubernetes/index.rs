@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::agent::{AgentKey, AgentUid, Revision};
+use crate::agent::{AgentKey, AgentUid, PodUid, Revision};
 use crate::backend::{BackendEvent, Profile};
 use crate::lifecycle::{AgentSeen, PodSeen};
 use crate::policy::HandsOff;
@@ -33,6 +33,8 @@ pub(super) enum Object {
     Sandbox(SandboxFacts),
     /// A pod of a Sandbox.
     Pod(PodFacts),
+    /// A pod that no Sandbox controls, or none any more.
+    Stray(PodUid, Revision),
     /// A claim, and why its agent must not be suspended, if so.
     Claim(AgentKey, Option<HandsOff>),
 }
@@ -85,6 +87,8 @@ pub(super) enum Report {
 pub(super) struct Index {
     agents: HashMap<AgentKey, Agent>,
     pods: HashMap<AgentKey, Pod>,
+    /// Whose each of them is, since that may change.
+    owners: HashMap<PodUid, AgentKey>,
     /// That of the agent that was new last: lists are in the order of namespaces, so nearly all agents of one share it.
     namespace: Arc<str>,
     claims: HashMap<AgentKey, (Origin, HandsOff)>,
@@ -114,6 +118,7 @@ impl Index {
         Self {
             agents: HashMap::new(),
             pods: HashMap::new(),
+            owners: HashMap::new(),
             namespace: "".into(),
             claims: HashMap::new(),
             live: (0..sources).map(|_| false).collect(),
@@ -138,7 +143,10 @@ impl Index {
             Report::Seen(Object::Sandbox(facts)) => self.agent(origin, facts, out),
             Report::Gone(Object::Sandbox(facts)) => self.agent_gone(&facts.key, out),
             Report::Seen(Object::Pod(facts)) => self.pod(origin, facts, out),
-            Report::Gone(Object::Pod(facts)) => self.pod_gone(&facts.key, &facts.seen, out),
+            Report::Gone(Object::Pod(facts)) => self.pod_gone(&facts.seen.uid, facts.seen.revision, out),
+            Report::Seen(Object::Stray(pod, revision)) | Report::Gone(Object::Stray(pod, revision)) => {
+                self.pod_gone(&pod, revision, out);
+            }
             Report::Seen(Object::Claim(key, Some(trap))) => {
                 let before = self.claims.insert(key.clone(), (origin, trap.clone()));
                 if before.is_none_or(|(_, before)| before != trap) {
@@ -194,6 +202,10 @@ impl Index {
 
     fn pod(&mut self, origin: Origin, facts: PodFacts, out: &mut Vec<BackendEvent>) {
         let PodFacts { key, name, seen } = facts;
+        // It was another's until now.
+        if self.owners.get(&seen.uid).is_some_and(|owner| *owner != key) {
+            self.pod_gone(&seen.uid, seen.revision, out);
+        }
         // An agent has one pod, of its own name. Should somebody make it another, that one is left alone.
         let other =
             self.pods.get(&key).is_some_and(|known| known.seen.uid != seen.uid && *known.name == *key.name());
@@ -201,14 +213,19 @@ impl Index {
             return;
         }
         out.push(BackendEvent::Pod { key: key.clone(), seen: seen.clone() });
-        self.pods.insert(key, Pod { origin, name, seen });
+        self.owners.insert(seen.uid.clone(), key.clone());
+        let uid = seen.uid.clone();
+        let before = self.pods.insert(key, Pod { origin, name, seen });
+        if let Some(before) = before.filter(|before| before.seen.uid != uid) {
+            self.owners.remove(&before.seen.uid);
+        }
     }
 
-    fn pod_gone(&mut self, key: &AgentKey, last: &PodSeen, out: &mut Vec<BackendEvent>) {
-        if self.pods.get(key).is_some_and(|known| known.seen.uid == last.uid) {
-            self.pods.remove(key);
-            let (pod, revision) = (last.uid.clone(), last.revision);
-            out.push(BackendEvent::PodGone { key: key.clone(), pod, revision });
+    /// To its agent it is gone: it does not exist any more, or is not its agent's.
+    fn pod_gone(&mut self, pod: &PodUid, revision: Revision, out: &mut Vec<BackendEvent>) {
+        if let Some(key) = self.owners.remove(pod) {
+            self.pods.remove(&key);
+            out.push(BackendEvent::PodGone { key, pod: pod.clone(), revision });
         }
     }
 
@@ -244,11 +261,10 @@ impl Index {
         for key in agents {
             self.agent_gone(&key, out);
         }
-        let pods = self.pods.iter().filter(|(_, pod)| is_old(&pod.origin));
-        let pods: Vec<_> =
-            pods.map(|(key, pod)| (key.clone(), PodSeen { revision, ..pod.seen.clone() })).collect();
-        for (key, last) in pods {
-            self.pod_gone(&key, &last, out);
+        let pods = self.pods.values().filter(|pod| is_old(&pod.origin));
+        let pods: Vec<_> = pods.map(|pod| pod.seen.uid.clone()).collect();
+        for pod in pods {
+            self.pod_gone(&pod, revision, out);
         }
         let claims: Vec<_> =
             self.claims.iter().filter(|(_, (it, _))| is_old(it)).map(|(key, _)| key.clone()).collect();

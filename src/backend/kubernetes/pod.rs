@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde::{Deserialize, Serialize};
 
 use super::sandbox::{Malformed, revision, uid};
-use crate::agent::{AgentKey, AgentUid, PodUid};
+use crate::agent::{AgentKey, AgentUid, PodUid, Revision};
 use crate::lifecycle::{Failure, FailureClass, PodSeen, PodState, Readiness};
 
 /// Every pod that agent-sandbox's controller makes has it (`controllers/sandbox_controller.go`).
@@ -91,12 +91,18 @@ pub(super) fn owner(pod: &Pod) -> Option<(AgentKey, AgentUid)> {
     ours.then(|| (AgentKey::new(namespace, owner.name.as_str()), AgentUid(owner.uid.as_str().into())))
 }
 
+/// Which pod it is, whosever it is, and when that was seen.
+pub(super) fn identity(pod: &Pod) -> Result<(PodUid, Revision), Malformed> {
+    Ok((PodUid(uid(&pod.metadata)?), revision(&pod.metadata)?))
+}
+
 /// Its state, for the core.
 pub(super) fn seen(pod: &Pod, owner: AgentUid) -> Result<PodSeen, Malformed> {
+    let (uid, revision) = identity(pod)?;
     Ok(PodSeen {
-        uid: PodUid(uid(&pod.metadata)?),
+        uid,
         owner,
-        revision: revision(&pod.metadata)?,
+        revision,
         terminating: pod.metadata.deletion_timestamp.is_some(),
         state: state(&pod.status),
         ready: pod.status.conditions.iter().any(|it| it.type_ == "Ready" && it.status == "True"),

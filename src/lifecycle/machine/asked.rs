@@ -3,7 +3,7 @@
 use crate::lifecycle::activity::Activity;
 use crate::lifecycle::effect::{DrainQuestion, Effect};
 use crate::lifecycle::observation::{Mode, SuspendedBy};
-use crate::lifecycle::phase::{DrainStep, Phase};
+use crate::lifecycle::phase::{Drain, DrainStep, Phase};
 use crate::policy::idle::{Says, Signal, Source, Verdict, verdict};
 use crate::time::Moment;
 
@@ -49,7 +49,7 @@ impl<W> Machine<W> {
         };
         if let (true, Some(agent)) = (idle, &self.agent) {
             let drain = self.drain(agent, DrainStep::Fenced, SuspendedBy::Idle, ctx.now + FENCE_TIMEOUT);
-            self.enter(Phase::Draining(drain.into()), ctx, fx);
+            self.enter(Phase::Draining(Drain { ordered, ..drain }.into()), ctx, fx);
         }
         idle
     }

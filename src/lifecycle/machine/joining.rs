@@ -6,7 +6,7 @@
 //! suspension is written at an older one. When somebody calls, this replica makes that change itself: the mark that
 //! settles every other doubt, too.
 
-use crate::agent::Life;
+use crate::agent::{Life, Revision};
 use crate::lifecycle::effect::Effect;
 use crate::lifecycle::observation::{Mode, SuspendedBy};
 use crate::lifecycle::phase::{Drain, DrainStep, Phase};
@@ -65,7 +65,8 @@ impl<W> Machine<W> {
     }
 
     /// The others may have counted this replica out. What is in flight goes on: that cannot be undone.
-    pub(super) fn rejoin(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
+    pub(super) fn rejoin(&mut self, until: Revision, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
+        self.found_until = until;
         if self.mode() != Some(Mode::Running) {
             return;
         }

@@ -77,6 +77,8 @@ pub struct Machine<W> {
     agent: Option<AgentSeen>,
     /// It has not changed since this replica first saw it running, or since it takes part again (guard JOIN).
     is_as_found: bool,
+    /// What is seen of it up to here is from before this replica took part again, also if it is shown only now.
+    found_until: Revision,
     /// Boxed, as what is `None` of most agents in a large fleet: they sleep.
     pod: Option<Box<PodSeen>>,
     /// Observations of pods up to here are old news.
@@ -124,6 +126,7 @@ struct Probed {
 struct Call {
     id: CallId,
     uid: Option<AgentUid>,
+    reads: bool,
 }
 
 /// This agent's turn to start, see `pacing`.
@@ -144,6 +147,7 @@ impl<W> Machine<W> {
             since: now,
             agent: None,
             is_as_found: false,
+            found_until: Revision::default(),
             pod: None,
             pod_floor: Revision::default(),
             waiters: Waitlist::default(),
@@ -201,10 +205,11 @@ impl<W> Machine<W> {
             Event::Quiet(revision) => self.quiet(revision, ctx, fx),
             Event::NotQuiet(revision) => self.not_quiet(revision, ctx, fx),
             Event::DataMoved => self.drain_unwanted(ctx, fx),
+            Event::Leased => self.leased(ctx, fx),
             Event::Pinged { id, answer } => self.pinged(id, answer, ctx, fx),
             Event::PeersAcknowledged(revision) => self.peers_acknowledged(revision, ctx, fx),
             Event::PeersVetoed(revision) => self.peers_vetoed(revision, ctx, fx),
-            Event::Rejoin => self.rejoin(ctx, fx),
+            Event::Rejoin(until) => self.rejoin(until, ctx, fx),
             Event::Tick => self.tick(ctx, fx),
             Event::Ending => self.refuse_all(&Refusal::ShuttingDown, fx),
         }
@@ -276,6 +281,10 @@ impl<W> Machine<W> {
             }
             return;
         };
+        if result.is_ok() && !call.reads {
+            // What this replica has written itself was not there when anything was agreed on without it.
+            self.found_until = Revision::default();
+        }
         let result = match (result, call.uid) {
             (Err(WriteError::Gone), Some(uid)) if Some(&uid) == self.uid() => {
                 return self.agent_gone(&uid, ctx, fx);
@@ -330,9 +339,17 @@ impl<W> Machine<W> {
     }
 
     fn next_call(&mut self) -> CallId {
+        self.begin_call(false)
+    }
+
+    fn next_read(&mut self) -> CallId {
+        self.begin_call(true)
+    }
+
+    fn begin_call(&mut self, reads: bool) -> CallId {
         self.calls += 1;
         let id = CallId(self.calls);
-        self.call = Some(Box::new(Call { id, uid: self.uid().cloned() }));
+        self.call = Some(Box::new(Call { id, uid: self.uid().cloned(), reads }));
         id
     }
 

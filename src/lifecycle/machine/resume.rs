@@ -141,7 +141,7 @@ impl<W> Machine<W> {
                 }
             }
             Err(WriteError::Conflict) => {
-                let id = self.next_call();
+                let id = self.next_read();
                 fx.push(Effect::Read { id });
             }
             // Nothing depends on a reminder; and whom it has not reached has not been reminded.

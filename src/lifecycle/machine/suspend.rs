@@ -267,6 +267,15 @@ impl<W> Machine<W> {
         }
     }
 
+    /// A lease keeps its agent from being suspended because it is idle, also when that is under way. What somebody has ordered
+    /// goes on, and what is joining is not being suspended.
+    pub(super) fn leased(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
+        if matches!(&self.phase, Phase::Draining(drain) if !drain.ordered && drain.step != DrainStep::Joining)
+        {
+            self.drain_unwanted(ctx, fx);
+        }
+    }
+
     /// Nobody answered in time.
     pub(super) fn drain_overdue(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
         match &mut self.phase {
@@ -297,7 +306,7 @@ impl<W> Machine<W> {
     }
 
     fn settle_by_read(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
-        let id = self.next_call();
+        let id = self.next_read();
         self.settling_until(ctx.now + WRITE_TIMEOUT);
         fx.push(Effect::Read { id });
     }

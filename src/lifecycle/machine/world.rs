@@ -17,7 +17,8 @@ impl<W> Machine<W> {
             return false;
         }
         self.gone = false;
-        self.is_as_found = self.agent.is_none() && seen.mode == Mode::Running;
+        let is_found = self.agent.is_none() || seen.revision <= self.found_until;
+        self.is_as_found = is_found && seen.mode == Mode::Running;
         self.agent = Some(seen);
         true
     }
@@ -151,6 +152,8 @@ impl<W> Machine<W> {
         let Some(pod) = &self.pod else { return false };
         self.uid() == Some(&life.agent)
             && pod.uid == life.pod
+            // It may have been given to somebody else.
+            && pod.owner == life.agent
             && !pod.terminating
             // A pod that its node has rebuilt is the same pod at another address.
             && matches!(pod.state, PodState::Up(address) if self.probed.is_some_and(|probed| probed.address == address))

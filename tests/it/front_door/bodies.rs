@@ -251,3 +251,31 @@ async fn a_body_that_breaks_is_its_callers_fault_whatever_the_agent_speaks() {
         assert!(metrics.contains(abandoned), "{protocol:?}: {metrics}");
     }
 }
+
+/// By HTTP/2 an agent says so when it ends a stream: then it is whole, wherever its last event stands.
+#[tokio::test]
+async fn a_stream_of_events_by_http_2_ends_whole_or_breaks_off_as_it_did_at_the_agent() {
+    for whole in [true, false] {
+        let mut toy = Toy::new().await;
+        let policy = Policy { protocol: Protocol::H2c, ..Start::default().policy };
+        let world = World::start(toy.port, Start { policy, ..Start::default() }).await;
+        world.until_running().await;
+        let mut caller = world.caller().await;
+        caller.send(&format!("GET / HTTP/1.1\n{HOST}\n\n")).await;
+        let mut agent = h2::server::handshake(toy.accept().await.caller.stream).await.unwrap();
+        let (_request, mut respond) = agent.accept().await.unwrap().unwrap();
+        let driver = tokio::spawn(async move { while agent.accept().await.is_some() {} });
+        let _driver = AbortOnDropHandle::new(driver);
+        let head = hyper::Response::builder().header("content-type", "text/event-stream");
+        let mut body = respond.send_response(head.body(()).unwrap(), false).unwrap();
+        caller.head().await;
+        body.send_data("data: last".into(), whole).unwrap();
+        caller.read_until("data: last\n").await;
+        if whole {
+            caller.read_until("0\n\n").await;
+        } else {
+            body.send_reset(h2::Reason::INTERNAL_ERROR);
+            assert_eq!(caller.rest().await, "", "no end that makes it look whole");
+        }
+    }
+}

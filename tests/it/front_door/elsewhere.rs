@@ -203,6 +203,21 @@ async fn a_lease_of_another_replica_is_listed_renewed_and_ended_here_and_the_oth
 }
 
 #[tokio::test]
+async fn a_lease_that_is_taken_while_the_others_are_asked_keeps_its_agent_up_whoever_gives_it() {
+    let (world, asked, played) = world(true, IDLE).await;
+    until(|| asked.0.lock().len() == 1).await;
+    assert_eq!(world.view().phase, PhaseName::Draining);
+    let taken = world.engine.lease(&key(), &order(LeaseAction::Take, "job")).unwrap();
+    assert_eq!(taken.phase, PhaseName::Running);
+    world.engine.lease(&key(), &order(LeaseAction::End, "job")).unwrap();
+
+    until(|| asked.0.lock().len() == 2).await;
+    assert_eq!(world.view().phase, PhaseName::Draining);
+    played.leases(lease("theirs", 5));
+    assert_eq!(world.view().phase, PhaseName::Running);
+}
+
+#[tokio::test]
 async fn a_lease_that_another_replica_ends_keeps_nothing_up_here() {
     let (world, asked, played) = world(true, IDLE).await;
     world.engine.lease(&key(), &order(LeaseAction::Take, "job")).unwrap();

@@ -2,6 +2,7 @@
 
 mod auth;
 mod bodies;
+mod coordination;
 mod elsewhere;
 mod ending;
 mod exchange;

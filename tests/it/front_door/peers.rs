@@ -111,7 +111,7 @@ async fn who_does_not_lead_asks_nobody_unless_an_operator_orders_it() {
 #[tokio::test]
 async fn while_the_others_cannot_be_asked_nobody_is_and_operators_are_told_why() {
     let (world, asked) = world(true, Toy::answering(OK).await).await;
-    let hindrance = Some("there are others, and no way to ask them");
+    let hindrance = Some("there are others, and no way to ask them".into());
     world.engine.note_replicas(Seen { hindrance, ..Seen::default() });
     if let Some((_, revision)) = asked.take() {
         world.engine.peers_said(&key(), revision, Word::Vetoed { active_ago: None });
@@ -162,7 +162,7 @@ async fn who_is_asked_says_no_while_a_request_is_in_flight_or_lately_was_and_the
         get(&world).await;
         world
     });
-    let mut played = toy.accept().await;
+    // The life is the same, and so is its connection.
     played.head().await;
     played.caller.send(OK).await;
     assert_eq!(call.await.unwrap().backend.resumes(), before + 1);
@@ -181,7 +181,7 @@ async fn a_stranger_is_not_suspended_on_the_word_of_who_does_not_know_it() {
 async fn who_was_counted_out_routes_nothing_until_the_object_has_changed() {
     let (world, _asked) = world(false, Toy::answering(OK).await).await;
     let before = world.backend.resumes();
-    world.engine.fence_all();
+    world.engine.fence_all(Revision::default());
     assert!(world.view().reason.contains("makes sure"), "{}", world.view().reason);
     get(&world).await;
     assert_eq!(world.backend.resumes(), before + 1, "the mark");

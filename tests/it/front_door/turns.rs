@@ -1,4 +1,5 @@
-//! Questions to many agents at once: how many are asked, and how long the others wait for their turn.
+//! Many agents at once: how many are asked whether they are at work, how many are marked, and how long the others wait for their
+//! turn.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,12 +7,14 @@ use std::time::Duration;
 
 use drowse::agent::{AgentKey, AgentUid, Generation, Life, PodUid, Revision};
 use drowse::backend::{Backend, BackendEvent, Profile};
-use drowse::engine::Engine;
-use drowse::lifecycle::{AgentSeen, Mode, PhaseName, PodSeen, PodState, SuspendedBy, WriteError};
+use drowse::engine::{Engine, Peers};
+use drowse::lifecycle::{
+    AgentSeen, DrainQuestion, Mode, PhaseName, PodSeen, PodState, SuspendedBy, WriteError,
+};
 use drowse::metrics::Metrics;
 use drowse::policy::Policy;
 use drowse::policy::rules::{Layer, RuleSet};
-use drowse::time::Clock;
+use drowse::time::{Clock, Moment};
 use drowse::units::{Ping, Written};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -29,8 +32,23 @@ const AGENTS: usize = 2 * AT_ONCE + 2;
 const IDLE: Duration = Duration::from_millis(100);
 const BUSY: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 25\r\n\r\n{\"status\": \"HealthyBusy\"}";
 
+/// As many suspensions are written at once.
+const SUSPENDED_AT_ONCE: usize = 32;
+
 /// That many agents, all of them up and at this machine's address.
-struct Crowd(Mutex<Option<mpsc::Sender<BackendEvent>>>);
+#[derive(Default)]
+struct Crowd {
+    events: Mutex<Option<mpsc::Sender<BackendEvent>>>,
+    /// Marks that were begun to be written. None is finished.
+    marks: AtomicUsize,
+}
+
+/// Other replicas, which say nothing.
+struct Silent;
+
+impl Peers for Silent {
+    fn ask(&self, _: &AgentKey, _: DrainQuestion) {}
+}
 
 fn seen(number: usize) -> AgentSeen {
     AgentSeen {
@@ -64,7 +82,7 @@ impl Backend for Crowd {
             sender.try_send(BackendEvent::Pod { key, seen: pod }).unwrap();
         }
         sender.try_send(BackendEvent::Synced).unwrap();
-        *self.0.lock() = Some(sender);
+        *self.events.lock() = Some(sender);
         receiver
     }
 
@@ -83,9 +101,11 @@ impl Backend for Crowd {
         _key: &AgentKey,
         _uid: &AgentUid,
         _generation: Generation,
-        _from: Mode,
+        from: Mode,
     ) -> BoxFuture<'static, Result<AgentSeen, WriteError>> {
-        async { Err(WriteError::Conflict) }.boxed()
+        assert_eq!(from, Mode::Running, "nobody sleeps");
+        self.marks.fetch_add(1, Ordering::SeqCst);
+        std::future::pending().boxed()
     }
 
     fn read(&self, _key: &AgentKey) -> BoxFuture<'static, Result<AgentSeen, WriteError>> {
@@ -147,6 +167,12 @@ async fn until(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
+fn are_up(engine: &Arc<Engine>) -> bool {
+    let name = |number| AgentKey::new("default", format!("agent-{number}"));
+    let phase = |number| engine.detail(&name(number)).map(|detail| detail.agent.phase);
+    (0..AGENTS).all(|number| phase(number) == Some(PhaseName::Running))
+}
+
 #[tokio::test(start_paused = true)]
 async fn so_many_agents_are_asked_at_once_and_the_others_wait_for_their_turn_a_while() {
     let asked = Arc::new(Asked::default());
@@ -161,15 +187,10 @@ async fn so_many_agents_are_asked_at_once_and_the_others_wait_for_their_turn_a_w
     };
     let metrics = Arc::new(Metrics::new());
     let rules = RuleSet::new(policy, Layer::default(), Vec::new());
-    let backend = Arc::new(Crowd(Mutex::default()));
+    let backend = Arc::new(Crowd::default());
     let engine = Engine::new(backend, rules, &Start::default().limits, Arc::clone(&metrics), Clock::start());
     tokio::spawn(Arc::clone(&engine).run());
-    let up = || {
-        let name = |number| AgentKey::new("default", format!("agent-{number}"));
-        let phase = |number| engine.detail(&name(number)).map(|detail| detail.agent.phase);
-        (0..AGENTS).all(|number| phase(number) == Some(PhaseName::Running))
-    };
-    until("all are up", up).await;
+    until("all are up", || are_up(&engine)).await;
     let has = |line: String| metrics.render().lines().any(|other| other == line);
     let count = || asked.count.load(Ordering::SeqCst);
 
@@ -190,4 +211,29 @@ async fn so_many_agents_are_asked_at_once_and_the_others_wait_for_their_turn_a_w
     let left = AGENTS - count();
     until("the last gives up", || has(format!("drowse_pings_total{{outcome=\"not_asked\"}} {left}"))).await;
     assert_eq!((left, count()), (1, 2 * AT_ONCE + 1));
+}
+
+/// Whoever was found running is marked before it is suspended (guard JOIN), which is a write as well.
+#[tokio::test(start_paused = true)]
+async fn no_more_agents_are_marked_at_once_than_are_suspended_at_once() {
+    let policy = Policy {
+        port: Some(listen(Arc::default()).await),
+        route: true,
+        manage: true,
+        idle_timeout: IDLE,
+        min_running: Duration::ZERO,
+        ..Policy::default()
+    };
+    let (backend, rules) = (Arc::new(Crowd::default()), RuleSet::new(policy, Layer::default(), Vec::new()));
+    let (limits, metrics) = (Start::default().limits, Arc::new(Metrics::new()));
+    let engine = Engine::new(Arc::clone(&backend) as _, rules, &limits, metrics, Clock::start());
+    engine.set_peers(Arc::new(Silent));
+    engine.set_takes_part();
+    tokio::spawn(Arc::clone(&engine).run());
+    until("all are up", || are_up(&engine)).await;
+    tokio::time::advance(IDLE).await;
+    assert_eq!(backend.marks.load(Ordering::SeqCst), 0, "it does not lead");
+    // It looks at all of them at once.
+    engine.set_leads_until(Moment::from_micros(u64::MAX));
+    assert_eq!(backend.marks.load(Ordering::SeqCst), SUSPENDED_AT_ONCE);
 }

@@ -61,6 +61,8 @@ pub enum Action {
     Crash(usize),
     Start(usize),
     CutOff(usize),
+    /// It has been cut off for so long that the others wait for its word no more, and has fenced itself before that.
+    CountOut(usize),
     Heal(usize),
 }
 
@@ -136,7 +138,8 @@ impl Protocol {
             Action::Crash(door) => self.crash(state, door),
             Action::Start(door) => self.start(state, door),
             Action::CutOff(door) => Self::cut_off(state, door),
-            Action::Heal(door) => state.doors[door].cut_off = false,
+            Action::CountOut(door) => self.count_out(state, door),
+            Action::Heal(door) => self.heal(state, door),
         }
     }
 
@@ -221,6 +224,10 @@ impl Protocol {
         }
         if door.cut_off {
             actions.push(Action::Heal(number));
+            // What is in flight has ended by then.
+            if left.count_outs > 0 && door.exists && door.in_flight + door.past_gate == 0 {
+                actions.push(Action::CountOut(number));
+            }
             return;
         }
         if left.cuts > 0 {
@@ -290,7 +297,8 @@ impl Protocol {
             | Action::PodDies
             | Action::AddressTaken
             | Action::Crash(_)
-            | Action::CutOff(_) => false,
+            | Action::CutOff(_)
+            | Action::CountOut(_) => false,
             Action::Apply(index) => state.calls[index].by != NOBODY,
             _ => true,
         };

@@ -190,6 +190,7 @@ impl Replay {
             }
             Told::PeersAcknowledged(revision) => Event::PeersAcknowledged(Revision(revision.into())),
             Told::PeersVetoed(revision) => Event::PeersVetoed(Revision(revision.into())),
+            Told::Rejoin(revision) => Event::Rejoin(Revision(revision.into())),
         };
         let mut effects = Vec::new();
         self.handle(event, leads, policy, &mut effects);

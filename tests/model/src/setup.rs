@@ -43,6 +43,10 @@ pub enum Guard {
     Ident,
     /// One that starts routes nothing to an agent that it first sees running until its object has changed since.
     Join,
+    /// One that is counted out by the others is as one that starts, before they do and once it counts again.
+    Rejoin,
+    /// To one that takes part anew, what was written before that is as what one that starts sees first.
+    FoundUntil,
     /// A resume is conditional on the generation that it ends, and on the mode.
     Precondition,
     /// What has no answer when its deadline has come is tried again.
@@ -65,6 +69,8 @@ pub struct Setup {
     pub losses: u8,
     pub crashes: u8,
     pub cuts: u8,
+    /// Of those that are cut off, how many the others do not wait for any more.
+    pub count_outs: u8,
     pub deaths: u8,
     pub reuses: u8,
     /// How often a controller is reminded that there is no pod.
@@ -90,6 +96,7 @@ pub const SMALLEST: Setup = Setup {
     losses: 0,
     crashes: 0,
     cuts: 0,
+    count_outs: 0,
     deaths: 0,
     reuses: 0,
     reminders: 0,

@@ -36,6 +36,7 @@ pub struct Left {
     pub losses: u8,
     pub crashes: u8,
     pub cuts: u8,
+    pub count_outs: u8,
     pub deaths: u8,
     pub reuses: u8,
     pub reminders: u8,
@@ -48,7 +49,7 @@ pub struct Door {
     pub id: DoorId,
     /// What that means.
     pub facts: Facts,
-    /// False until its first start.
+    /// The others wait for its word: not before its first start, nor while they have counted it out.
     pub exists: bool,
     /// False from a crash to the next start.
     pub up: bool,
@@ -169,6 +170,7 @@ impl State {
                 losses: setup.losses,
                 crashes: setup.crashes,
                 cuts: setup.cuts,
+                count_outs: setup.count_outs,
                 deaths: setup.deaths,
                 reuses: setup.reuses,
                 reminders: setup.reminders,

@@ -147,6 +147,29 @@ impl Protocol {
         self.tell(state, door, Told::Object(object));
     }
 
+    /// The others do not wait for its word any more.
+    pub(crate) fn count_out(&self, state: &mut State, door: usize) {
+        state.left.count_outs -= 1;
+        self.rejoin(state, door, 0);
+        state.doors[door].exists = false;
+    }
+
+    /// It sees and hears again. If it was counted out, it takes part anew before its watches show anything.
+    pub(crate) fn heal(&self, state: &mut State, door: usize) {
+        state.doors[door].cut_off = false;
+        if !state.doors[door].exists {
+            state.doors[door].exists = true;
+            let until = if self.setup.has(Guard::FoundUntil) { state.object().revision } else { 0 };
+            self.rejoin(state, door, until);
+        }
+    }
+
+    fn rejoin(&self, state: &mut State, door: usize, until: u8) {
+        if self.setup.has(Guard::Rejoin) {
+            self.tell(state, door, Told::Rejoin(until));
+        }
+    }
+
     /// It is cut off: what it has sent may yet arrive, what it sends from now on does not.
     pub(crate) fn cut_off(state: &mut State, door: usize) {
         state.left.cuts -= 1;

@@ -34,6 +34,8 @@ pub enum Told {
     DrainAsked(u8),
     PeersAcknowledged(u8),
     PeersVetoed(u8),
+    /// It does not take part, or has not up to this revision.
+    Rejoin(u8),
 }
 
 /// How a call to the API ends for who made it.

@@ -163,6 +163,21 @@ fn the_end_of_a_pod_that_another_has_followed_is_old_news() {
 }
 
 #[test]
+fn a_pod_that_changes_hands_is_gone_for_the_agent_that_had_it() {
+    let stray = |revision| Object::Stray(PodUid("p1".into()), Revision(revision));
+    let mut bench = Bench::new();
+    bench.sandbox(sandbox("a", "u1", 1));
+    bench.sandbox(sandbox("b", "u2", 2));
+    bench.pod(pod("a", "a", "p1", 4));
+    assert_eq!(bench.tell(PODS, Report::Seen(stray(5))), ["pod p1 of a gone at 5"]);
+    assert_eq!(bench.tell(PODS, Report::Seen(stray(6))), [""; 0], "it is nobody's");
+    assert_eq!(bench.index.pod_name(&key("a")), None);
+    assert_eq!(bench.pod(pod("a", "a", "p1", 7)), ["pod p1 of a at 7"], "and may be given back");
+    assert_eq!(bench.pod(pod("b", "a", "p1", 8)), ["pod p1 of a gone at 8", "pod p1 of b at 8"]);
+    assert_eq!(bench.tell(PODS, Report::Gone(stray(9))), ["pod p1 of b gone at 9"]);
+}
+
+#[test]
 fn a_second_pod_with_another_name_is_left_alone() {
     let mut bench = Bench::new();
     bench.sandbox(sandbox("a", "u1", 3));

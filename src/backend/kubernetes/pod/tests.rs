@@ -3,6 +3,8 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::backend::kubernetes::facts;
+use crate::backend::kubernetes::index::Object;
 
 #[expect(clippy::needless_pass_by_value, reason = "it reads better")]
 fn pod(spec: Value, status: Value) -> Pod {
@@ -52,6 +54,8 @@ fn a_pod_belongs_to_the_sandbox_that_controls_it_and_to_nobody_by_a_label() {
     assert_eq!(owner(&pod), None);
     pod.metadata.labels = Some([(SELECTOR.to_owned(), "abc".to_owned())].into());
     assert_eq!(owner(&pod), None);
+    // It may have been an agent's until now.
+    assert_eq!(facts::pod(&pod), Some(Object::Stray(PodUid("p1".into()), Revision(20))));
 }
 
 #[test]

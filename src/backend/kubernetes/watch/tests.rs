@@ -7,19 +7,16 @@ use bytes::Bytes;
 use futures_util::stream;
 use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use hyper::body::Frame;
-use hyper::service::service_fn;
 use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
-use kube::{Client, Config};
+use kube::Client;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 
 use super::*;
 use crate::backend::kubernetes::claim::SandboxClaim;
 use crate::backend::kubernetes::facts;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// One answer of the API server.
 enum Answer {
@@ -29,40 +26,29 @@ enum Answer {
     Lines(Vec<Value>),
     /// ...or goes on without another word.
     Silence(Vec<Value>),
+    /// None at all.
+    Never,
 }
 
 /// An API server that gives these answers in turn, and notes what it was asked; and the reports of a watch on it.
-async fn play(answers: Vec<Answer>) -> (mpsc::Receiver<Told>, Arc<Mutex<Vec<String>>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
+fn play(answers: Vec<Answer>) -> (mpsc::Receiver<Told>, Arc<Mutex<Vec<String>>>) {
     let asked: Arc<Mutex<Vec<String>>> = Arc::default();
-    let answers = Arc::new(Mutex::new(answers.into_iter()));
-    let noted = Arc::clone(&asked);
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let (answers, noted) = (Arc::clone(&answers), Arc::clone(&noted));
-            let service = service_fn(move |request: Request<hyper::body::Incoming>| {
-                noted.lock().push(request.uri().query().unwrap_or_default().to_owned());
-                let answer = answers.lock().next();
-                async move {
-                    match answer {
-                        Some(answer) => Ok(respond(answer)),
-                        // The script is over.
-                        None => std::future::pending::<Result<_, Infallible>>().await,
-                    }
-                }
-            });
-            tokio::spawn(
-                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service),
-            );
+    let (noted, mut answers) = (Arc::clone(&asked), answers.into_iter());
+    // Not over a socket: time is paused.
+    let server = tower::service_fn(move |request: Request<kube::client::Body>| {
+        noted.lock().push(request.uri().query().unwrap_or_default().to_owned());
+        let answer = answers.next();
+        async move {
+            match answer {
+                // The script is over.
+                None | Some(Answer::Never) => std::future::pending::<Result<_, Infallible>>().await,
+                Some(answer) => Ok(respond(answer)),
+            }
         }
     });
-    let mut config = Config::new(format!("http://{address}").parse().unwrap());
-    config.default_retry = false;
-    let client = Client::try_from(config).unwrap();
     let (reports, told) = mpsc::channel(100);
     let watch = Watch {
-        api: Api::<SandboxClaim>::all(client),
+        api: Api::<SandboxClaim>::all(Client::new(server, "x")),
         name: "claims".to_owned(),
         selector: None,
         source: 4,
@@ -88,6 +74,7 @@ fn respond(answer: Answer) -> Response<BoxBody<Bytes, Infallible>> {
             let silence = futures_util::StreamExt::chain(stream::iter(lines), stream::pending());
             (200, BodyExt::boxed(StreamBody::new(silence)))
         }
+        Answer::Never => unreachable!("it is not given"),
     };
     Response::builder().status(status).header("content-type", "application/json").body(body).unwrap()
 }
@@ -136,14 +123,14 @@ async fn next(told: &mut mpsc::Receiver<Told>, count: usize) -> Vec<String> {
     shown
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn everything_is_listed_page_by_page_and_then_watched_from_there() {
     let watching = Answer::Silence(vec![
         event("ADDED", claim("c", 11)),
         event("MODIFIED", claim("a", 12)),
         event("DELETED", claim("b", 13)),
     ]);
-    let (mut told, asked) = play(vec![list(&["a"], 10, "more"), list(&["b"], 10, ""), watching]).await;
+    let (mut told, asked) = play(vec![list(&["a"], 10, "more"), list(&["b"], 10, ""), watching]);
     assert_eq!(next(&mut told, 4).await, ["a seen in 1", "b seen in 1", "listed 1 at 10", "live"]);
     assert_eq!(next(&mut told, 3).await, ["c seen in 1", "a seen in 1", "b gone"]);
     let asked = asked.lock().clone();
@@ -155,7 +142,7 @@ async fn everything_is_listed_page_by_page_and_then_watched_from_there() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_version_that_the_server_has_forgotten_is_listed_anew_and_until_then_all_is_stale() {
     let forgotten = || Answer::Lines(vec![event("ERROR", failure(410))]);
     let answers = vec![
@@ -166,13 +153,13 @@ async fn a_version_that_the_server_has_forgotten_is_listed_anew_and_until_then_a
         Answer::Object(410, failure(410)),
         list(&[], 30, ""),
     ];
-    let (mut told, _) = play(answers).await;
+    let (mut told, _) = play(answers);
     assert_eq!(next(&mut told, 4).await, ["a seen in 1", "b seen in 1", "listed 1 at 10", "live"]);
     assert_eq!(next(&mut told, 3).await, ["broken", "b seen in 2", "listed 2 at 20"]);
     assert_eq!(next(&mut told, 2).await, ["broken", "listed 3 at 30"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_broken_watch_says_so_and_goes_on_where_it_was() {
     let bookmark = json!({"kind": "SandboxClaim", "apiVersion": "x", "metadata": {"resourceVersion": "15", "annotations": {}}});
     let answers = vec![
@@ -183,7 +170,7 @@ async fn a_broken_watch_says_so_and_goes_on_where_it_was() {
         Answer::Object(504, failure(504)),
         Answer::Silence(vec![event("ADDED", claim("b", 16))]),
     ];
-    let (mut told, asked) = play(answers).await;
+    let (mut told, asked) = play(answers);
     assert_eq!(next(&mut told, 3).await, ["listed 1 at 10", "live", "a seen in 1"]);
     assert_eq!(next(&mut told, 1).await, ["broken"], "it ended as soon as it had begun");
     assert_eq!(next(&mut told, 2).await, ["broken", "broken"]);
@@ -191,23 +178,57 @@ async fn a_broken_watch_says_so_and_goes_on_where_it_was() {
     assert!(asked.lock()[4].contains("resourceVersion=15"), "{asked:?}");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_was_broken_for_long_lists_everything_before_it_says_that_it_is_live() {
+    let mut answers = vec![list(&["a"], 10, ""), Answer::Lines(vec![event("ADDED", claim("b", 11))])];
+    let tries = 4;
+    assert_eq!(BEGIN_LIMIT * 4, LIST_ANEW_AFTER);
+    answers.extend((0..tries).map(|_| Answer::Never));
+    answers.extend([list(&["b"], 40, ""), Answer::Silence(Vec::new())]);
+    let (mut told, asked) = play(answers);
+    assert_eq!(next(&mut told, 4).await, ["a seen in 1", "listed 1 at 10", "live", "b seen in 1"]);
+    assert_eq!(next(&mut told, 1 + tries).await, vec!["broken"; 1 + tries]);
+    let back = next(&mut told, 3).await;
+    assert_eq!(back, ["b seen in 2", "listed 2 at 40", "live"], "so a, which is gone since, is swept first");
+    let asked = asked.lock().clone();
+    let (before, anew) = asked[2..].split_at(tries);
+    assert!(
+        before.iter().all(|query| query.contains("resourceVersion=11")),
+        "until then where it was: {asked:?}"
+    );
+    assert!(anew[0].contains("limit=100") && anew[1].contains("resourceVersion=40"), "{asked:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_list_that_breaks_off_is_begun_anew_as_another_listing() {
     let answers = vec![list(&["a"], 10, "more"), Answer::Object(500, failure(500)), list(&["b"], 12, "")];
-    let (mut told, _) = play(answers).await;
+    let (mut told, _) = play(answers);
     let all = next(&mut told, 4).await;
     assert_eq!(all, ["a seen in 1", "broken", "b seen in 2", "listed 2 at 12"], "so a is swept");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_cluster_without_the_kind_has_none_of_it() {
-    let (mut told, _) = play(vec![Answer::Object(404, failure(404))]).await;
+    let (mut told, _) = play(vec![Answer::Object(404, failure(404))]);
     assert_eq!(next(&mut told, 2).await, ["listed 1 at 0", "live"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
+async fn a_kind_that_is_uninstalled_is_no_more_missed_than_one_that_never_was_there() {
+    let gone = || Answer::Object(404, failure(404));
+    let (mut told, _) = play(vec![list(&["a"], 10, ""), gone(), gone(), list(&["b"], 30, "")]);
+    assert_eq!(next(&mut told, 2).await, ["a seen in 1", "listed 1 at 10"]);
+    assert_eq!(next(&mut told, 3).await, ["broken", "listed 2 at 0", "live"], "so a is swept");
+    assert_eq!(
+        next(&mut told, 2).await,
+        ["b seen in 3", "listed 3 at 30"],
+        "and looked for from time to time"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_watch_ends_when_nobody_listens() {
-    let (told, asked) = play(vec![Answer::Object(500, failure(500)), list(&[], 10, "")]).await;
+    let (told, asked) = play(vec![Answer::Object(500, failure(500)), list(&[], 10, "")]);
     drop(told);
     // Had it gone on, it would have asked for the list again and again.
     tokio::task::yield_now().await;

@@ -345,7 +345,7 @@ impl Bench {
             }
             Step::Leads(leads) => self.may_suspend = leads,
             Step::Rejoins => {
-                self.feed(Event::Rejoin);
+                self.feed(Event::Rejoin(self.object.revision));
             }
             Step::Limit(limit) => self.policy.max_in_flight = NonZeroU32::new(limit),
             Step::Policy(which) => {

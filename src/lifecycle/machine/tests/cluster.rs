@@ -3,8 +3,10 @@
 
 use std::sync::Arc;
 
+use crate::agent::AgentUid;
 use crate::lifecycle::{
-    Abandoned, Effect, Event, Failure, FailureClass, PodState, Readiness, SuspendedBy, Transition, WriteError,
+    Abandoned, Effect, Event, Failure, FailureClass, PodSeen, PodState, Readiness, SuspendedBy, Transition,
+    WriteError,
 };
 
 use super::bench::{Bench, IDLE, LONG, START_WITHIN, up};
@@ -219,4 +221,12 @@ fn an_idle_agent_waits_for_its_place_among_the_suspensions() {
     bench.at_deadline().is("Running p1", "");
     bench.crowded = false;
     bench.at_deadline().is("Draining Writing", "suspend");
+}
+
+#[test]
+fn a_pod_that_is_given_to_another_object_of_the_same_name_is_served_no_more() {
+    let mut bench = Bench::at(Station::Running);
+    let pod = bench.set_pod("p1", false, up());
+    let given = PodSeen { owner: AgentUid("another".into()), ..pod };
+    bench.feed(Event::Pod(given)).is("Resuming AwaitingPod", "retire");
 }

@@ -1,5 +1,6 @@
 //! A replica that has just started (guard JOIN): what it first sees running gets nothing from it until that has changed.
 
+use crate::agent::Revision;
 use crate::lifecycle::{Entry, Event, SuspendedBy, WriteError};
 
 use super::bench::{Bench, HOLD, IDLE};
@@ -147,7 +148,7 @@ fn one_that_did_not_take_part_for_a_while_begins_anew() {
     bench.alone = false;
     bench.noise();
     assert_eq!(bench.enter(), Entry::Admitted);
-    bench.feed(Event::Rejoin).is("Draining Joining", "");
+    bench.feed(Event::Rejoin(Revision::default())).is("Draining Joining", "");
     assert_eq!(bench.enter(), Entry::Closed);
     // What was in flight goes on, and is a reason to object.
     bench.now = bench.now + IDLE;
@@ -160,7 +161,7 @@ fn one_that_did_not_take_part_for_a_while_begins_anew() {
 #[test]
 fn a_leader_whose_own_suspension_comes_to_nothing_waits_for_the_change_that_it_makes() {
     let mut bench = Bench::at(Station::AskingPeers);
-    bench.feed(Event::Rejoin).is("Draining AskingPeers", "");
+    bench.feed(Event::Rejoin(Revision::default())).is("Draining AskingPeers", "");
     bench.vetoed().is("Draining Joining", "mark wanted");
     bench.done().is("Running p1", "");
 }
@@ -178,4 +179,37 @@ fn who_was_attested_before_a_suspension_that_nobody_saw_is_asked_again() {
     let life = bench.life("p1");
     assert!(!bench.machine.awaits(&life, super::bench::ADDRESS, attested), "that is an old word");
     assert!(bench.awaits(&life));
+}
+
+#[test]
+fn what_is_shown_of_the_time_before_it_takes_part_again_is_as_found() {
+    let mut bench = Bench::at(Station::Running);
+    bench.alone = false;
+    bench.noise();
+    bench.set(crate::lifecycle::Mode::Running, SuspendedBy::Idle);
+    bench.feed(Event::Rejoin(bench.object.revision)).is("Draining Joining", "");
+    bench.seen().is("Draining Joining", "");
+    bench.noise().is("Running p1", "");
+
+    // And what slept, as far as it knew.
+    let mut bench = Bench::at(Station::Suspended);
+    bench.alone = false;
+    bench.set(crate::lifecycle::Mode::Running, SuspendedBy::Idle);
+    bench.feed(Event::Rejoin(bench.object.revision)).is("Suspended", "");
+    bench.seen().is("Resuming AwaitingPod", "");
+    bench.pod_up("p1").is("Resuming Probing p1", "probe p1");
+    bench.answers("p1").is("Draining Joining", "");
+    bench.noise().is("Running p1", "");
+}
+
+#[test]
+fn what_it_writes_itself_is_new_whatever_the_revisions_say_and_what_it_reads_is_not() {
+    let mut bench = Bench::at(Station::Joining);
+    // As where the Lease and the agents are kept in two stores.
+    bench.feed(Event::Rejoin(Revision(u64::MAX))).is("Draining Joining", "");
+    bench.call(1).is("Draining Settling", "mark wanted");
+    bench.fails(WriteError::Conflict).is("Draining Settling", "read");
+    bench.set(crate::lifecycle::Mode::Running, SuspendedBy::Idle);
+    bench.done().is("Draining Settling", "mark wanted");
+    bench.done().is("Running p1", "release 1");
 }

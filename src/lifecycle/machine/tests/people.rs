@@ -223,3 +223,25 @@ fn a_replica_that_is_told_to_wait_for_a_person_does_not_count_it_as_its_own_susp
     assert!(!bench.records.iter().any(|record| matches!(record, Transition::Suspended(_))));
     bench.feed(Event::Tick).is("Suspending", "");
 }
+
+#[test]
+fn a_busy_lease_ends_the_drain_of_an_agent_that_was_idle_and_none_that_somebody_has_ordered() {
+    Bench::at(Station::AskingPeers).feed(Event::Leased).is("Running p1", "mark wanted");
+    Bench::at(Station::Fenced).feed(Event::Leased).is("Draining Settling", "mark wanted");
+    Bench::at(Station::Joining).feed(Event::Leased).is("Draining Joining", "");
+
+    let ordered = || {
+        let mut bench = Bench::at(Station::Running);
+        bench.alone = false;
+        bench.noise();
+        bench
+    };
+    let mut bench = ordered();
+    bench.suspend_now().is("Draining AskingPeers", "ask peers to obey");
+    bench.feed(Event::Leased).is("Draining AskingPeers", "");
+    bench.acked().is("Draining Writing", "suspend");
+    // And where it was not ordered, but asked for.
+    let mut bench = ordered();
+    bench.question(true).is("Draining Fenced", "acknowledge");
+    bench.feed(Event::Leased).is("Draining Fenced", "");
+}

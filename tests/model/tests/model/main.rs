@@ -124,6 +124,17 @@ fn without_the_wait_of_one_that_has_just_started_a_request_suffers() {
 }
 
 #[test]
+fn without_the_fence_of_one_that_is_counted_out_a_request_suffers() {
+    breaks(Setup { cuts: 1, count_outs: 1, requests: 1, ..SMALLEST }, Some(Guard::Rejoin), UNHARMED);
+}
+
+#[test]
+fn where_what_one_that_is_back_is_shown_late_passes_for_new_a_request_suffers() {
+    let setup = Setup { cuts: 1, count_outs: 1, requests: 1, ..SMALLEST };
+    breaks(setup, Some(Guard::FoundUntil), UNHARMED);
+}
+
+#[test]
 fn without_preconditions_an_agent_is_resumed_twice() {
     breaks(SMALLEST, Some(Guard::Precondition), RESUMED_ONCE);
 }

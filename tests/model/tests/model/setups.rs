@@ -20,6 +20,7 @@ setups! {
     a_front_door_is_added { newcomer: true, front_doors: 3, requests: 1, losses: 1 }
     three_front_doors_two_leaders { front_doors: 3, leaders: 2, requests: 1, stale_pod_cache: true, time_travel: true }
     three_front_doors_one_cut_off { front_doors: 3, cuts: 1, requests: 1, prompt_answers: true }
+    one_is_counted_out_and_two_suspends { cuts: 1, count_outs: 1, suspends: 2, prompt_answers: true }
     three_front_doors_a_crash { front_doors: 3, crashes: 1, requests: 1, prompt_answers: true }
     three_front_doors_a_death { front_doors: 3, deaths: 1, reuses: 1, requests: 1, prompt_answers: true }
     three_front_doors_two_suspends { front_doors: 3, suspends: 2, prompt_answers: true }
