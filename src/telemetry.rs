@@ -128,7 +128,7 @@ fn parse(filter: &str) -> Result<EnvFilter, LogError> {
 #[cfg(test)]
 pub(crate) mod tests {
     use std::io;
-    use std::sync::Arc;
+    use std::sync::{Arc, LazyLock};
 
     use parking_lot::Mutex;
 
@@ -159,6 +159,10 @@ pub(crate) mod tests {
         format: Format,
         filter: &str,
     ) -> (impl tracing::Subscriber + Send + Sync, LogControl, Lines) {
+        // While there is but one, tracing asks that of the thread which comes to a line first, and another thread has none.
+        static ANOTHER: LazyLock<tracing::Dispatch> =
+            LazyLock::new(|| tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default()));
+        LazyLock::force(&ANOTHER);
         let lines = Lines::default();
         let writer = lines.clone();
         let (subscriber, control) = build(format, filter, false, move || writer.clone()).unwrap();

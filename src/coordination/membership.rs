@@ -20,7 +20,7 @@ use crate::time::{Clock, Moment};
 use super::Options;
 use super::election::{Election, LOOK_EVERY, Step, leads_until};
 use super::questions::Asker;
-use super::record::{Me, Record, ReplicaId};
+use super::record::{Me, Member, Record, ReplicaId};
 
 /// The Lease's name. The permissions of `deploy/` are for this one alone.
 pub(super) const NAME: &str = "drowse";
@@ -30,8 +30,10 @@ const FIELD_MANAGER: &str = "drowse";
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
 /// How long one call may take.
 pub(super) const CALL_LIMIT: Duration = Duration::from_secs(5);
-/// How much longer than [`Options::fence_after`] a replica counts whose pod vanished without a trace of its end.
+/// How much longer than its own [`Options::fence_after`] a replica counts whose pod vanished without a trace of its end.
 const MARGIN: Duration = Duration::from_mins(1);
+/// The Lease is looked at every two seconds, and a look may take five: a few that fail are no reason.
+const FENCE_NO_SOONER: Duration = Duration::from_mins(1);
 /// How often the leader looks for the dead.
 const LOOK_FOR_DEAD_EVERY: Duration = Duration::from_secs(5);
 /// How long nobody leads by a new Lease, whoever made it: those that stood in one that was deleted write themselves into this.
@@ -87,6 +89,7 @@ impl Membership {
         (me, told): (watch::Sender<Option<Me>>, watch::Sender<bool>),
         leaving: CancellationToken,
     ) -> Self {
+        let options = Options { fence_after: options.fence_after.max(FENCE_NO_SOONER), ..options };
         Self {
             own_pod: own.name.clone(),
             leases: Api::namespaced(client.clone(), &own.namespace),
@@ -143,7 +146,7 @@ impl Membership {
             Some(record) => record,
             None => self.make(&me).await?,
         };
-        if !record.members.contains_key(&me.id) {
+        if record.members.get(&me.id) != Some(&me.member) {
             let was_in = self.seen_at.is_some();
             if was_in {
                 tracing::warn!(
@@ -165,9 +168,10 @@ impl Membership {
         self.told.send_replace(true);
         self.lead(&me, &record).await?;
         let leader = record.term.holder.as_ref().filter(|holder| **holder != me.id);
-        let leader = leader.map(|id| record.members.get(id).cloned().unwrap_or_else(|| id.to_string()));
+        let leader =
+            leader.map(|id| record.members.get(id).map_or_else(|| id.to_string(), |it| it.pod.clone()));
         let others = record.members.iter().filter(|(id, _)| **id != me.id);
-        let others = others.map(|(id, pod)| Other { id: Arc::clone(&id.0), pod: pod.as_str().into() });
+        let others = others.map(|(id, it)| Other { id: Arc::clone(&id.0), pod: it.pod.as_str().into() });
         let others: Arc<[_]> = others.collect();
         let hindrance = self.asker.hindrance(&others).await;
         if hindrance != self.hindrance {
@@ -211,7 +215,8 @@ impl Membership {
         });
         for id in &dead {
             self.missing.remove(id);
-            tracing::info!(replica = record.members.get(id), "a replica that is gone counts no more");
+            let replica = record.members.get(id).map(|it| &*it.pod);
+            tracing::info!(replica, "a replica that is gone counts no more");
         }
         self.engine.set_leads_until(leads_until(sent));
         Ok(())
@@ -229,13 +234,13 @@ impl Membership {
         let pods: BTreeMap<_, _> = pods.iter().map(|pod| (pod.uid().unwrap_or_default(), pod)).collect();
         let mut dead = Vec::new();
         let mut missing = BTreeMap::new();
-        for id in record.members.keys().filter(|id| **id != me.id) {
+        for (id, member) in record.members.iter().filter(|(id, _)| **id != me.id) {
             match pods.get(&*id.0) {
                 Some(pod) if has_ended(pod) => dead.push(id.clone()),
                 Some(_) => {}
                 None => {
                     let since = self.missing.get(id).copied().unwrap_or(now);
-                    if now >= since + self.options.fence_after + MARGIN {
+                    if now >= since + member.fence_after + MARGIN {
                         dead.push(id.clone());
                     }
                     missing.insert(id.clone(), since);
@@ -252,7 +257,10 @@ impl Membership {
             return Ok(me);
         }
         let pod = bounded(self.pods.get_metadata(&self.own_pod)).await?;
-        let me = Me { id: ReplicaId(pod.uid().unwrap_or_default().into()), pod: self.own_pod.clone() };
+        // It is written in whole seconds, and compared with what was written.
+        let fence_after = Duration::from_secs(self.options.fence_after.as_secs());
+        let member = Member { pod: self.own_pod.clone(), fence_after };
+        let me = Me { id: ReplicaId(pod.uid().unwrap_or_default().into()), member };
         self.me.send_replace(Some(me.clone()));
         Ok(me)
     }

@@ -44,8 +44,8 @@ pub struct Coordination {
 pub struct Options {
     /// Whether this replica may lead.
     pub candidate: bool,
-    /// After so long without the API server, this replica routes to nobody whom it cannot make sure of. A replica whose pod
-    /// vanished without a trace of its end counts for a minute longer than this.
+    /// After so long without the API server, but no less than a minute, this replica routes to nobody whom it cannot make sure of. It
+    /// tells the others: if its pod vanishes without a trace of its end, it counts for a minute longer than this.
     pub fence_after: Duration,
 }
 

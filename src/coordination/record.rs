@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use super::election::TERM;
 use crate::agent::Revision;
 
-/// How the annotation of each replica that takes part begins; its id follows, and the value is the name of its pod.
+/// How the annotation of each replica that takes part begins; its id follows. The value is the name of its pod, and the seconds after
+/// which it fences itself.
 const MEMBER: &str = "drowse.dev/replica-";
 
 /// The name of one replica among the others: the uid of its pod. A process that is started anew in the same pod is the
@@ -43,8 +44,32 @@ pub(super) struct Record {
     pub(super) version: String,
     pub(super) term: Term,
     pub(super) transitions: i32,
-    /// Everybody who takes part, with the name of the pod.
-    pub(super) members: BTreeMap<ReplicaId, String>,
+    /// Everybody who takes part.
+    pub(super) members: BTreeMap<ReplicaId, Member>,
+}
+
+/// One that takes part, as it says itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Member {
+    /// The name of its pod.
+    pub(super) pod: String,
+    /// How long after it saw the Lease last it fences itself. Replicas may be configured differently while they are replaced.
+    pub(super) fence_after: Duration,
+}
+
+impl Member {
+    /// If it does not say when, then late.
+    fn read(text: &str) -> Self {
+        let (pod, seconds) = text.split_once(' ').unwrap_or((text, ""));
+        let fence_after = seconds.parse().map_or(Duration::MAX, Duration::from_secs);
+        Self { pod: pod.to_owned(), fence_after }
+    }
+}
+
+impl fmt::Display for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.pod, self.fence_after.as_secs())
+    }
 }
 
 impl Record {
@@ -68,7 +93,9 @@ impl Record {
             },
             transitions: spec.lease_transitions.unwrap_or_default(),
             members: annotations
-                .filter_map(|(key, pod)| Some((ReplicaId(key.strip_prefix(MEMBER)?.into()), pod.clone())))
+                .filter_map(|(key, member)| {
+                    Some((ReplicaId(key.strip_prefix(MEMBER)?.into()), Member::read(member)))
+                })
                 .collect(),
         }
     }
@@ -78,14 +105,14 @@ impl Record {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Me {
     pub(super) id: ReplicaId,
-    pub(super) pod: String,
+    pub(super) member: Member,
 }
 
 impl Me {
     /// The merge patch that makes this replica one of those that take part. It has no precondition: everybody writes an
     /// annotation of their own.
     pub(super) fn joins(&self) -> Value {
-        json!({"metadata": {"annotations": {member(&self.id): self.pod}}})
+        json!({"metadata": {"annotations": {member(&self.id): self.member.to_string()}}})
     }
 
     /// The merge patch by which this replica leads from now on, if nobody has changed the Lease since it was read. Takes the
@@ -93,7 +120,7 @@ impl Me {
     pub(super) fn leads(&self, before: &Record, now: &str, dead: &[ReplicaId]) -> Value {
         let is_new = before.term.holder.as_ref() != Some(&self.id);
         let mut spec = json!({
-            "holderIdentity": format!("{}_{}", self.pod, self.id),
+            "holderIdentity": format!("{}_{}", self.member.pod, self.id),
             "leaseDurationSeconds": TERM.as_secs(),
             "renewTime": now,
         });
@@ -101,7 +128,7 @@ impl Me {
             spec["acquireTime"] = json!(now);
             spec["leaseTransitions"] = json!(before.transitions.saturating_add(1));
         }
-        let mut annotations = json!({member(&self.id): self.pod});
+        let mut annotations = json!({member(&self.id): self.member.to_string()});
         for id in dead {
             annotations[member(id)] = Value::Null;
         }
@@ -136,8 +163,13 @@ fn member(id: &ReplicaId) -> String {
 mod tests {
     use super::*;
 
+    fn replica(uid: &str, pod: &str) -> Me {
+        let member = Member { pod: pod.into(), fence_after: Duration::from_secs(90) };
+        Me { id: ReplicaId(uid.into()), member }
+    }
+
     fn me() -> Me {
-        Me { id: ReplicaId("u-1".into()), pod: "drowse_x".into() }
+        replica("u-1", "drowse_x")
     }
 
     /// As the API server applies a merge patch (RFC 7396).
@@ -153,10 +185,10 @@ mod tests {
         let empty = Lease::default();
         let joined = patched(&empty, &me().joins());
         let record = Record::of(&joined);
-        assert_eq!(record.members.into_iter().collect::<Vec<_>>(), [(me().id, "drowse_x".to_owned())]);
+        assert_eq!(record.members.into_iter().collect::<Vec<_>>(), [(me().id, me().member)]);
         assert_eq!(record.term.holder, None);
 
-        let other = Me { id: ReplicaId("u-2".into()), pod: "drowse-y".into() };
+        let other = replica("u-2", "drowse-y");
         let both = patched(&joined, &other.joins());
         let led = patched(&both, &me().leads(&Record::of(&both), now, &[]));
         let record = Record::of(&led);
@@ -173,12 +205,19 @@ mod tests {
     }
 
     #[test]
+    fn one_that_does_not_say_when_it_fences_itself_is_waited_for() {
+        for text in ["drowse-z", "drowse-z soon"] {
+            assert_eq!(Member::read(text), Member { pod: "drowse-z".into(), fence_after: Duration::MAX });
+        }
+    }
+
+    #[test]
     fn one_that_leaves_does_not_end_anothers_term() {
         let lease = patched(
             &Lease::default(),
             &me().leads(&Record::of(&Lease::default()), "2026-11-24T03:11:14.000000Z", &[]),
         );
-        let other = Me { id: ReplicaId("u-2".into()), pod: "drowse-y".into() };
+        let other = replica("u-2", "drowse-y");
         let left = Record::of(&patched(&lease, &other.leaves(&Record::of(&lease))));
         assert_eq!(left.term.holder, Some(me().id));
     }

@@ -21,7 +21,7 @@ pub(crate) struct Kubernetes {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) context: Option<String>,
     /// While the API server cannot be reached, new connections are made to pods that were seen within this time.
-    /// After it, only to pods that the API server confirms.
+    /// After it, only to pods that the API server confirms. A change needs a restart.
     pub(crate) trust_stale_for: HumanDuration,
 }
 

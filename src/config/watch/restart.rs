@@ -20,12 +20,15 @@ pub(super) fn keep(running: &Config, new: &mut Config) -> Vec<&'static str> {
     hold("admin.token_file", keep_value(&running.admin.token_file, &mut new.admin.token_file));
     hold("nats", keep_value(&running.nats, &mut new.nats));
     hold("telemetry.log.format", keep_value(&running.log.format, &mut new.log.format));
+    // The other replicas rely on it.
+    let trust = keep_value(&running.limits.trust_stale_for, &mut new.limits.trust_stale_for);
     let (old, new) = match (&running.backend, &mut new.backend) {
         (Backend::Process(old), Backend::Process(new)) => (old, new),
         (Backend::Kubernetes(old), Backend::Kubernetes(new)) => {
             hold("backend.kubernetes.namespaces", keep_value(&old.namespaces, &mut new.namespaces));
             hold("backend.kubernetes.kubeconfig", keep_value(&old.kubeconfig, &mut new.kubeconfig));
             hold("backend.kubernetes.context", keep_value(&old.context, &mut new.context));
+            hold("backend.kubernetes.trust_stale_for", trust);
             return changed;
         }
         (old, new) => {
@@ -112,6 +115,16 @@ mod tests {
                 assert_eq!(new.nats, running.nats);
             }
         }
+    }
+
+    #[test]
+    fn what_the_other_replicas_rely_on_stays() {
+        let file = |span: &str| {
+            format!("backend: {{kubernetes: {{trust_stale_for: {span}}}}}\nfront_door: {{auth: none}}\n")
+        };
+        let (running, mut new) = (parse(&file("10m")), parse(&file("1m")));
+        assert_eq!(keep(&running, &mut new), ["backend.kubernetes.trust_stale_for"]);
+        assert_eq!(new.limits, running.limits);
     }
 
     #[test]

@@ -72,7 +72,8 @@ fn members() -> Vec<String> {
     let lease = get("drowse-system", "lease/drowse").expect("the Lease");
     let annotations = lease["metadata"]["annotations"].as_object().cloned().unwrap_or_default();
     let members = annotations.iter().filter(|(key, _)| key.starts_with("drowse.dev/replica-"));
-    let mut members: Vec<_> = members.map(|(_, pod)| pod.as_str().unwrap().to_owned()).collect();
+    let pod = |member: &serde_json::Value| member.as_str().unwrap().split(' ').next().unwrap().to_owned();
+    let mut members: Vec<_> = members.map(|(_, member)| pod(member)).collect();
     members.sort();
     members
 }

@@ -99,6 +99,19 @@ impl Api {
         lease
     }
 
+    /// Another replica, `b`, that has no pod.
+    fn add_member(&self, says: &str) {
+        let members = json!({"metadata": {"annotations": {"drowse.dev/replica-b": says}}});
+        json_patch::merge(self.lease.lock().as_mut().unwrap(), &members);
+    }
+
+    fn has_member(&self) -> bool {
+        let lease = self.lease.lock();
+        lease
+            .as_ref()
+            .is_some_and(|lease| lease["metadata"]["annotations"]["drowse.dev/replica-b"].is_string())
+    }
+
     fn transitions(&self) -> Option<i64> {
         let lease = self.lease.lock();
         lease.as_ref().map(|lease| lease["spec"]["leaseTransitions"].as_i64().unwrap_or_default())
@@ -130,6 +143,16 @@ fn gauge(world: &World, name: &str) -> u64 {
     let metrics = world.metrics.render();
     let line = metrics.lines().find_map(|line| line.strip_prefix(name)).unwrap();
     line.trim().parse().unwrap()
+}
+
+/// Lets so many minutes pass.
+async fn minutes(number: u32) {
+    for _ in 0..60 * number {
+        tokio::time::advance(Duration::from_secs(1)).await;
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+    }
 }
 
 /// Lets time pass until something is so, a little at a time: whatever is due has its turn before the next.
@@ -174,6 +197,18 @@ async fn a_leader_that_is_cut_off_leads_no_more_and_says_so() {
     passing("it leads again", || gauge(&world, "drowse_leader") == 1).await;
 }
 
+#[tokio::test]
+async fn a_replica_whose_pod_vanished_counts_until_it_has_fenced_itself_by_its_own_configuration() {
+    let api = Api::with_lease();
+    let (_world, _coordination) = leader(&api).await;
+    // That of who leads says ten.
+    api.add_member("drowse-b 1200");
+    minutes(20).await;
+    assert!(api.has_member(), "it may still route to somebody");
+    minutes(2).await;
+    assert!(!api.has_member());
+}
+
 /// A log that the test reads.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
@@ -200,13 +235,14 @@ async fn a_replica_that_never_answers_is_named_as_what_keeps_all_agents_up_until
     let log = Log::default();
     let writer = log.clone();
     let (subscriber, _control) = build(Format::Text, "info", false, move || writer.clone()).unwrap();
+    // While there is but one, tracing asks that of the thread which comes to a line first, and another thread has none.
+    let _another = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default());
     let _logged = tracing::subscriber::set_default(subscriber);
     let servers = Servers::single(NEWEST).await;
     let nats = async_nats::connect(servers.urls()).await.unwrap();
     let world = World::awake(Toy::answering(OK).await).await;
     let api = Api::with_lease();
-    let members = json!({"metadata": {"annotations": {"drowse.dev/replica-b": "drowse-b"}}});
-    json_patch::merge(api.lease.lock().as_mut().unwrap(), &members);
+    api.add_member("drowse-b 600");
     let _coordination = take_part(&world, &api, Some(nats.clone()));
     let agrees = || gauge(&world, "drowse_replicas_can_agree") == 1;
     eventually("it takes part", async || agrees()).await;

@@ -222,11 +222,11 @@ async fn a_frozen_agent_that_is_removed_is_ended_and_gone() {
 
 #[tokio::test]
 async fn of_a_frozen_agent_whose_guard_is_killed_nobody_is_left() {
-    let script = "setsid sh -c 'echo outside $$; exec sleep 1000' & echo self $$; wait";
-    let mut world = World::new(&[freezing(shell("echo", script))]).await;
-    world.resume("echo").await;
-    let [process, outside] =
-        [world.logged_pid("echo", "self ").await, world.logged_pid("echo", "outside ").await];
+    let script = "setsid sh -c 'echo outside $$; exec sleep 1000' & exec $PROGRAM demo-agent --port $PORT";
+    let spec = freezing(shell("echo", script));
+    let mut world = World::new(std::slice::from_ref(&spec)).await;
+    let process = pid(&world.resume_and_attest(&spec).await);
+    let outside = world.logged_pid("echo", "outside ").await;
     world.write_suspend("echo").await;
     assert!(stands_still(process) && stands_still(outside));
     signal(parent(process), Signal::KILL);
