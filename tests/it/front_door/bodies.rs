@@ -269,9 +269,10 @@ async fn a_stream_of_events_by_http_2_ends_whole_or_breaks_off_as_it_did_at_the_
         let head = hyper::Response::builder().header("content-type", "text/event-stream");
         let mut body = respond.send_response(head.body(()).unwrap(), false).unwrap();
         caller.head().await;
-        body.send_data("data: last".into(), whole).unwrap();
+        body.send_data("data: last".into(), false).unwrap();
         caller.read_until("data: last\n").await;
         if whole {
+            body.send_data(Vec::new().into(), true).unwrap();
             caller.read_until("0\n\n").await;
         } else {
             body.send_reset(h2::Reason::INTERNAL_ERROR);
