@@ -17,6 +17,7 @@ mod matrix;
 mod peers;
 mod pings;
 mod recorder;
+mod redelivery;
 mod resting;
 mod router;
 mod silence;
