@@ -82,10 +82,15 @@ async fn while_a_queue_group_is_learned_nothing_comes_twice_without_a_mark() {
         unmarked.len()
     };
     let all = async {
-        while take(&agent.next().await.unwrap()) < 2_000 {}
+        let mut seen = 0;
+        while seen < 2_000 {
+            seen = take(&agent.next().await.unwrap());
+        }
         stop.cancel();
         let count = sending.await.unwrap();
-        while take(&agent.next().await.unwrap()) < count {}
+        while seen < count {
+            seen = take(&agent.next().await.unwrap());
+        }
     };
     tokio::time::timeout(PATIENCE, all).await.expect("all come");
     eventually("nothing waits any more", async || held().await < 0.5).await;
