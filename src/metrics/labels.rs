@@ -151,6 +151,8 @@ pub enum Bound {
     IdleFrames,
     /// A caller with HTTP/2 had too many requests reset, or sent a head without an end: its connection was cut.
     Resets,
+    /// More queue groups subscribe than the message door remembers: whether agents are there may not be seen.
+    Subscriptions,
 }
 
 impl Label for Bound {
@@ -166,6 +168,7 @@ impl Label for Bound {
         Self::Silence,
         Self::IdleFrames,
         Self::Resets,
+        Self::Subscriptions,
     ];
 
     fn index(self) -> usize {
@@ -185,6 +188,7 @@ impl Label for Bound {
             Self::Silence => "silence",
             Self::IdleFrames => "idle_frames",
             Self::Resets => "resets",
+            Self::Subscriptions => "subscriptions",
         }
     }
 }

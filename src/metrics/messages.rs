@@ -14,6 +14,7 @@ pub struct MessageMetrics {
     held: IntGauge,
     hold_seconds: Histogram,
     returned: IntCounter,
+    stores_lost: IntCounter,
     link_up: IntGauge,
 }
 
@@ -34,6 +35,10 @@ impl MessageMetrics {
             returned: to.counter(
                 "drowse_messages_returned_total",
                 "Messages that were sent on and came back, because the agent had vanished.",
+            ),
+            stores_lost: to.counter(
+                "drowse_hold_streams_lost_total",
+                "How often somebody had deleted the hold stream, or it was made anew; what waited was stored again.",
             ),
             link_up: to.gauge(
                 "drowse_nats_link_up",
@@ -62,6 +67,11 @@ impl MessageMetrics {
     /// A message that was sent on came back.
     pub fn came_back(&self) {
         self.returned.inc();
+    }
+
+    /// The hold stream was deleted.
+    pub fn store_lost(&self) {
+        self.stores_lost.inc();
     }
 
     /// The leaf-node link stands, or does not.

@@ -1,9 +1,10 @@
 //! The ordinary connection to NATS, beside the leaf-node link: messages are sent on over it, and everything is asked by it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::{Auth, AuthError, Client, ClientError, ConnectOptions, Event, HeaderMap};
+use async_nats::{Auth, AuthError, Client, ClientError, ConnectOptions, Event, HeaderMap, ServerError};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -35,6 +36,33 @@ pub(super) struct Health {
     pub(super) missed: u64,
 }
 
+/// Subjects that are remembered as refused at most, until they are taken.
+const MAX_REFUSED: usize = 1_024;
+
+/// Subjects to which the server did not let us publish. It says so later than the call that publishes returns.
+#[derive(Default)]
+pub(super) struct Refused(Mutex<HashSet<Box<str>>>);
+
+impl Refused {
+    /// The server objects to something. Whether it is this, and that is new.
+    fn note(&self, error: &str) -> bool {
+        let Some(subject) = refused_subject(error) else { return false };
+        let mut subjects = self.0.lock();
+        subjects.len() < MAX_REFUSED && subjects.insert(subject.into())
+    }
+
+    /// Those that came since.
+    pub(super) fn take(&self) -> HashSet<Box<str>> {
+        std::mem::take(&mut *self.0.lock())
+    }
+}
+
+/// The subject in `Permissions Violation for Publish to "subject"`.
+fn refused_subject(error: &str) -> Option<&str> {
+    let rest = error.strip_prefix("Permissions Violation for Publish to \"")?;
+    rest.split('"').next()
+}
+
 /// Connects, sooner or later: until then, and whenever the connection breaks, what is sent waits.
 ///
 /// `health` tells how it is.
@@ -43,6 +71,7 @@ pub(super) async fn connect(
     tls: ClientConfig,
     name: &str,
     health: watch::Sender<Health>,
+    refused: Arc<Refused>,
 ) -> Result<Client, String> {
     let source = settings.client.clone();
     let options = ConnectOptions::with_auth_callback(move |nonce| {
@@ -66,7 +95,7 @@ pub(super) async fn connect(
             async { None }
         })
         .event_callback(move |event| {
-            let (health, told) = (health.clone(), Arc::clone(&told));
+            let (health, told, refused) = (health.clone(), Arc::clone(&told), Arc::clone(&refused));
             async move {
                 match event {
                     Event::Connected => {
@@ -88,6 +117,13 @@ pub(super) async fn connect(
                         told.note([format!("{error}: a name in nats.servers is not known")].into_iter());
                     }
                     Event::ClientError(error) => tracing::debug!("NATS: {error}"),
+                    Event::ServerError(ServerError::Other(error)) if refused_subject(&error).is_some() => {
+                        if refused.note(&error) {
+                            tracing::error!(
+                                "NATS: {error}: the `publish` permission of Drowse's user does not allow it"
+                            );
+                        }
+                    }
                     other => tracing::warn!("NATS: {other}"),
                 }
             }
@@ -201,4 +237,23 @@ pub(super) async fn send_keep_alive(client: &Client, reply: &Bytes) {
 /// Subjects are UTF-8 by the rules of NATS; what is not is nobody's.
 pub(super) fn text(bytes: &Bytes) -> Option<String> {
     std::str::from_utf8(bytes).ok().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_not_be_published_is_remembered_once_until_it_is_taken() {
+        let refused = Refused::default();
+        let error = "Permissions Violation for Publish to \"agents.a.In\"";
+        assert!(refused.note(error) && !refused.note(error));
+        assert!(!refused.note("Permissions Violation for Subscription to \"agents.b\""));
+        assert_eq!(refused.take().into_iter().collect::<Vec<_>>(), ["agents.a.In".into()]);
+        assert!(refused.take().is_empty());
+        for number in 0..=MAX_REFUSED {
+            refused.note(&format!("Permissions Violation for Publish to \"a.{number}\""));
+        }
+        assert_eq!(refused.take().len(), MAX_REFUSED);
+    }
 }

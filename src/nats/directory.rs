@@ -2,8 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 
+use bytes::Bytes;
+
 use crate::agent::AgentKey;
 
+use super::groups::Groups;
 use super::leaf::codec::Interest;
 use super::leaf::wanted::Registration;
 use crate::units::{Pattern, SubjectMap};
@@ -25,6 +28,8 @@ pub struct Inbox {
 #[derive(Debug, Default)]
 pub struct Directory {
     agents: HashMap<AgentKey, Entry>,
+    /// Who listens.
+    groups: Groups,
     owners: SubjectMap<AgentKey>,
     heartbeats: SubjectMap<AgentKey>,
     /// Agents that would have a subject which another one has.
@@ -39,8 +44,12 @@ struct Entry {
     wanted: Inbox,
     /// What of it the agent has.
     inbox: Inbox,
-    interest: Vec<Interest>,
+    /// Queue groups that are of others, as far as that was seen.
+    others: Vec<Box<str>>,
 }
+
+/// Queue groups of others that are told apart from an agent's own at most.
+const MAX_OTHERS: usize = 8;
 
 /// What a change of the directory changes on the link.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -97,8 +106,8 @@ impl Directory {
                     None => change.add.push(registration),
                 }
             }
-            let interest = before.map(|entry| entry.interest).unwrap_or_default();
-            self.agents.insert(key.clone(), Entry { wanted, inbox, interest });
+            let others = before.map(|entry| entry.others).unwrap_or_default();
+            self.agents.insert(key.clone(), Entry { wanted, inbox, others });
         }
         if !change.remove.is_empty() {
             change.freed = self.unserved.extract_if(|other| other != key).collect();
@@ -144,16 +153,26 @@ impl Directory {
     pub fn note_interest(&mut self, interest: &Interest, present: bool) -> Vec<AgentKey> {
         let Ok(subject) = std::str::from_utf8(&interest.subject) else { return Vec::new() };
         let concerned = self.concerned(subject);
-        for key in &concerned {
-            let Some(entry) = self.agents.get_mut(key) else { continue };
-            let at = entry.interest.iter().position(|known| known == interest);
-            match (at, present) {
-                (None, true) => entry.interest.push(interest.detached()),
-                (Some(at), false) => _ = entry.interest.swap_remove(at),
-                _ => {}
-            }
+        self.groups.note(interest, present, !concerned.is_empty());
+        if !present {
+            self.forget_others(&concerned);
         }
         concerned
+    }
+
+    /// Whoever has gone may be the agent the next time.
+    fn forget_others(&mut self, concerned: &[AgentKey]) {
+        for key in concerned {
+            let present = self.queues(key);
+            if let Some(entry) = self.agents.get_mut(key) {
+                entry.others.retain(|queue| present.contains(queue));
+            }
+        }
+    }
+
+    /// How many subscriptions were not taken note of since this was asked last.
+    pub fn take_left_out(&mut self) -> u64 {
+        self.groups.take_left_out()
     }
 
     /// The agents that take messages by such a subscription.
@@ -184,59 +203,58 @@ impl Directory {
 
     /// The link is down: nothing is known of anybody's interest.
     pub fn forget_interest(&mut self) {
-        for entry in self.agents.values_mut() {
-            entry.interest.clear();
-        }
+        self.groups.clear();
     }
 
-    /// Whether anybody takes messages for the agent at present, on any of its subjects.
+    /// Whether anybody takes messages in the agent's name at present, on any of its subjects: in its queue group. Whoever
+    /// subscribes without one may be anybody, and gets a copy of what comes here all the same.
     pub fn is_subscribed(&self, key: &AgentKey) -> bool {
-        self.agents
-            .get(key)
-            .is_some_and(|entry| entry.interest.iter().any(|interest| entry.is_its_own(interest)))
-    }
-
-    /// Whether a message with this subject would reach the agent at present.
-    pub fn reaches(&self, key: &AgentKey, subject: &str) -> bool {
-        self.agents.get(key).is_some_and(|entry| {
-            entry.interest.iter().any(|interest| entry.is_its_own(interest) && covers(interest, subject))
+        self.inbox(key).is_some_and(|inbox| {
+            inbox.subjects.iter().any(|subject| self.groups.has(subject.as_str(), &inbox.queue))
         })
     }
 
-    /// The queue group in which the agent takes its messages, if it is another one than was thought.
-    pub fn learned_queue(&self, key: &AgentKey) -> Option<Box<str>> {
-        let entry = self.agents.get(key).filter(|entry| entry.inbox.learns_queue)?;
-        let mut queues = entry.interest.iter().filter(|interest| entry.is_within(interest)).filter_map(queue);
-        let first = queues.next()?;
-        let ours = *first == *entry.inbox.queue || queues.any(|queue| *queue == *entry.inbox.queue);
-        (!ours).then(|| first.into())
+    /// Whether a message with this subject, which is the agent's, would reach the agent at present.
+    pub fn reaches(&self, key: &AgentKey, subject: &str) -> bool {
+        self.inbox(key).is_some_and(|inbox| self.groups.has(subject, &inbox.queue))
+    }
+
+    /// Whether a message that came here in the name of these queue groups was given to the agent as well: it came by a registration
+    /// that is being taken back.
+    pub fn is_copy(&self, key: &AgentKey, subject: &str, queues: &[Bytes]) -> bool {
+        let own = self.inbox(key).map_or("", |inbox| &inbox.queue);
+        queues.iter().all(|queue| *queue != *own.as_bytes()) && self.reaches(key, subject)
+    }
+
+    /// The queue group in which the agent takes its messages, if it is another one than was thought. Whoever listens while the agent
+    /// is not up, or beside its own queue group, is somebody else, and not taken for it later when its own is missing.
+    pub fn learned_queue(&mut self, key: &AgentKey, is_up: bool) -> Option<Box<str>> {
+        let queues = self.queues(key);
+        let entry = self.agents.get_mut(key).filter(|entry| entry.inbox.learns_queue)?;
+        if is_up && !queues.contains(&entry.inbox.queue) {
+            return queues.into_iter().find(|queue| !entry.others.contains(queue));
+        }
+        for queue in queues {
+            let is_new = queue != entry.inbox.queue && !entry.others.contains(&queue);
+            if is_new && entry.others.len() < MAX_OTHERS {
+                entry.others.push(queue);
+            }
+        }
+        None
+    }
+
+    /// The queue groups that listen to subjects of this agent and of nobody else.
+    fn queues(&self, key: &AgentKey) -> Vec<Box<str>> {
+        let Some(entry) = self.agents.get(key) else { return Vec::new() };
+        let told = entry.inbox.subjects.iter().flat_map(|subject| self.groups.overlapping(subject.as_str()));
+        told.filter(|told| entry.has(told.subject.as_str())).flat_map(|told| told.queues.clone()).collect()
     }
 }
 
 impl Entry {
-    /// Whether this is the agent's own subscription: in its queue group. Without one, it may be anybody's, and gets a copy
-    /// of what comes here all the same.
-    fn is_its_own(&self, interest: &Interest) -> bool {
-        queue(interest).is_some_and(|queue| *queue == *self.inbox.queue)
-    }
-
-    /// Whether it is for subjects of this agent and of nobody else.
-    fn is_within(&self, interest: &Interest) -> bool {
-        std::str::from_utf8(&interest.subject).is_ok_and(|subject| self.has(subject))
-    }
-
     fn has(&self, subject: &str) -> bool {
         self.inbox.subjects.iter().any(|pattern| pattern.as_str() == subject || pattern.matches(subject))
     }
-}
-
-fn queue(interest: &Interest) -> Option<&str> {
-    interest.queue.as_ref().and_then(|queue| std::str::from_utf8(queue).ok())
-}
-
-fn covers(interest: &Interest, subject: &str) -> bool {
-    let pattern = std::str::from_utf8(&interest.subject).ok().and_then(|text| Pattern::new(text).ok());
-    pattern.is_some_and(|pattern| pattern.matches(subject))
 }
 
 /// The pattern is this agent's from now on, unless another one has it.

@@ -14,7 +14,7 @@ use super::requester::Requester;
 
 mod held;
 
-pub use held::{Bounds, Effect, Ending, Held, HoldId, Incoming, Sending, size};
+pub use held::{Bounds, Effect, Ending, Held, HoldId, Incoming, Interest, Sending, size};
 
 /// How long an agent that is up and subscribes may take to subscribe also this subject. After that its messages get what
 /// they would get without us: "no responders".
@@ -31,20 +31,6 @@ enum Wake {
     Up,
     /// It could not be woken; not again before this.
     NotBefore(Moment),
-}
-
-/// What is known of an agent's subscriptions.
-pub trait Interest {
-    /// Whether the agent takes messages with this subject.
-    fn takes(&self, subject: &[u8]) -> bool;
-
-    /// Whether what is sent now arrives, or comes back here.
-    fn is_routed(&self) -> bool;
-
-    /// Whether a message with this subject would reach the agent.
-    fn reaches(&self, subject: &[u8]) -> bool {
-        self.is_routed() && self.takes(subject)
-    }
 }
 
 /// The messages that wait for one agent.
@@ -164,35 +150,63 @@ impl Mailbox {
         true
     }
 
+    /// The hold stream is another one, so none of these has a place in it: each, and when it came.
+    pub fn forget_places(&mut self) -> Vec<(HoldId, Message, Moment)> {
+        self.places.clear();
+        let all = self.waiting.iter_mut().chain(&mut self.sent);
+        let mut all: Vec<_> = all
+            .map(|(id, held)| {
+                held.stored = None;
+                (*id, held.message.clone(), held.arrived)
+            })
+            .collect();
+        all.sort_by_key(|(id, ..)| *id);
+        all
+    }
+
     /// The first place in the hold stream of what is here.
     pub fn first_stored(&self) -> Option<u64> {
         self.places.first().copied()
     }
 
-    /// A message that was sent has come back: nobody took it. It is sent again at the next change, or the next tick.
-    pub fn came_back(&mut self, id: HoldId) {
+    /// A message that was sent has come back: nobody took it, or the agent may have (`is_copy`). It is sent again at the next
+    /// change, or the next tick.
+    pub fn came_back(&mut self, id: HoldId, is_copy: bool) {
         if let Some(held) = self.sent.remove(&id) {
-            self.waiting.insert(id, held);
+            let redelivered = held.redelivered || is_copy;
+            self.waiting.insert(id, Held { redelivered, ..held });
         }
     }
 
     /// Of everything that was sent up to here it is known by now whether it came back.
     pub fn marked(&mut self, up_to: Sending, fx: &mut Vec<Effect>) {
-        let marked: Vec<_> = self.sent.extract_if(.., |_, held| held.send <= up_to).collect();
-        for (_, held) in marked {
-            self.forget_place(held.stored);
-            fx.push(Effect::Drop(held.into(), Ending::Delivered));
-        }
-        self.release_if_empty(fx);
+        self.end_sent(&Ending::Delivered, |_, held| held.send <= up_to, fx);
     }
 
     /// A message cannot be sent.
     pub fn not_sent(&mut self, id: HoldId, fx: &mut Vec<Effect>) {
-        if let Some(held) = self.sent.remove(&id) {
+        self.end_sent(&Ending::NotSent, |sent, _| sent == id, fx);
+    }
+
+    /// The server takes nothing with this subject: what was sent did not reach anybody.
+    pub fn refused(&mut self, subject: &str, fx: &mut Vec<Effect>) {
+        self.end_sent(&Ending::NotSent, |_, held| *held.message.subject == *subject.as_bytes(), fx);
+    }
+
+    fn end_sent(&mut self, ending: &Ending, which: impl Fn(HoldId, &Held) -> bool, fx: &mut Vec<Effect>) {
+        let ended: Vec<_> = self.sent.extract_if(.., |id, held| which(*id, held)).collect();
+        for (_, held) in ended {
             self.forget_place(held.stored);
-            fx.push(Effect::Drop(held.into(), Ending::NotSent));
+            fx.push(Effect::Drop(held.into(), ending.clone()));
         }
         self.release_if_empty(fx);
+    }
+
+    /// What came since then may have reached the agent as well.
+    pub fn may_be_copies(&mut self, since: Moment) {
+        for held in self.waiting.values_mut() {
+            held.redelivered |= held.arrived >= since;
+        }
     }
 
     /// It is not known what became of what was sent: the connection broke. It is sent again, and marked.

@@ -10,6 +10,7 @@ pub mod counters;
 pub mod credentials;
 pub mod directory;
 pub mod door;
+pub mod groups;
 pub mod headers;
 pub mod leaf;
 pub mod mailbox;

@@ -24,6 +24,9 @@ const MAX_WATCHES: usize = 2_048;
 /// How long a request is kept at least that its agent is not waited for any more: the agent may be suspended soon, and
 /// its sender is still to be told.
 const KEEP_FOR: Duration = Duration::from_hours(1);
+/// How long a request is kept whose life is over: whoever is to send it again, or to tell its sender, has done so by then, or
+/// another one has taken its place and done it.
+const ORPHANED_FOR: Duration = Duration::from_mins(2);
 /// When the server has taken note that an inbox is watched.
 const WATCHED_AFTER: Duration = Duration::from_millis(250);
 /// How long an inbox is watched after the last request from it.
@@ -41,8 +44,8 @@ struct Open {
     requester: Requester,
     /// Its answer is a stream of replies.
     streams: bool,
-    /// The life that got it is over.
-    orphaned: bool,
+    /// Since when the life that got it is over.
+    orphaned: Option<Moment>,
 }
 
 /// A request whose agent's life is over, without an answer.
@@ -135,7 +138,7 @@ impl Requests {
             let message = fits.then(|| message.detached());
             self.bytes += message.as_ref().map_or(0, size);
             let (requester, streams) = (Requester::default(), owed.streams);
-            let open = Open { message, arrived: now, watched, requester, streams, orphaned: false };
+            let open = Open { message, arrived: now, watched, requester, streams, orphaned: None };
             self.debtors.entry(reply.clone()).or_default().agents.push(key.clone());
             let of_agent = self.open.entry(key.clone()).or_default();
             of_agent.order.insert((now, reply.clone()));
@@ -265,20 +268,31 @@ impl Requests {
 
     /// Until when the agent is waited for, if it owes an answer to anybody. Each is waited for no longer than `cap`.
     pub fn owes_until(&self, key: &AgentKey, cap: Duration) -> Option<Moment> {
-        self.open.get(key)?.order.last().map(|(arrived, _)| *arrived + cap)
+        let of_agent = self.open.get(key)?;
+        let mut latest = of_agent.order.iter().rev();
+        // The life that is up owes nothing of what the one before got.
+        let is_owed = |reply: &Bytes| of_agent.open.get(reply).is_some_and(|open| open.orphaned.is_none());
+        latest.find(|(_, reply)| is_owed(reply)).map(|(arrived, _)| *arrived + cap)
     }
 
     /// The life that got what came before this is over.
-    pub fn end_life(&mut self, key: &AgentKey, before: Moment) {
+    pub fn end_life(&mut self, key: &AgentKey, before: Moment, now: Moment) {
         let of_agent = self.open.get_mut(key);
-        for open in of_agent.into_iter().flat_map(|of_agent| of_agent.open.values_mut()) {
-            open.orphaned |= open.arrived < before;
+        let open = of_agent.into_iter().flat_map(|of_agent| of_agent.open.values_mut());
+        for open in open.filter(|open| open.arrived < before) {
+            open.orphaned.get_or_insert(now);
         }
+    }
+
+    /// Those whose lives before have not answered everything.
+    pub fn agents_with_orphans(&self) -> Vec<AgentKey> {
+        let has = |of_agent: &OfAgent| of_agent.open.values().any(|open| open.orphaned.is_some());
+        self.open.iter().filter(|(_, of_agent)| has(of_agent)).map(|(key, _)| key.clone()).collect()
     }
 
     /// What the lives before have not answered, in the order of arrival.
     pub fn take_orphans(&mut self, key: &AgentKey) -> Vec<Orphan> {
-        self.remove_all(key, |open| open.orphaned)
+        self.remove_all(key, |open| open.orphaned.is_some())
     }
 
     /// All that the agent has not answered is forgotten.
@@ -295,7 +309,10 @@ impl Requests {
     ) -> Vec<Box<str>> {
         for key in self.open.keys().cloned().collect::<Vec<_>>() {
             let cap = cap_of(&key);
-            self.remove_all(&key, |open| open.arrived + cap + cap.max(KEEP_FOR) <= now);
+            self.remove_all(&key, |open| {
+                let is_left = open.orphaned.is_some_and(|since| since + ORPHANED_FOR <= now);
+                is_left || open.arrived + cap + cap.max(KEEP_FOR) <= now
+            });
         }
         let used: HashSet<_> = self.debtors.keys().filter_map(inbox_of).collect();
         let over = |inbox: &str, watch: &Watch| {

@@ -8,7 +8,7 @@ use crate::lifecycle::effect::{Effect, Transition};
 use crate::lifecycle::observation::{Failure, Mode, SuspendedBy};
 use crate::lifecycle::phase::{Phase, Remedy, ResumeStep};
 use crate::lifecycle::refusal::Refusal;
-use crate::time::Moment;
+use crate::policy::idle::{Says, Signal, Source, Verdict, verdict};
 
 use super::suspend::may_clear;
 use super::{Context, Machine, RECHECK};
@@ -194,13 +194,20 @@ impl<W> Machine<W> {
         }
     }
 
-    /// It was not started by us, so it may be in use by another way than ours, on which we cannot reach it: until its
-    /// idle timeout is over, it is not idle for that.
+    /// What keeps any agent up keeps up one that was not started by us; and it may be in use by another way than ours, on which
+    /// we cannot reach it: until its idle timeout is over, it is not idle for that. One that we started is of no use to anybody,
+    /// unless somebody has a busy lease for it. Who waits for it is no sign that it works.
     fn may_be_at_work(&self, ctx: Context<'_>) -> bool {
-        let last =
-            [self.up_since, Some(self.last_demand), Some(self.gate.last_activity())].into_iter().flatten();
-        let last = last.fold(self.known_since, Moment::max);
-        !self.failed_start && ctx.now < last + ctx.policy.idle_timeout
+        let mut signals = self.signals(ctx.policy, ctx.now, ctx.calendar);
+        signals.retain(|signal| match signal.source {
+            Source::Lease => true,
+            _ => !self.failed_start && signal.says != Says::Busy,
+        });
+        if !self.failed_start {
+            let seen = self.known_since.max(self.gate.last_activity());
+            signals.push(Signal { source: Source::Start, says: Says::LastActive(seen) });
+        }
+        verdict(&signals, ctx.policy.idle_timeout, ctx.now) != Verdict::Idle
     }
 
     // Draining | Resuming → Failed: as before, and whoever wants it may begin at once.

@@ -129,16 +129,59 @@ fn interest_counts_if_it_is_the_agents_own() {
 fn the_queue_group_that_an_agent_uses_is_learned_unless_a_rule_names_one() {
     let mut directory = directory();
     directory.note_interest(&interest("agents.a.>", Some("workers")), true);
-    assert_eq!(directory.learned_queue(&key("a")).as_deref(), Some("workers"));
+    assert_eq!(directory.learned_queue(&key("a"), true).as_deref(), Some("workers"));
     assert_eq!(directory.takers("agents.a.>", "workers"), [], "it is not known to be its own yet");
     directory.set(&key("a"), Some(Inbox { queue: "workers".into(), ..inbox(&["agents.a.>"]) }));
-    assert_eq!(directory.learned_queue(&key("a")), None);
+    assert_eq!(directory.learned_queue(&key("a"), true), None);
     assert!(directory.is_subscribed(&key("a")), "what was seen before counts");
     assert_eq!(directory.takers("agents.a.>", "workers"), [key("a")]);
+    let is_copy = |queue: &'static str| directory.is_copy(&key("a"), "agents.a.x", &[queue.into()]);
+    assert!(is_copy("q") && !is_copy("workers"), "what comes by the old registration it has got");
     assert_eq!(directory.takers("agents.a.x", ""), [key("a")], "an agent without a queue group");
     assert_eq!(directory.takers("agents.>", ""), [], "somebody who listens to everybody");
 
     directory.set(&key("b"), Some(Inbox { learns_queue: false, ..inbox(&["b.in"]) }));
     directory.note_interest(&interest("b.in", Some("workers")), true);
-    assert_eq!(directory.learned_queue(&key("b")), None);
+    assert_eq!(directory.learned_queue(&key("b"), true), None);
+}
+
+#[test]
+fn what_was_told_before_an_agent_is_known_counts_when_it_is() {
+    let mut directory = Directory::default();
+    for (subject, queue) in [("agents.a.x", "workers"), ("b.*", "q")] {
+        assert!(directory.note_interest(&interest(subject, Some(queue)), true).is_empty());
+    }
+    directory.set(&key("a"), Some(inbox(&["agents.a.>"])));
+    directory.set(&key("b"), Some(inbox(&["b.in"])));
+    assert_eq!(directory.learned_queue(&key("a"), true).as_deref(), Some("workers"));
+    assert!(directory.is_subscribed(&key("b")) && directory.reaches(&key("b"), "b.in"));
+    // A rule that gives it another subject.
+    directory.set(&key("b"), Some(inbox(&["else"])));
+    assert!(!directory.is_subscribed(&key("b")));
+    directory.note_interest(&interest("b.*", Some("q")), false);
+    directory.set(&key("b"), Some(inbox(&["b.in"])));
+    assert!(!directory.is_subscribed(&key("b")), "it is over");
+}
+
+#[test]
+fn a_queue_group_of_others_does_not_take_the_agents_place() {
+    let mut directory = directory();
+    let (own, audit) = (interest("agents.a.>", Some("q")), interest("agents.a.>", Some("audit")));
+    directory.note_interest(&audit, true);
+    // While the agent sleeps, and when its own is missing for a moment.
+    assert_eq!(directory.learned_queue(&key("a"), false), None);
+    assert_eq!(directory.learned_queue(&key("a"), true), None);
+    directory.note_interest(&audit, false);
+    for other in [&own, &audit] {
+        directory.note_interest(other, true);
+        assert_eq!(directory.learned_queue(&key("a"), true), None);
+    }
+    // A server starts anew, and the other is the first to be back.
+    directory.forget_interest();
+    directory.note_interest(&audit, true);
+    assert_eq!(directory.learned_queue(&key("a"), true), None);
+    // It has gone: what comes now under its name is the agent.
+    directory.note_interest(&audit, false);
+    directory.note_interest(&audit, true);
+    assert_eq!(directory.learned_queue(&key("a"), true).as_deref(), Some("audit"));
 }

@@ -15,13 +15,12 @@ use crate::nats::headers::{self, ERROR_CODE, REDELIVERED};
 use crate::nats::leaf::codec::Message;
 use crate::nats::leaf::wanted::{Registration, Version};
 use crate::nats::mailbox::size;
-use crate::nats::requests::{Orphan, Owed, SYNADIA_INBOXES};
+use crate::nats::requests::{Owed, SYNADIA_INBOXES};
 use crate::policy::messages::{Preset, Redeliver};
 use crate::time::Moment;
 use crate::units::Pattern;
 
 use super::Door;
-use super::holding::Waiting;
 use super::looking::Listener;
 use super::news::News;
 
@@ -80,7 +79,9 @@ impl Door {
     /// An agent is up: it is watched from the start. It sleeps: what it has not answered is dealt with.
     pub(super) fn watch_by_phase(&mut self, key: &AgentKey) {
         let Some(agent) = self.agents.get(key) else { return };
-        match agent.slot.phase() {
+        let phase = agent.slot.phase();
+        self.note_end_of_life(key, phase);
+        match phase {
             PhaseName::Draining | PhaseName::Suspending | PhaseName::Resuming => self.tap(key, true),
             PhaseName::Running => {
                 self.tap(key, true);
@@ -96,16 +97,6 @@ impl Door {
                 self.owes_changed(key);
             }
             PhaseName::Unknown => {}
-        }
-    }
-
-    /// With a new life, what the one before has got and not answered is sent again. Of phases that follow each other at once only
-    /// the last one is seen, so the life itself is compared.
-    fn note_life(&mut self, key: &AgentKey) {
-        let Some(agent) = self.agents.get_mut(key) else { return };
-        let Some((life, since)) = agent.slot.life() else { return };
-        if agent.life.replace(life.clone()).is_some_and(|before| before != life) {
-            self.redeliver(key, since);
         }
     }
 
@@ -149,6 +140,10 @@ impl Door {
         let now = self.engine.clock().now();
         let Some(agent) = self.agents.get_mut(&key) else { return };
         agent.activity.note_message(now);
+        // Nobody got it but another replica, with which it waits.
+        if !self.directory.reaches(&key, subject) {
+            return;
+        }
         let is_up = agent.slot.phase() == PhaseName::Running;
         if agent.watch.seen.note(size(message), now) && is_up {
             // What comes until the next look was not seen here.
@@ -217,7 +212,7 @@ impl Door {
         }
     }
 
-    fn owes_changed(&self, key: &AgentKey) {
+    pub(super) fn owes_changed(&self, key: &AgentKey) {
         let Some(agent) = self.agents.get(key) else { return };
         let until = self.requests.owes_until(key, agent.slot.policy().busy_cap);
         let until = until.unwrap_or(Moment::START);
@@ -225,29 +220,6 @@ impl Door {
             agent.activity.set_unanswered_until(until);
             if until == Moment::START {
                 self.engine.activity_changed(&agent.slot);
-            }
-        }
-    }
-
-    /// A pod is gone. What it got and did not answer is sent again to the next one, or its senders are told.
-    fn redeliver(&mut self, key: &AgentKey, before: Moment) {
-        self.requests.end_life(key, before);
-        let open = self.requests.take_orphans(key);
-        self.owes_changed(key);
-        let Some(agent) = self.agents.get(key) else { return };
-        let redeliver = agent.slot.policy().messages.redeliver;
-        let patience = self.settings.hold.timeout;
-        for Orphan { reply, message } in open {
-            match message {
-                Some(message) if redeliver == Redeliver::Requests => {
-                    self.let_wait(key, Waiting { message, patience, stored: None, redelivered: true });
-                }
-                _ => {
-                    let why = format!("{key} was suspended before it had answered");
-                    if let Some(reply) = self.may_answer(&reply) {
-                        self.outbox.error(reply, 503, why);
-                    }
-                }
             }
         }
     }

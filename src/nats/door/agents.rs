@@ -47,14 +47,19 @@ impl Door {
             queue,
             learns_queue: messages.learns_queue(),
         };
-        self.set_inbox(key, Some(inbox));
+        let is_new = self.set_inbox(key, Some(inbox));
         self.discovery.set_agent(key, &slot);
         match self.agents.get_mut(key) {
-            Some(agent) if !Arc::ptr_eq(&agent.slot, &slot) => {
-                (agent.activity, agent.slot) = (slot.activity(), slot);
-                self.interest_changed(key);
+            Some(agent) => {
+                let is_other = !Arc::ptr_eq(&agent.slot, &slot);
+                if is_other {
+                    (agent.activity, agent.slot) = (slot.activity(), slot);
+                }
+                self.learn(key);
+                if is_new || is_other {
+                    self.interest_changed(key);
+                }
             }
-            Some(_) => {}
             None => {
                 let agent = Agent {
                     activity: slot.activity(),
@@ -66,11 +71,15 @@ impl Door {
                     ended_up_to: 0,
                     forgotten_up_to: 0,
                     watch: Watch::default(),
+                    registered: self.wanted.version(),
+                    subscribed_at: None,
                     life: None,
+                    life_ended: None,
                     told: None,
                 };
                 self.agents.insert(key.clone(), agent);
                 // Somebody may subscribe for it already.
+                self.learn(key);
                 self.interest_changed(key);
             }
         }
@@ -93,7 +102,8 @@ impl Door {
         self.outbox.plain(subject, event.to_string());
     }
 
-    fn set_inbox(&mut self, key: &AgentKey, inbox: Option<Inbox>) {
+    /// Whether that is another one than before.
+    pub(super) fn set_inbox(&mut self, key: &AgentKey, inbox: Option<Inbox>) -> bool {
         let change = self.directory.set(key, inbox);
         for (subject, other) in &change.taken {
             tracing::warn!(agent = %key, %subject, %other, "another agent has this subject already; messages for it wake that one");
@@ -101,9 +111,13 @@ impl Door {
         for freed in &change.freed {
             self.changes.note(freed);
         }
-        if self.is_open && !self.is_leaving {
+        let is_new = !(change.add.is_empty() && change.remove.is_empty());
+        if is_new && self.is_open && !self.is_leaving {
             register(&self.wanted, &change);
+            let version = self.wanted.version();
+            self.agents.get_mut(key).into_iter().for_each(|agent| agent.registered = version);
         }
+        is_new
     }
 
     /// Messages do not wake it any more, or it is gone.
@@ -121,12 +135,6 @@ impl Door {
         self.agents.remove(key);
     }
 
-    pub(super) fn learn_queue(&mut self, key: &AgentKey, queue: Box<str>) {
-        let Some(known) = self.directory.inbox(key).cloned() else { return };
-        tracing::info!(agent = %key, queue = &*queue, "the agent subscribes in another queue group than was thought");
-        self.set_inbox(key, Some(Inbox { queue, ..known }));
-    }
-
     /// The server does what is needed: every agent is registered.
     pub(super) fn open(&mut self) {
         self.is_open = true;
@@ -139,6 +147,8 @@ impl Door {
                 self.wanted.add(registration(subject, &inbox.queue));
             }
         }
+        let version = self.wanted.version();
+        self.agents.values_mut().for_each(|agent| agent.registered = version);
         tracing::info!(agents = self.agents.len(), "the message door is open");
     }
 
@@ -148,7 +158,9 @@ impl Door {
         let (engine, slot) = (Arc::clone(&self.engine), Arc::clone(&agent.slot));
         let deadline = engine.clock().now() + self.settings.hold.timeout;
         let cancel = CancellationToken::new();
-        agent.waking = Some(cancel.clone());
+        self.last_wake += 1;
+        let number = self.last_wake;
+        agent.waking = Some(Waking { number, cancel: cancel.clone() });
         let (news, key) = (self.news.clone(), key.clone());
         tokio::spawn(async move {
             let up = async {
@@ -160,8 +172,8 @@ impl Door {
             let report = tokio::select! {
                 () = cancel.cancelled() => return,
                 up = up => match up {
-                    Ok(permit) => News::Woken(key, permit),
-                    Err(refusal) => News::NotWoken(key, refusal),
+                    Ok(permit) => News::Woken(key, number, permit),
+                    Err(refusal) => News::NotWoken(key, number, refusal),
                 },
             };
             // The door is there for as long as its tasks.
@@ -171,8 +183,8 @@ impl Door {
 
     pub(super) fn release(&mut self, key: &AgentKey) {
         let Some(agent) = self.agents.get_mut(key) else { return };
-        if let Some(cancel) = agent.waking.take() {
-            cancel.cancel();
+        if let Some(waking) = agent.waking.take() {
+            waking.cancel.cancel();
         }
         if let Some(permit) = agent.permit.take() {
             permit.finish(Outcome::Answered);
@@ -181,21 +193,22 @@ impl Door {
 
     pub(super) fn report(&mut self, news: News) {
         match news {
-            News::Woken(key, permit) => {
+            News::Woken(key, number, permit) => {
                 let Some(agent) = self.agents.get_mut(&key) else { return };
-                // Nobody waits for it any more: the permit is given back.
-                if agent.waking.take().is_none() {
+                // Nobody waits for it any more: the permit is given back. It is asked for anew if somebody does by now.
+                if !Waking::ended(&mut agent.waking, number) {
                     return;
                 }
                 agent.permit = Some(permit);
                 self.with_mailbox(&key, |mailbox, interest, now, fx| mailbox.woken(interest, now, fx));
             }
-            News::NotWoken(key, refusal) => {
+            News::NotWoken(key, number, refusal) => {
                 let Some(agent) = self.agents.get_mut(&key) else { return };
-                if agent.waking.take().is_some() {
+                if Waking::ended(&mut agent.waking, number) {
                     self.with_mailbox(&key, |mailbox, _, now, fx| mailbox.not_woken(&refusal, now, fx));
                 }
             }
+            News::Echoed(mark) => self.mark_seen(&mark, |mark| mark.echoed = true),
             News::Checked(number, result) => self.checked(number, result),
             News::CheckAgain if self.is_up && !self.is_open && self.check.is_none() => self.begin_check(),
             News::CheckAgain => {}
@@ -215,6 +228,7 @@ impl Door {
             }
             News::Remembered(key, service) => self.discovery.remember(key, service),
             News::StoreOpened(opened) => self.store_opened(opened),
+            News::StoreLost(why) => self.store_lost(why),
             News::Replied { subject, ends } => self.replied(&subject, ends),
             News::Looked(look, listeners) => self.looked(&look, &listeners),
             News::NotLooked(listeners) => {
@@ -229,6 +243,8 @@ impl Door {
     pub(super) fn tick(&mut self) {
         let now = self.engine.clock().now();
         self.look_for_route(now);
+        self.take_not_sent();
+        self.note_whether_leads();
         for key in self.waited_for() {
             let Some(agent) = self.agents.get_mut(&key) else { continue };
             let bounds = bounds(&agent.slot);
@@ -237,8 +253,28 @@ impl Door {
                 self.with_mailbox(&key, |mailbox, interest, now, fx| mailbox.went_down(interest, now, fx));
             }
             self.lose_overdue(&key, now);
+            // What is registered may be confirmed by now, and then what it subscribes counts.
+            let subscribed = self.directory.is_subscribed(&key);
+            self.with_mailbox(&key, |mailbox, interest, now, fx| {
+                mailbox.interest_changed(subscribed, interest, now, fx);
+            });
             self.with_mailbox(&key, |mailbox, interest, now, fx| mailbox.tick(bounds, interest, now, fx));
         }
+    }
+}
+
+/// An agent is being woken. Each time has a number: what became of an earlier one, which nobody waits for any more, may be
+/// reported when the next one has begun.
+pub(super) struct Waking {
+    number: u64,
+    /// Ends the wait.
+    cancel: CancellationToken,
+}
+
+impl Waking {
+    /// What became of the attempt with this number is known. Whether anybody waits for that.
+    fn ended(waking: &mut Option<Self>, number: u64) -> bool {
+        waking.take_if(|waking| waking.number == number).is_some()
     }
 }
 
@@ -261,5 +297,17 @@ pub(super) fn explain(key: &AgentKey, refusal: &Refusal) -> (u16, String) {
         }
         Refusal::Gone => (404, format!("{key} was deleted, or messages do not wake it any more")),
         Refusal::ShuttingDown => (503, "Drowse is about to end; send the message again".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_became_of_an_earlier_attempt_does_not_end_the_next() {
+        let mut waking = Some(Waking { number: 2, cancel: CancellationToken::new() });
+        assert!(!Waking::ended(&mut waking, 1));
+        assert!(Waking::ended(&mut waking, 2) && !Waking::ended(&mut waking, 2));
     }
 }

@@ -13,7 +13,8 @@ use crate::nats::leaf::codec::Message;
 use crate::nats::mailbox::{Effect, Ending, Held, HoldId, Incoming, Mailbox, size};
 use crate::time::Moment;
 
-use super::{Door, InterestOf, activity, agents, bounds};
+use super::interest::InterestOf;
+use super::{Door, activity, agents, bounds};
 
 /// Between two lines about messages whose senders cannot be told.
 const TELL_EVERY: Duration = Duration::from_secs(1);
@@ -49,17 +50,29 @@ impl Door {
         if message.queues.is_empty() {
             return self.overheard(message);
         }
-        let Some(key) = self.directory.owner(subject).cloned() else { return };
+        let Some(key) = self.directory.owner(subject).cloned() else { return self.stray(message) };
+        let is_copy = self.directory.is_copy(&key, subject, &message.queues);
         let hold_id = message.headers.as_deref().and_then(|block| headers::value(block, HOLD_ID));
         match hold_id.and_then(|id| id.strip_prefix(&self.replica)?.strip_prefix('.')?.parse().ok()) {
             // What an agent sends with the headers of what it received only looks like it.
-            Some(id) if self.is_under_way(&key, HoldId(id), message) => self.came_back(&key, HoldId(id)),
-            _ => self.hold(&key, message),
+            Some(id) if self.is_under_way(&key, HoldId(id), message) => {
+                self.came_back(&key, HoldId(id), is_copy);
+            }
+            _ => self.hold(&key, message, is_copy),
         }
     }
 
-    /// A message that no subscription of its agent took.
-    fn hold(&mut self, key: &AgentKey, message: &Message) {
+    /// A message that came before the server had taken note that its agent is not ours any more. Its sender is told what the
+    /// server would say now.
+    fn stray(&mut self, message: &Message) {
+        if !message.subject.starts_with(b"drowse.") {
+            let why = "the agent is gone, or messages do not wake it any more";
+            self.refuse(message, 503, MessageFate::Refused, why);
+        }
+    }
+
+    /// A message that no subscription of its agent took; or one did, and whether that was still there is not known (`is_copy`).
+    fn hold(&mut self, key: &AgentKey, message: &Message, is_copy: bool) {
         let headers = message.headers.as_deref();
         if headers.is_some_and(|block| headers::parse(block).is_err()) {
             return self.refuse(message, 400, MessageFate::Invalid, "its headers are malformed");
@@ -76,7 +89,7 @@ impl Door {
         }
         let patience = self.settings.hold.timeout;
         let message = message.detached();
-        self.let_wait(key, Waiting { message, patience, stored: None, redelivered: false });
+        self.let_wait(key, Waiting { message, patience, stored: None, redelivered: is_copy });
     }
 
     /// A message waits, unless too many do. One that is in the hold stream already has its place there.
@@ -90,6 +103,7 @@ impl Door {
         }
         let now = self.engine.clock().now();
         let Some(agent) = self.agents.get_mut(key) else { return };
+        let is_routed = self.is_routed && self.wanted.is_confirmed(agent.registered);
         let mut wakes_after = agent.mailbox.delayed_until().filter(|_| message.reply.is_none());
         // What was sent again woke somebody before.
         let wakes = agent.mailbox.would_wake()
@@ -108,7 +122,7 @@ impl Door {
         let id = HoldId(self.last_id);
         let bounds = bounds(&agent.slot);
         let mut fx = Vec::new();
-        let interest = InterestOf { directory: &self.directory, key, is_routed: self.is_routed };
+        let interest = InterestOf { directory: &self.directory, key, is_routed };
         let store = self.store.as_ref().filter(|_| stored.is_none());
         let copy = store.map(|store| (store, message.clone()));
         let streams = message.subject.starts_with(activity::PROMPT);
@@ -179,9 +193,9 @@ impl Door {
         })
     }
 
-    fn came_back(&mut self, key: &AgentKey, id: HoldId) {
+    fn came_back(&mut self, key: &AgentKey, id: HoldId, is_copy: bool) {
         self.metrics.messages().came_back();
-        self.with_mailbox(key, |mailbox, _, _, _| mailbox.came_back(id));
+        self.with_mailbox(key, |mailbox, _, _, _| mailbox.came_back(id, is_copy));
     }
 
     pub(super) fn with_mailbox(
@@ -192,7 +206,8 @@ impl Door {
         let now = self.engine.clock().now();
         let Some(agent) = self.agents.get_mut(key) else { return };
         let mut fx = Vec::new();
-        let interest = InterestOf { directory: &self.directory, key, is_routed: self.is_routed };
+        let is_routed = self.is_routed && self.wanted.is_confirmed(agent.registered);
+        let interest = InterestOf { directory: &self.directory, key, is_routed };
         step(&mut agent.mailbox, &interest, now, &mut fx);
         self.run_effects(key, fx);
     }

@@ -48,6 +48,7 @@ impl Door {
                     "waiting messages are also kept in JetStream"
                 );
                 self.store = Some(store);
+                self.store_all();
                 self.keep_descriptions();
             }
             Err(why) if self.settings.hold.store == HoldStore::Stream => {
@@ -73,6 +74,29 @@ impl Door {
         }
     }
 
+    /// The hold stream was deleted, with all that was in it.
+    pub(super) fn store_lost(&mut self, why: &'static str) {
+        let Some(store) = self.store.take() else { return };
+        store.close();
+        self.metrics.messages().store_lost();
+        let what = "the hold stream is not the one any more that held messages are in; they are stored again";
+        tracing::error!(stream = self.settings.hold.stream, why, "{what}");
+        self.open_store();
+    }
+
+    /// A stream is open in which there is nothing yet of what waits.
+    fn store_all(&mut self) {
+        let Some(store) = &self.store else { return };
+        for (key, agent) in &mut self.agents {
+            (agent.ended_up_to, agent.forgotten_up_to) = (0, 0);
+            for (id, message, arrived) in agent.mailbox.forget_places() {
+                if !store.keep(key, id, message, self.engine.clock().wall(arrived)) {
+                    tracing::debug!(agent = %key, "the hold stream is too slow: a message waits in memory only");
+                }
+            }
+        }
+    }
+
     /// Up to the last that has ended, or to the first that has not, nothing of this agent's is needed in the stream.
     pub(super) fn forget_stored(&mut self, key: &AgentKey, ended: u64) {
         let (Some(store), Some(agent)) = (&self.store, self.agents.get_mut(key)) else { return };
@@ -89,6 +113,10 @@ impl Door {
     pub(super) fn inherit(&mut self, key: &AgentKey, message: Message, arrived: Timestamp, place: u64) {
         let clock = self.engine.clock();
         let waited = clock.wall(clock.now()).duration_since(arrived).unsigned_abs();
+        if !self.agents.contains_key(key) {
+            // It may have come just now.
+            self.take_changes();
+        }
         if !self.agents.contains_key(key) {
             self.refuse(&message, 404, MessageFate::Refused, &format!("{key} does not exist any more"));
             if let Some(store) = &self.store {

@@ -9,11 +9,13 @@ mod descriptions;
 mod discovery;
 mod ending;
 mod holding;
+mod interest;
 mod keeping;
 mod looking;
 mod news;
 mod outbox;
 mod presence;
+mod redelivery;
 mod self_check;
 mod sending;
 mod store;
@@ -30,14 +32,15 @@ use crate::agent::{AgentKey, Life};
 use crate::engine::{Engine, Permit, Slot};
 use crate::lifecycle::{Activity, PhaseName};
 use crate::metrics::Metrics;
+use crate::time::Moment;
 
 use super::client;
 use super::directory::{Change, Directory, Inbox, registration};
 use super::leaf::link::{self, LinkEvent};
 use super::leaf::login::Identity;
 use super::leaf::session::Endpoint;
-use super::leaf::wanted::{Registration, Wanted};
-use super::mailbox::{Bounds, Interest, Mailbox};
+use super::leaf::wanted::{Registration, Version, Wanted};
+use super::mailbox::{Bounds, Mailbox};
 use super::requests::Requests;
 use super::settings::Settings;
 use super::tls;
@@ -85,7 +88,8 @@ pub async fn start(
     };
     let (news, reports) = mpsc::channel(NEWS);
     let (ailing, health) = watch::channel(client::Health::default());
-    let client = client::connect(&settings, tls, &name, ailing).await?;
+    let refused = Arc::new(client::Refused::default());
+    let client = client::connect(&settings, tls, &name, ailing, Arc::clone(&refused)).await?;
     let (handle, orders) = MessageDoorHandle::new(client.clone(), cancel.clone());
     let changes = Arc::new(Changes::default());
     engine.set_message_door(Arc::clone(&changes) as _);
@@ -93,7 +97,8 @@ pub async fn start(
     let marks: Box<str> = format!("drowse.mark.{replica}").into();
     wanted.add(Registration { subject: marks.clone(), queue: None });
     let link = link::start(endpoint, Arc::clone(&wanted), cancel.clone());
-    let outbox = Outbox::start(client.clone(), marks.to_string(), cancel.clone());
+    let echoes = sending::start_echoes(&client, &news, &cancel);
+    let outbox = Outbox::start(client.clone(), marks.to_string(), echoes, cancel.clone());
     let services = Arc::new(Notify::new());
     let (looker, listeners) = Looker::new(
         client.clone(),
@@ -114,6 +119,7 @@ pub async fn start(
         changes,
         news,
         outbox,
+        refused,
         listeners,
         services,
         cancel: cancel.clone(),
@@ -133,6 +139,9 @@ pub async fn start(
         untold: Untold::default(),
         last_id: 0,
         last_mark: 0,
+        last_wake: 0,
+        led: false,
+        told_left_out: false,
         is_open: false,
         is_up: false,
         is_routed: false,
@@ -164,8 +173,8 @@ struct Agent {
     mailbox: Mailbox,
     /// Keeps it up while messages wait for it, or are on their way.
     permit: Option<Permit>,
-    /// Ends the wait for it to come up.
-    waking: Option<CancellationToken>,
+    /// It is being woken.
+    waking: Option<agents::Waking>,
     /// A mark is under way.
     mark: Option<outbox::Mark>,
     /// The last in the hold stream that has ended. What came before it may wait yet.
@@ -175,8 +184,14 @@ struct Agent {
     /// Where signs of its activity are noted.
     activity: Arc<Activity>,
     watch: activity::Watch,
+    /// When the server has taken note of how its messages are asked for.
+    registered: Version,
+    /// Since when it subscribes, if it does.
+    subscribed_at: Option<Moment>,
     /// The life that was up last.
     life: Option<Life>,
+    /// When that was seen to be over.
+    life_ended: Option<Moment>,
     /// The phase that was told last.
     told: Option<PhaseName>,
 }
@@ -191,6 +206,7 @@ struct Door {
     changes: Arc<Changes>,
     news: mpsc::Sender<News>,
     outbox: Outbox,
+    refused: Arc<client::Refused>,
     listeners: mpsc::UnboundedSender<Listener>,
     /// Told when agents have come up that may be services.
     services: Arc<Notify>,
@@ -216,6 +232,11 @@ struct Door {
     untold: Untold,
     last_id: u64,
     last_mark: u64,
+    last_wake: u64,
+    /// This replica led when that was looked at last.
+    led: bool,
+    /// It was told already that not all subscriptions are remembered.
+    told_left_out: bool,
     /// The server was checked, so agents are registered.
     is_open: bool,
     /// The link stands.
@@ -235,24 +256,6 @@ struct Door {
     /// How it is now.
     connection: watch::Receiver<client::Health>,
     check: Option<self_check::Check>,
-}
-
-/// What the directory says about one agent's subscriptions.
-struct InterestOf<'a> {
-    directory: &'a Directory,
-    key: &'a AgentKey,
-    is_routed: bool,
-}
-
-impl Interest for InterestOf<'_> {
-    fn takes(&self, subject: &[u8]) -> bool {
-        let subject = std::str::from_utf8(subject);
-        subject.is_ok_and(|subject| self.directory.reaches(self.key, subject))
-    }
-
-    fn is_routed(&self) -> bool {
-        self.is_routed
-    }
 }
 
 impl Door {
@@ -295,14 +298,7 @@ impl Door {
     fn link_event(&mut self, event: LinkEvent) {
         match event {
             LinkEvent::Message(message, _room) => self.message(&message),
-            LinkEvent::Interest(interest, present) => {
-                if let Some(check) = &self.check {
-                    check.note_interest(&interest, present);
-                }
-                for key in self.directory.note_interest(&interest, present) {
-                    self.interest_changed(&key);
-                }
-            }
+            LinkEvent::Interest(interest, present) => self.interest(&interest, present),
             LinkEvent::Up(server) => {
                 tracing::info!(
                     server = server.server_name,
@@ -314,6 +310,7 @@ impl Door {
                 self.metrics.messages().link(true);
                 self.find_route();
                 self.note_presence();
+                self.all_interest_told();
                 if !self.is_open {
                     self.begin_check();
                 }
@@ -346,23 +343,6 @@ impl Door {
     /// Whether this replica takes messages, as others ask it.
     fn note_presence(&self) {
         self.takes.store(self.is_open && self.is_up && !self.is_leaving, Ordering::Release);
-    }
-
-    fn interest_changed(&mut self, key: &AgentKey) {
-        if let Some(queue) = self.directory.learned_queue(key) {
-            self.learn_queue(key, queue);
-        }
-        let subscribed = self.directory.is_subscribed(key);
-        let Some(agent) = self.agents.get(key) else { return };
-        if subscribed && !agent.activity.is_subscribed() && agent.slot.policy().messages.is_service() {
-            // A new life describes itself anew.
-            self.discovery.begin_life(key);
-            self.services.notify_one();
-        }
-        self.engine.subscribed(&agent.slot, subscribed);
-        self.with_mailbox(key, |mailbox, interest, now, fx| {
-            mailbox.interest_changed(subscribed, interest, now, fx);
-        });
     }
 }
 

@@ -20,10 +20,12 @@ use super::store::Store;
 
 /// A report of one of our own tasks.
 pub(super) enum News {
-    /// The agent is up, and is kept up by this.
-    Woken(AgentKey, Permit),
+    /// The agent is up, and is kept up by this. The number is that of the attempt.
+    Woken(AgentKey, u64, Permit),
     /// It cannot be woken.
-    NotWoken(AgentKey, Refusal),
+    NotWoken(AgentKey, u64, Refusal),
+    /// A mark came back over the ordinary connection.
+    Echoed(Bytes),
     /// How the check of the server ended.
     Checked(u64, Result<(), String>),
     /// The check of the server failed a while ago.
@@ -44,6 +46,8 @@ pub(super) enum News {
     Remembered(AgentKey, Service),
     /// The hold stream is there, or cannot be.
     StoreOpened(Result<Store, String>),
+    /// It is not the one any more that was opened, and why.
+    StoreLost(&'static str),
 }
 
 /// What the engine tells. Told twice before it was looked at is told once, so this holds an entry for each agent at most.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use async_nats::Client;
+use async_nats::{Client, Subject};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
@@ -56,6 +56,10 @@ pub(super) struct Mark {
     pub(super) since: Moment,
     /// How often the connection had been made by then.
     pub(super) connects: u64,
+    /// It is back over the link.
+    pub(super) came_back: bool,
+    /// It is back over the ordinary connection: whatever the server objects to of what was sent before it was told before that.
+    pub(super) echoed: bool,
 }
 
 /// What both ends of the queue see.
@@ -76,10 +80,10 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    pub(super) fn start(client: Client, marks: String, cancel: CancellationToken) -> Self {
+    pub(super) fn start(client: Client, marks: String, echoes: Subject, cancel: CancellationToken) -> Self {
         let (queue, letters) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared::default());
-        let postman = Postman { client, marks, shared: Arc::clone(&shared) };
+        let postman = Postman { client, marks, echoes, shared: Arc::clone(&shared) };
         tokio::spawn(async move {
             tokio::select! {
                 () = cancel.cancelled() => {}
@@ -161,6 +165,8 @@ impl Outbox {
 struct Postman {
     client: Client,
     marks: String,
+    /// Where marks come back over the ordinary connection.
+    echoes: Subject,
     shared: Arc<Shared>,
 }
 
@@ -195,7 +201,11 @@ impl Postman {
                     tracing::warn!(why, "a held message cannot be handed over");
                 }
             }
-            Letter::Mark(payload) => client::send(&self.client, &self.marks, payload.into()).await,
+            Letter::Mark(payload) => {
+                let payload = Bytes::from(payload);
+                client::send(&self.client, &self.marks, payload.clone()).await;
+                client::send(&self.client, &self.echoes, payload).await;
+            }
             Letter::Error { reply, code, why } => {
                 client::send_error(&self.client, &reply, code, &why).await;
             }

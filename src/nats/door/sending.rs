@@ -7,16 +7,21 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_nats::connection::State;
+use async_nats::{Client, Subject};
 use bytes::Bytes;
+use futures_util::StreamExt as _;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::agent::AgentKey;
-use crate::nats::client::Health;
+use crate::nats::client::{self, Health};
 use crate::nats::leaf::codec::Message;
 use crate::nats::mailbox::{HoldId, Sending};
 use crate::time::Moment;
 
-use super::Door;
+use super::news::News;
 use super::outbox::Mark;
+use super::{Door, until};
 
 /// How long what was sent on may be under way before it counts as lost track of, if nothing is seen to be broken.
 const MARK_WITHIN: Duration = Duration::from_mins(1);
@@ -35,12 +40,8 @@ impl Door {
         self.is_routed = false;
         self.last_mark += 1;
         let connects = self.connects();
-        self.route = Some(Route {
-            number: self.last_mark,
-            since: self.engine.clock().now(),
-            connects,
-            is_told: false,
-        });
+        let now = self.engine.clock().now();
+        self.route = Some(Route::new(self.last_mark, connects, self.route.as_ref(), now));
         self.try_route();
     }
 
@@ -79,26 +80,34 @@ impl Door {
             None => {
                 self.last_mark += 1;
                 self.outbox.mark(format!("{} {key}", self.last_mark));
-                agent.mark = Some(Mark { number: self.last_mark, up_to, next: None, since, connects });
+                let number = self.last_mark;
+                let mark =
+                    Mark { number, up_to, next: None, since, connects, came_back: false, echoed: false };
+                agent.mark = Some(mark);
             }
         }
     }
 
     pub(super) fn mark_came_back(&mut self, payload: &Bytes) {
-        let Ok(text) = std::str::from_utf8(payload) else { return };
-        for (key, id) in self.outbox.take_not_sent() {
-            self.with_mailbox(&key, |mailbox, _, _, fx| mailbox.not_sent(id, fx));
+        let text = std::str::from_utf8(payload).unwrap_or_default();
+        if let Some(route) = self.route.take_if(|route| text.parse() == Ok(route.number)) {
+            return self.routed(route);
         }
-        let Some((number, key)) = text.split_once(' ') else {
-            if let Some(route) = self.route.take_if(|route| text.parse() == Ok(route.number)) {
-                self.routed(&route);
-            }
+        self.mark_seen(payload, |mark| mark.came_back = true);
+    }
+
+    /// A mark came back on one of both ways.
+    pub(super) fn mark_seen(&mut self, payload: &Bytes, note: impl Fn(&mut Mark)) {
+        self.take_not_sent();
+        let Some((number, key)) = std::str::from_utf8(payload).ok().and_then(|text| text.split_once(' '))
+        else {
             return;
         };
         let key = key.split_once('/').map(|(namespace, name)| AgentKey::new(namespace, name));
         let (Ok(number), Some(key)) = (number.parse::<u64>(), key) else { return };
         let Some(agent) = self.agents.get_mut(&key) else { return };
-        let Some(mark) = agent.mark.take_if(|mark| mark.number == number) else { return };
+        agent.mark.iter_mut().filter(|mark| mark.number == number).for_each(note);
+        let Some(mark) = agent.mark.take_if(|mark| mark.came_back && mark.echoed) else { return };
         if mark.connects != self.connects() {
             // It may have been sent over another connection than what was before it.
             return self.broken();
@@ -109,17 +118,30 @@ impl Door {
         }
     }
 
-    fn routed(&mut self, route: &Route) {
+    /// What could not be sent, and what the server has refused to take, is not under way.
+    pub(super) fn take_not_sent(&mut self) {
+        for (key, id) in self.outbox.take_not_sent() {
+            self.with_mailbox(&key, |mailbox, _, _, fx| mailbox.not_sent(id, fx));
+        }
+        for subject in self.refused.take() {
+            if let Some(key) = self.directory.owner(&subject).cloned() {
+                self.with_mailbox(&key, |mailbox, _, _, fx| mailbox.refused(&subject, fx));
+            }
+        }
+    }
+
+    fn routed(&mut self, route: Route) {
         if route.connects != self.connects() {
+            self.route = Some(route);
             return self.find_route();
         }
         self.is_routed = true;
-        let took = self.engine.clock().now().since(route.since);
+        let cut_for = self.engine.clock().now().since(route.cut_since);
         if route.is_told {
             tracing::info!("what Drowse sends comes back again");
         }
         for key in self.waited_for() {
-            if took > TAKEN_OVER_AFTER {
+            if cut_for > TAKEN_OVER_AFTER {
                 self.with_mailbox(&key, |mailbox, _, _, _| mailbox.may_be_taken_over());
             }
             self.interest_changed(&key);
@@ -185,7 +207,53 @@ impl Door {
 /// A mark that shows the way.
 pub(super) struct Route {
     number: u64,
+    /// Since when it is asked for.
     since: Moment,
+    /// Since when there is no way: it may have been asked for before, over connections that broke again.
+    cut_since: Moment,
     connects: u64,
     is_told: bool,
+}
+
+impl Route {
+    fn new(number: u64, connects: u64, before: Option<&Self>, now: Moment) -> Self {
+        let cut_since = before.map_or(now, |before| before.cut_since);
+        Self { number, since: now, cut_since, connects, is_told: false }
+    }
+}
+
+/// Takes what comes back over the ordinary connection, and gives the subject to which it is sent. The library tells of what the
+/// server objects to by a task of its own, which may be some steps behind: a mark goes around twice, and then it is not.
+pub(super) fn start_echoes(
+    client: &Client,
+    news: &mpsc::Sender<News>,
+    cancel: &CancellationToken,
+) -> Subject {
+    let inbox = client.new_inbox();
+    let (first, second): (Subject, Subject) = (format!("{inbox}.1").into(), format!("{inbox}.2").into());
+    let (client, news) = (client.clone(), news.clone());
+    tokio::spawn(until(cancel.clone(), async move {
+        let Ok(mut marks) = client.subscribe(format!("{inbox}.*")).await else { return };
+        while let Some(mark) = marks.next().await {
+            if mark.subject != second {
+                client::send(&client, &second, mark.payload).await;
+            } else if news.send(News::Echoed(mark.payload)).await.is_err() {
+                return;
+            }
+        }
+    }));
+    first
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_way_that_breaks_again_before_it_was_found_is_cut_since_the_first_time() {
+        let at = |seconds| Moment::START + Duration::from_secs(seconds);
+        let first = Route::new(1, 1, None, at(5));
+        let second = Route::new(2, 2, Some(&first), at(40));
+        assert_eq!((second.since, second.cut_since), (at(40), at(5)));
+    }
 }

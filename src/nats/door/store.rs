@@ -151,6 +151,11 @@ impl Store {
         self.work.unfinished.load(Ordering::Acquire) == 0 && self.work.over.lock().is_empty()
     }
 
+    /// It is not used any more.
+    pub(super) fn close(self) {
+        self.cancel.cancel();
+    }
+
     /// This replica is not there any more. What it has left is for others to say.
     pub(super) fn leave(&self, outbox: &Outbox, replica: &str) {
         self.cancel.cancel();

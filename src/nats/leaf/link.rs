@@ -85,12 +85,16 @@ impl Link {
                 Err(error) => error,
             };
             self.wanted.end();
+            let is_denial = matches!(&ended, LeafError::Refused(error) if denied_subject(error).is_some());
             let reason = format!("{address}: {ended}");
             if self.events.send(LinkEvent::Down(reason)).await.is_err() {
                 return;
             }
             if was_up {
                 pauses = backoff.build();
+                if !is_denial {
+                    self.wanted.try_again();
+                }
             }
             tokio::time::sleep(pauses.next().unwrap_or(RETRY_MAX)).await;
         }

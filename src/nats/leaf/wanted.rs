@@ -20,6 +20,9 @@ pub struct Registration {
 /// A state of the set: the server has taken note of it when [`Wanted::confirmed`] has reached it.
 pub type Version = u64;
 
+/// Denied subjects that are tried again at once at most.
+const TRIED_AGAIN: usize = 4;
+
 /// The set of registrations.
 #[derive(Debug)]
 pub struct Wanted {
@@ -34,6 +37,8 @@ struct State {
     /// Subjects that the server does not let us register; it closes the connection over each.
     denied: HashSet<Box<str>>,
     version: Version,
+    /// Up to which version everything was handed to the connection.
+    sent: Version,
     /// Lines that the connection has yet to send. Empty while there is none: then the whole set is sent with the next one.
     unsent: String,
     connected: bool,
@@ -92,9 +97,22 @@ impl Wanted {
         self.state.lock().denied.insert(subject.into());
     }
 
+    /// Some of what was denied is tried with the next connection: permissions may have changed. Not all at once, since each that is
+    /// still denied costs a connection.
+    pub(super) fn try_again(&self) {
+        let mut state = self.state.lock();
+        let some: Vec<_> = state.denied.iter().take(TRIED_AGAIN).cloned().collect();
+        state.denied.retain(|subject| !some.contains(subject));
+    }
+
     /// Whether the server does not let us register this subject.
     pub fn is_denied(&self, subject: &str) -> bool {
         self.state.lock().denied.contains(subject)
+    }
+
+    /// Whether the server has taken note up to here.
+    pub fn is_confirmed(&self, version: Version) -> bool {
+        *self.confirmed.borrow() >= version
     }
 
     /// Up to which version the server has taken note. Falls back to 0 while there is no connection.
@@ -112,13 +130,16 @@ impl Wanted {
         }
         state.unsent.clear();
         state.connected = true;
+        state.sent = state.version;
         (lines, state.version)
     }
 
-    /// Lines that came since, if any.
+    /// What has changed since, if anything has: that may be no lines, if it is denied, and is confirmed all the same.
     pub(super) fn take_unsent(&self) -> Option<(String, Version)> {
         let mut state = self.state.lock();
-        (!state.unsent.is_empty()).then(|| (std::mem::take(&mut state.unsent), state.version))
+        let is_news = state.connected && state.sent < state.version;
+        state.sent = state.version;
+        is_news.then(|| (std::mem::take(&mut state.unsent), state.version))
     }
 
     /// Waits until there may be something unsent.
@@ -174,6 +195,31 @@ mod tests {
         wanted.deny("a");
         wanted.end();
         assert_eq!(wanted.begin().0, "LS+ b\r\n");
+    }
+
+    #[test]
+    fn some_of_what_was_denied_is_tried_again() {
+        let wanted = Wanted::default();
+        for number in 0..=TRIED_AGAIN {
+            wanted.add(of(&number.to_string(), None));
+            wanted.deny(&number.to_string());
+        }
+        assert_eq!(wanted.begin().0, "");
+        wanted.end();
+        wanted.try_again();
+        assert_eq!(wanted.begin().0.lines().count(), TRIED_AGAIN);
+    }
+
+    #[test]
+    fn a_change_that_the_server_denies_is_confirmed_too() {
+        let wanted = Wanted::default();
+        wanted.begin();
+        wanted.deny("a");
+        assert_eq!(wanted.add(of("a", None)), 1);
+        assert_eq!(wanted.take_unsent(), Some((String::new(), 1)), "a ping of the link follows it");
+        assert_eq!(wanted.take_unsent(), None);
+        wanted.confirm(1);
+        assert!(wanted.is_confirmed(1) && !wanted.is_confirmed(2));
     }
 
     #[test]

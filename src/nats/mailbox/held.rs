@@ -16,6 +16,20 @@ pub struct HoldId(pub u64);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Sending(pub u64);
 
+/// What is known of an agent's subscriptions.
+pub trait Interest {
+    /// Whether the agent takes messages with this subject.
+    fn takes(&self, subject: &[u8]) -> bool;
+
+    /// Whether what is sent now arrives, or comes back here.
+    fn is_routed(&self) -> bool;
+
+    /// Whether a message with this subject would reach the agent.
+    fn reaches(&self, subject: &[u8]) -> bool {
+        self.is_routed() && self.takes(subject)
+    }
+}
+
 /// A message that waits.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Held {

@@ -120,7 +120,7 @@ impl Bench {
     }
 
     fn came_back(&mut self, id: u64) -> String {
-        self.step(|mailbox, _, _, _| mailbox.came_back(HoldId(id)))
+        self.step(|mailbox, _, _, _| mailbox.came_back(HoldId(id), false))
     }
 
     fn after(&mut self, span: Duration) -> String {
@@ -247,6 +247,39 @@ fn what_the_connection_does_not_take_is_not_delivered() {
 }
 
 #[test]
+fn what_the_server_refuses_to_take_is_not_delivered() {
+    let mut bench = Bench::new();
+    bench.message();
+    bench.woken();
+    assert_eq!(bench.subscribes(&["s"]), "send 1, mark 1");
+    assert_eq!(bench.step(|mailbox, _, _, fx| mailbox.refused("other", fx)), "");
+    assert_eq!(bench.step(|mailbox, _, _, fx| mailbox.refused("s", fx)), "1 invalid, release");
+}
+
+#[test]
+fn what_comes_back_by_an_old_registration_is_marked_when_it_is_sent_again() {
+    let mut bench = Bench::new();
+    bench.message();
+    bench.woken();
+    bench.subscribes(&["s"]);
+    bench.step(|mailbox, _, _, _| mailbox.came_back(HoldId(1), true));
+    assert_eq!(bench.after(Duration::ZERO), "send 1, mark 2");
+    assert!(bench.mailbox.get(HoldId(1)).unwrap().redelivered, "the agent may have got it");
+}
+
+#[test]
+fn what_came_about_when_the_agent_subscribed_elsewhere_is_marked() {
+    let mut bench = Bench::new();
+    bench.message();
+    bench.now = bench.now + Duration::from_secs(1);
+    bench.message();
+    let now = bench.now;
+    bench.step(|mailbox, _, _, _| mailbox.may_be_copies(now));
+    let marked = |id| bench.mailbox.get(HoldId(id)).unwrap().redelivered;
+    assert_eq!((marked(1), marked(2)), (false, true));
+}
+
+#[test]
 fn nothing_waits_for_longer_than_it_may() {
     let mut bench = Bench::new();
     bench.message();
@@ -341,4 +374,20 @@ fn the_place_in_the_stream_is_kept_until_the_message_has_ended() {
     bench.subscribes(&["s"]);
     bench.marked(2);
     assert_eq!((bench.mailbox.first_stored(), bench.mailbox.stored(HoldId(1), 7)), (None, false));
+}
+
+#[test]
+fn in_a_new_stream_nothing_has_a_place_and_all_is_to_be_stored() {
+    let mut bench = Bench::new();
+    bench.message();
+    bench.woken();
+    bench.subscribes(&["s"]);
+    bench.interest.is_cut = true;
+    bench.message();
+    assert!(bench.mailbox.stored(HoldId(1), 7) && bench.mailbox.stored(HoldId(2), 9));
+    let anew = bench.mailbox.forget_places();
+    assert_eq!(anew.iter().map(|(id, ..)| id.0).collect::<Vec<_>>(), [1, 2], "on its way, and waiting");
+    assert_eq!(bench.mailbox.first_stored(), None);
+    assert!(bench.mailbox.stored(HoldId(2), 3));
+    assert_eq!(bench.mailbox.first_stored(), Some(3));
 }

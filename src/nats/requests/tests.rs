@@ -41,7 +41,7 @@ fn a_request_is_owed_an_answer_until_it_comes_or_its_cap_is_over() {
     assert_eq!(requests.took(&echo, &request("_INBOX.c.2"), ONE, at(1)), None, "it is watched already");
     requests.expire(at(101), |_| CAP, |_| true);
     assert_eq!(requests.owes_until(&echo, CAP), Some(at(101)), "which is over");
-    requests.end_life(&echo, at(101));
+    requests.end_life(&echo, at(101), at(101));
     assert_eq!(requests.take_orphans(&echo).len(), 1, "its sender is still there");
     requests.took(&echo, &request("_INBOX.c.3"), ONE, at(102));
     requests.expire(at(5_000), |_| CAP, |_| true);
@@ -68,7 +68,7 @@ fn what_a_life_left_unanswered_is_for_the_next_unless_it_answers_after_all() {
     requests.took(&echo, &request("_INBOX.c.1"), ONE, at(0));
     requests.took(&echo, &request("_INBOX.c.2"), ONE, at(1));
     requests.took(&echo, &request("_INBOX.c.3"), ONE, at(2));
-    requests.end_life(&echo, at(2));
+    requests.end_life(&echo, at(2), at(2));
     requests.replied(&"_INBOX.c.1".into(), false, at(0));
     let orphans = requests.take_orphans(&echo);
     assert_eq!(orphans.iter().map(|orphan| &*orphan.reply).collect::<Vec<_>>(), [b"_INBOX.c.2"]);
@@ -113,7 +113,7 @@ fn of_requests_beyond_what_may_be_kept_only_the_reply_subjects_are() {
         requests.took(&echo, &large(reply), owed, at(0));
     }
     requests.took(&echo, &request("_INBOX.c.4"), Owed { again: false, ..ONE }, at(0));
-    requests.end_life(&echo, at(1));
+    requests.end_life(&echo, at(1), at(1));
     let orphans = requests.take_orphans(&echo);
     let kept = |reply: &str| {
         orphans.iter().find(|orphan| *orphan.reply == *reply.as_bytes()).unwrap().message.is_some()
@@ -188,4 +188,24 @@ fn inboxes_that_nobody_uses_are_let_go() {
     requests.replied(&"_INBOX.c.1".into(), true, at(0));
     assert_eq!(requests.expire(at(400), |_| CAP, |_| true), ["_INBOX.c.*".into()]);
     assert!(requests.expire(at(800), |_| CAP, |_| true).is_empty());
+}
+
+#[test]
+fn what_another_replica_sends_again_is_owed_by_the_next_life_and_kept_until_then() {
+    let (mut requests, echo) = (Requests::default(), agent("echo"));
+    requests.took(&echo, &request("_INBOX.c.1"), ONE, at(0));
+    requests.took(&echo, &request("_INBOX.c.2"), ONE, at(0));
+    requests.end_life(&echo, at(1), at(1));
+    assert_eq!(requests.owes_until(&echo, CAP), None, "the next life has not got them");
+    let with_orphans = requests.agents_with_orphans();
+    assert_eq!(with_orphans, std::slice::from_ref(&echo), "whoever takes over has them");
+    // They come by once more, marked: not to be sent a third time.
+    requests.took(&echo, &request("_INBOX.c.1"), Owed { again: false, ..ONE }, at(5));
+    assert_eq!(requests.owes_until(&echo, CAP), Some(at(105)));
+    requests.expire(at(120), |_| CAP, |_| true);
+    assert_eq!(requests.agents_with_orphans().len(), 1);
+    requests.expire(at(121), |_| CAP, |_| true);
+    assert!(requests.agents_with_orphans().is_empty(), "it is not kept for ever");
+    requests.end_life(&echo, at(130), at(130));
+    assert_eq!(requests.take_orphans(&echo).len(), 1, "the one that came by");
 }

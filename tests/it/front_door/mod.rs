@@ -20,6 +20,7 @@ mod moving;
 mod peers;
 mod pings;
 mod recorder;
+mod redelivery;
 mod resting;
 mod router;
 mod silence;

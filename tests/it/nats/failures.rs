@@ -33,6 +33,29 @@ async fn what_waits_survives_a_crash_of_drowse_in_the_hold_stream() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_hold_stream_that_somebody_deletes_is_made_anew_with_what_waits() {
+    let never = [talker("echo").with(&["--delay", "1h"])];
+    let world = World::with(Servers::single(NEWEST).await, &never, SHORT, QUICK).await;
+    world.publish("echo", "a", 0, 50, 5_000).await;
+    eventually("all are stored", async || world.stored().await == 50).await;
+    let client = async_nats::connect(world.servers.urls()).await.unwrap();
+    let jetstream = async_nats::jetstream::new(client);
+    for times in [1.0, 2.0] {
+        jetstream.delete_stream("DROWSE_HOLD").await.unwrap();
+        let lost = async || world.drowse.metric("drowse_hold_streams_lost_total", "").await;
+        eventually("it is noticed", async || lost().await > times - 0.5).await;
+        eventually("they are stored again", async || match jetstream.get_stream("DROWSE_HOLD").await {
+            Ok(mut stream) => stream.info().await.unwrap().state.messages == 50,
+            Err(_) => false,
+        })
+        .await;
+    }
+    // Their places are those in the new stream.
+    world.publish("echo", "a", 50, 1, 5_000).await;
+    eventually("and so is what comes", async || world.stored().await == 51).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_killed_wakes_and_suspends_nobody_and_all_works_again() {
     let defaults = "messages: subject\nidle_timeout: 2s\nmin_running: 0s";
     let mut world =

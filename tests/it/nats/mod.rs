@@ -6,6 +6,7 @@ mod bad_input;
 mod clients;
 mod demo;
 mod failures;
+mod groups;
 mod hand_over;
 mod permissions;
 mod replicas;

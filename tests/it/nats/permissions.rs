@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::replicas::endpoint;
 use super::servers::{NEWEST, Servers, VERSIONS, password};
-use super::world::QUICK;
+use super::world::{QUICK, SHORT, World, talker};
 use crate::support::{Agent, Drowse, eventually};
 
 const ACCOUNTS: &str = include_str!("../../../deploy/nats/accounts.conf");
@@ -182,4 +182,64 @@ async fn replicas_hear_each_other_and_nobody_else_speaks_or_listens_there() {
     let _ears = caller.client.subscribe("drowse.replica.activity.*").await.unwrap();
     caller.objected("drowse.replica.activity.*").await;
     assert_eq!(*drowse.objections.lock(), [""; 0]);
+}
+
+/// Everybody may do everything, but for what Drowse may not send to one subject.
+const NO_SECRETS: &str = r#"
+no_auth_user: guest
+accounts { A { jetstream: enabled, users: [
+  {user: guest, password: guest}
+  {user: link, password: "secret-of-link"}
+  {user: drowse, password: "secret-of-drowse", permissions: {publish: {allow: [">"], deny: ["agents.default.echo.secret"]}}}
+] } }
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_server_does_not_let_drowse_send_on_is_not_delivered_and_its_sender_is_told() {
+    let servers = Servers::start(NEWEST, 1, NO_SECRETS).await;
+    let dir = tempfile::TempDir::new().unwrap();
+    let sign_in = format!(
+        "{QUICK}  client: {{user: drowse, password_file: {}}}\n  leaf: {{user: link, password_file: {}}}\n",
+        password_file(&dir, "drowse"),
+        password_file(&dir, "link")
+    );
+    let world = World::with(servers, &[talker("echo")], SHORT, &sign_in).await;
+    for _ in 0..5 {
+        let answer = world.client(&["request", "--subject", "agents.default.echo.secret"]).await;
+        assert!(answer.contains("Nats-Service-Error-Code:[502]"), "{answer}");
+        world.drowse.wait_for_phase("echo", "Suspended").await;
+    }
+    let delivered = world.drowse.metric("drowse_messages_total", "delivered").await;
+    assert!(delivered < 0.5, "{delivered}");
+    assert!(world.request("echo").await.starts_with("0: r:0 "), "its other subjects are as ever");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subject_that_was_denied_is_tried_again_with_the_next_connection() {
+    let allowed = |more: &str| {
+        let accounts = ACCOUNTS.replace("\"drowse.mark.>\"", &format!("\"drowse.mark.>\"{more}"));
+        let lines: Vec<_> = accounts.lines().filter(|line| !line.trim_start().starts_with('#')).collect();
+        lines.join("\n")
+    };
+    let mut servers = Servers::start(NEWEST, 1, &allowed("")).await;
+    let dir = tempfile::TempDir::new().unwrap();
+    let (cancel, user) = (CancellationToken::new(), "drowse-leaf".to_owned());
+    let credentials = CredentialsSource::Password { file: password_file(&dir, &user).into(), user };
+    let wanted = Arc::new(Wanted::default());
+    wanted.add(Registration { subject: "secret.literal".into(), queue: None });
+    let endpoint = endpoint(servers.nodes[0].leaf, "test", credentials);
+    let mut events = link::start(endpoint, Arc::clone(&wanted), cancel.clone());
+    let mut up = async || loop {
+        let event =
+            tokio::time::timeout(crate::support::PATIENCE, events.recv()).await.expect("more").unwrap();
+        if matches!(event, LinkEvent::Up(_)) && wanted.version() <= *wanted.confirmed().borrow() {
+            return wanted.is_denied("secret.literal");
+        }
+    };
+    while !up().await {}
+    servers.kill(0).await;
+    servers.configure(0, &allowed(", \"secret.literal\""));
+    servers.restart(0).await;
+    assert!(!up().await, "the server lets it now");
+    cancel.cancel();
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use drowse::nats::address::ServerAddress;
 use drowse::nats::credentials::CredentialsSource;
 use drowse::nats::leaf::link::{self, LinkEvent};
@@ -54,7 +55,12 @@ impl Replica {
 
     /// The messages that come until none does any more, and whether it was told of somebody's interest.
     async fn take(&mut self) -> (usize, bool) {
-        let (mut count, mut told) = (0, false);
+        let (messages, told) = self.take_all().await;
+        (messages.len(), told)
+    }
+
+    async fn take_all(&mut self) -> (Vec<Bytes>, bool) {
+        let (mut messages, mut told) = (Vec::new(), false);
         loop {
             // Of inboxes it is told all the time.
             let next = async {
@@ -69,10 +75,10 @@ impl Replica {
                 }
             };
             let Ok(message) = tokio::time::timeout(Duration::from_secs(1), next).await else {
-                return (count, told);
+                return (messages, told);
             };
             assert_eq!(&message.queues[..], ["q"]);
-            count += 1;
+            messages.push(message.payload);
         }
     }
 }
@@ -143,4 +149,35 @@ async fn what_waits_when_a_replica_ends_goes_to_another() {
     let (second, _) = other.take().await;
     assert_eq!(first + second, COUNT);
     answering.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_replica_holds_is_nothing_that_the_agent_owes() {
+    const REQUESTS: usize = 40;
+    let silent = [talker("echo").with(&["--delay", "3s", "--work", "1h"])];
+    let defaults = "messages: subject\nidle_timeout: 300ms\nmin_running: 0s\nbusy_cap: 1s";
+    let world = World::with(Servers::single(NEWEST).await, &silent, defaults, QUICK).await;
+    let mut other = Replica::attach(world.servers.nodes[0].leaf, "other").await;
+    let client = async_nats::connect(world.servers.urls()).await.unwrap();
+    let (text, code) = world.drowse.command(&["resume", "default/echo"]).await;
+    assert_eq!(code, 0, "{text}");
+    world.drowse.wait_for_phase("echo", "Resuming").await;
+    let _inbox = client.subscribe("_INBOX.caller.*").await.unwrap();
+    for number in 0..REQUESTS {
+        let inbox = format!("_INBOX.caller.{number}");
+        client.publish_with_reply(SUBJECT, inbox, format!("r:{number}").into()).await.unwrap();
+    }
+    client.flush().await.unwrap();
+    let (at_other, _) = other.take_all().await;
+    let own = REQUESTS - at_other.len();
+    assert!(own > 0 && own < REQUESTS, "some are here and some are there: {own}");
+    // What the agent got and does not answer is sent once more to its next life.
+    let received = world.received_all("echo", 2 * own).await;
+    for request in &at_other {
+        let request = String::from_utf8_lossy(request);
+        for mark in ["", " 1"] {
+            assert_eq!(received.get(format!("{request}{mark}").trim()), None, "{received:?}");
+        }
+    }
+    assert_eq!(received.len(), 2 * own, "each once, and once marked: {received:?}");
 }

@@ -24,9 +24,9 @@ pub(super) fn password(user: &str) -> String {
 }
 
 /// One server.
-pub(super) struct Node {
-    pub(super) client: u16,
-    pub(super) leaf: u16,
+pub(crate) struct Node {
+    pub(crate) client: u16,
+    pub(crate) leaf: u16,
     cluster: u16,
     child: Option<Child>,
 }
@@ -35,7 +35,7 @@ pub(super) struct Node {
 pub(crate) struct Servers {
     program: String,
     dir: TempDir,
-    pub(super) nodes: Vec<Node>,
+    pub(crate) nodes: Vec<Node>,
     /// What their addresses begin with.
     pub(super) scheme: &'static str,
     /// How clients of the tests sign in: arguments of `nats-agent`.

@@ -2,12 +2,14 @@
 //! suspended for what they are.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::agent::AgentUid;
 use crate::lifecycle::{
-    Abandoned, Effect, Event, Failure, FailureClass, PodSeen, PodState, Readiness, SuspendedBy, Transition,
-    WriteError,
+    Abandoned, Activity, Effect, Event, Failure, FailureClass, PodSeen, PodState, Readiness, SuspendedBy,
+    Transition, WriteError,
 };
+use crate::time::Moment;
 
 use super::bench::{Bench, IDLE, LONG, START_WITHIN, up};
 use super::station::Station;
@@ -185,6 +187,39 @@ fn an_agent_that_was_up_and_cannot_be_reached_is_looked_at_again_until_its_idle_
         bench.at_deadline();
     }
     assert_eq!(super::show::show(bench.machine.phase()), "Draining Writing");
+}
+
+#[test]
+fn what_keeps_an_agent_up_keeps_up_one_that_cannot_be_reached() {
+    type Keep = fn(&Activity, Moment);
+    let signals: [(&str, Duration, Keep); 3] = [
+        ("a lease", IDLE, |activity, end| activity.set_leased_until(end)),
+        ("what it owes", Duration::ZERO, |activity, end| activity.set_unanswered_until(end)),
+        ("another replica", IDLE, |activity, end| activity.set_used_elsewhere_until(end)),
+    ];
+    for (name, and_then, keep) in signals {
+        let mut bench = Bench::new();
+        bench.runs();
+        bench.pod_up("p1").is("Resuming Probing p1", "probe p1");
+        let end = bench.now + LONG * 5;
+        keep(bench.machine.activity(), end);
+        while bench.calls.is_empty() {
+            bench.at_deadline();
+        }
+        assert!(bench.now >= end + and_then, "{name}");
+    }
+}
+
+#[test]
+fn a_start_that_failed_is_not_cleared_away_while_somebody_has_a_busy_lease_for_it() {
+    let mut bench = Bench::at(Station::Probing);
+    bench.at_deadline();
+    let end = bench.now + LONG * 2;
+    bench.machine.activity().set_leased_until(end);
+    while bench.calls.is_empty() {
+        bench.at_deadline();
+    }
+    assert!(bench.now >= end + IDLE);
 }
 
 #[test]

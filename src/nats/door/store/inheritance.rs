@@ -3,7 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use async_nats::jetstream::{self, stream};
+use async_nats::jetstream::context::GetStreamErrorKind;
+use async_nats::jetstream::{self, ErrorCode, stream};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
 use crate::agent::AgentKey;
@@ -41,6 +42,10 @@ impl Context {
                     }
                 }
             }
+            if let Some(why) = self.lost().await {
+                let _ = self.news.send(News::StoreLost(why)).await;
+                return;
+            }
             // Before all agents are known, theirs would look like messages for nobody.
             if !self.engine.is_ready() {
                 continue;
@@ -73,6 +78,22 @@ impl Context {
                 // What was taken is gone from its old place, so it is not found again.
                 taken.clear();
             }
+        }
+    }
+
+    /// Why the stream is not the one any more that was opened, if it is not: its places are not those that were told.
+    async fn lost(&self) -> Option<&'static str> {
+        let opened = self.stream.cached_info();
+        match self.jetstream.get_stream(&opened.config.name).await {
+            Ok(found) if found.cached_info().created == opened.created => None,
+            Ok(_) => Some("it was deleted and made anew"),
+            // Anything else may pass by itself.
+            Err(error) => match error.kind() {
+                GetStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => {
+                    Some("it was deleted")
+                }
+                _ => None,
+            },
         }
     }
 
