@@ -14,6 +14,7 @@ mod http2;
 mod http2_close;
 mod leases;
 mod matrix;
+mod names;
 mod peers;
 mod pings;
 mod recorder;
