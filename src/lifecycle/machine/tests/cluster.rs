@@ -220,3 +220,12 @@ fn an_idle_agent_waits_for_its_place_among_the_suspensions() {
     bench.crowded = false;
     bench.at_deadline().is("Draining Writing", "suspend");
 }
+
+#[test]
+fn an_agent_that_was_just_vetoed_is_not_asked_about_again_whoever_looks_at_it() {
+    let mut bench = Bench::at(Station::AskingPeers);
+    bench.vetoed().is("Running p1", "mark wanted");
+    bench.tick().is("Running p1", "");
+    bench.after(std::time::Duration::from_secs(4)).is("Running p1", "");
+    bench.after(std::time::Duration::from_secs(1)).is("Draining AskingPeers", "ask peers");
+}
