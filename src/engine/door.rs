@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::agent::{AgentKey, Life, Revision};
 use crate::lifecycle::{Activity, Event, PhaseName};
 use crate::policy::Policy;
+use crate::policy::messages::Ready;
 use crate::time::Moment;
 
 use super::{Engine, Slot};
@@ -75,6 +76,17 @@ impl Slot {
         loop {
             let changed = self.changed.notified();
             if activity.is_subscribed() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Waits until the policy says that it counts as up by something else.
+    pub(super) async fn until_ready_is_not(&self, ready: Ready) {
+        loop {
+            let changed = self.changed.notified();
+            if self.policy().ready != ready {
                 return;
             }
             changed.await;

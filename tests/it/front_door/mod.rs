@@ -17,6 +17,7 @@ mod matrix;
 mod names;
 mod peers;
 mod pings;
+mod ready;
 mod recorder;
 mod resting;
 mod router;
