@@ -45,7 +45,10 @@ impl fmt::Debug for AgentKey {
 
 /// Why a text is not the name of an agent.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{0:?} is not an agent; write namespace/name, for example default/echo")]
+#[error(
+    "{0:?} is not an agent; write namespace/name, for example default/echo (a Sandbox with a dot in its name, or more than 63 \
+     characters, is left alone)"
+)]
 pub struct AgentKeyError(String);
 
 impl FromStr for AgentKey {

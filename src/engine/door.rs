@@ -99,6 +99,17 @@ impl Slot {
         }
     }
 
+    /// Waits until the policy says that it counts as up by something else.
+    pub(super) async fn until_ready_is_not(&self, ready: Ready) {
+        loop {
+            let changed = self.changed.notified();
+            if self.policy().ready != ready {
+                return;
+            }
+            changed.await;
+        }
+    }
+
     /// Where signs of its activity besides requests are noted. Takes the lock.
     pub fn activity(&self) -> Arc<Activity> {
         Arc::clone(self.machine.lock().activity())

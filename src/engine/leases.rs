@@ -8,7 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::agent::AgentKey;
-use crate::lifecycle::Event;
+use crate::lifecycle::{Activity, Event};
 use crate::metrics::ReplicaWord;
 use crate::policy::lease::{DEFAULT_TTL, Lease, LeaseError, LeaseId, Leases, MAX_REASON, Stamp};
 use crate::time::{Clock, Moment};
@@ -33,6 +33,34 @@ impl LeaseDesk {
     fn own(&self) -> &str {
         self.own.get().map_or("", |own| own)
     }
+
+    /// Changes the leases of an agent, and notes until when those last whose last order was carried out here, and until when the
+    /// others; whether any does. All under one lock, or of two orders at once the one that knew less would be noted last.
+    fn change<T>(
+        &self,
+        key: &AgentKey,
+        activity: &Activity,
+        now: Moment,
+        change: impl FnOnce(&mut Leases) -> T,
+    ) -> (T, bool) {
+        let mut all = self.all.lock();
+        let leases = all.entry(key.clone()).or_default();
+        let changed = change(leases);
+        let (own, elsewhere) = leases.last_until(self.own(), now);
+        // With the last one ended, the idle timeout runs from now.
+        activity.set_leased_until(own.unwrap_or_else(|| activity.leased_until().min(now)));
+        let until = elsewhere.unwrap_or_else(|| activity.leased_elsewhere_until().min(now));
+        activity.set_leased_elsewhere_until(until);
+        if leases.is_empty() {
+            all.remove(key);
+        }
+        (changed, own.max(elsewhere).is_some())
+    }
+
+    /// Whoever hears of leases next is told of all of them.
+    pub(super) fn forget_untold(&self) {
+        self.untold.lock().clear();
+    }
 }
 
 impl Engine {
@@ -49,30 +77,30 @@ impl Engine {
         // Of several replicas, no two may give the same.
         let given = (order.action == LeaseAction::Take).then(|| format!("lease-{}", nuid::next()));
         let id = order.id.clone().or(given);
-        let mut all = self.leases.all.lock();
-        let leases = all.entry(key.clone()).or_default();
-        let told = match (order.action, &id) {
-            (LeaseAction::List, _) | (_, None) => {
-                leases.active(now).map(|(id, lease)| self.lease_view(id, lease)).collect()
+        // Before the leases' lock: this takes the machine's, under which leases are forgotten.
+        let activity = slot.activity();
+        let (told, lasts) = self.leases.change(key, &activity, now, |leases| {
+            let told = match (order.action, &id) {
+                (LeaseAction::List, _) | (_, None) => {
+                    leases.active(now).map(|(id, lease)| self.lease_view(id, lease)).collect()
+                }
+                (LeaseAction::Take, Some(id)) => {
+                    vec![self.lease_view(id, &leases.take(id, &order.reason, ttl, cap, now)?)]
+                }
+                (LeaseAction::Renew, Some(id)) => {
+                    vec![self.lease_view(id, &leases.renew(id, ttl, cap, now)?)]
+                }
+                (LeaseAction::End, Some(id)) if leases.end(id, now) => Vec::new(),
+                (LeaseAction::End, Some(_)) => return Err(LeaseError::Unknown),
+            };
+            if let Some(id) = id.as_ref().filter(|_| order.action != LeaseAction::List) {
+                self.stamp(leases, key, id, order.action);
             }
-            (LeaseAction::Take, Some(id)) => {
-                vec![self.lease_view(id, &leases.take(id, &order.reason, ttl, cap, now)?)]
-            }
-            (LeaseAction::Renew, Some(id)) => vec![self.lease_view(id, &leases.renew(id, ttl, cap, now)?)],
-            (LeaseAction::End, Some(id)) if leases.end(id, now) => Vec::new(),
-            (LeaseAction::End, Some(_)) => return Err(LeaseError::Unknown.into()),
-        };
-        let ordered = id.filter(|_| order.action != LeaseAction::List);
-        if let Some(id) = &ordered {
-            self.stamp(leases, key, id, order.action);
-        }
-        let until = leases.last_until(self.leases.own(), now);
-        if leases.is_empty() {
-            all.remove(key);
-        }
-        drop(all);
-        if ordered.is_some() {
-            self.lease_changed_until(&slot, until);
+            Ok(told)
+        });
+        let told = told?;
+        if order.action != LeaseAction::List {
+            self.lease_changed_for(&slot, lasts);
         }
         Ok(LeaseAnswer { leases: told, phase: slot.phase() })
     }
@@ -89,18 +117,8 @@ impl Engine {
         }
     }
 
-    /// Until when leases last whose last order was carried out here, and until when the others.
-    fn lease_changed_until(
-        self: &Arc<Self>,
-        slot: &Arc<Slot>,
-        (own, elsewhere): (Option<Moment>, Option<Moment>),
-    ) {
-        let (activity, now) = (slot.activity(), self.clock.now());
-        let lasts = own.max(elsewhere).is_some_and(|until| until > now);
-        // With the last one ended, the idle timeout runs from now.
-        activity.set_leased_until(own.unwrap_or_else(|| activity.leased_until().min(now)));
-        let elsewhere = elsewhere.unwrap_or_else(|| activity.leased_elsewhere_until().min(now));
-        activity.set_leased_elsewhere_until(elsewhere);
+    /// A lease was taken, renewed or ended; whether any lasts.
+    fn lease_changed_for(self: &Arc<Self>, slot: &Arc<Slot>, lasts: bool) {
         self.activity_changed(slot);
         if lasts {
             // Should it be about to be suspended, it is not too late yet, mostly.
@@ -163,16 +181,11 @@ impl Engine {
             ended: told.ended,
             stamp: Stamp { number: told.number, by: told.by.as_str().into() },
         };
-        let mut all = self.leases.all.lock();
-        let leases = all.entry(key.clone()).or_default();
-        let is_news = leases.note(&told.id, lease, now, cap);
-        let until = leases.last_until(self.leases.own(), now);
-        if leases.is_empty() {
-            all.remove(&key);
-        }
-        drop(all);
+        let activity = slot.activity();
+        let (is_news, lasts) =
+            self.leases.change(&key, &activity, now, |leases| leases.note(&told.id, lease, now, cap));
         if is_news {
-            self.lease_changed_until(&slot, until);
+            self.lease_changed_for(&slot, lasts);
         }
         ReplicaWord::Heard
     }
@@ -209,5 +222,36 @@ fn report(key: &AgentKey, id: &str, lease: &Lease, now: Moment) -> LeaseReport {
         ended: lease.ended,
         number: lease.stamp.number,
         by: lease.stamp.by.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread::ScopedJoinHandle;
+
+    use super::*;
+
+    /// One that was taken while another was ended had no effect when the end was noted last.
+    #[test]
+    fn what_is_noted_is_what_the_leases_say_whoever_changes_them_at_the_same_time() {
+        let (desk, activity) = (LeaseDesk::default(), Activity::default());
+        let (key, now) = (AgentKey::new("default", "echo"), Moment::START + Duration::from_secs(1));
+        let minute = Duration::from_mins(1);
+        let orders = |id: &str| {
+            for _ in 0..20_000 {
+                let (taken, lasts) =
+                    desk.change(&key, &activity, now, |leases| leases.take(id, "", minute, minute, now));
+                assert!(taken.is_ok() && lasts);
+                desk.change(&key, &activity, now, |leases| leases.forget(id));
+            }
+        };
+        std::thread::scope(|scope| {
+            let both = ["a", "b"].map(|id| scope.spawn(move || orders(id)));
+            while !both.iter().all(ScopedJoinHandle::is_finished) {
+                let all = desk.all.lock();
+                let lasts = all.get(&key).is_some_and(|leases| leases.active(now).count() > 0);
+                assert_eq!(activity.leased_until() > now, lasts);
+            }
+        });
     }
 }

@@ -63,12 +63,11 @@ impl Engine {
             ready::until_ready(address, readiness).await;
         }
         loop {
-            let (port, stream) = if slot.policy().ready == Ready::Messages {
-                slot.until_subscribed().await;
-                (NO_PORT, None)
-            } else {
-                let (port, stream) = probe::until_answers(address, || slot.ports_to_probe()).await;
-                (port, Some(stream))
+            let ready = slot.policy().ready;
+            let (port, stream) = tokio::select! {
+                found = first_sign(slot, address, ready) => found,
+                // Somebody has corrected it.
+                () = slot.until_ready_is_not(ready) => continue,
             };
             let asked = self.clock.now();
             match self.backend.attest(slot.key(), life, SocketAddr::new(address, port)).await {
@@ -113,6 +112,20 @@ impl Engine {
             };
             slot.upstream.store(Some(Arc::new(upstream)));
             self.handle_locked(slot, machine, Event::Answers(life));
+        }
+    }
+}
+
+/// Waits until an agent answers or subscribes; the port, and the connection on which it answered.
+async fn first_sign(slot: &Slot, address: IpAddr, ready: Ready) -> (u16, Option<TcpStream>) {
+    match ready {
+        Ready::Messages => {
+            slot.until_subscribed().await;
+            (NO_PORT, None)
+        }
+        Ready::Port => {
+            let (port, stream) = probe::until_answers(address, || slot.ports_to_probe()).await;
+            (port, Some(stream))
         }
     }
 }

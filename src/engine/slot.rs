@@ -38,7 +38,7 @@ pub struct Slot {
     pub(super) arrivals: AtomicU64,
     /// Ports that callers who wait have named, and how many of them; probed besides the agent's own.
     pub(super) ports: Mutex<BTreeMap<u16, u32>>,
-    /// Notified when the phase has changed.
+    /// Notified when the phase, the policy or who subscribes has changed.
     pub(super) changed: Notify,
 }
 
@@ -135,6 +135,8 @@ impl Slot {
 
     pub(super) fn set_policy(&self, policy: Arc<Policy>) {
         self.policy.store(policy);
+        // A start under way may wait for what the one before said.
+        self.changed.notify_waiters();
     }
 
     pub(super) fn set_profile(&self, profile: Arc<Profile>) {

@@ -170,7 +170,8 @@ impl State<'_> {
     fn reason(&self) -> String {
         match self.machine.phase() {
             Phase::Unknown if !self.policy.route && !self.policy.manage => {
-                "no rule names it, so Drowse leaves it alone".to_owned()
+                let obstacle = self.policy.obstacle.as_deref();
+                obstacle.unwrap_or("no rule names it, so Drowse leaves it alone").to_owned()
             }
             Phase::Unknown => "nothing is known about it yet".to_owned(),
             Phase::Running { .. } => self.why_up(),

@@ -199,6 +199,9 @@ pub enum WriteError {
     /// It could not even be sent, so it was not written.
     #[error("not sent: {0}")]
     NotSent(Arc<str>),
+    /// Answered: not now. It was not written.
+    #[error("turned away: {0}")]
+    TurnedAway(Arc<str>),
     /// No answer: it may have been written, and may yet be.
     #[error("no answer: {0}")]
     Unknown(Arc<str>),

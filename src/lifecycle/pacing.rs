@@ -72,8 +72,12 @@ impl Pacer {
     /// Takes the request back.
     pub fn cancel(&mut self, key: &AgentKey) {
         for queue in &mut self.queues {
-            if let Some(waiting) = queue.waiting.get_mut(key.namespace()) {
-                waiting.retain(|other| other != key);
+            let Some(waiting) = queue.waiting.get_mut(key.namespace()) else { continue };
+            waiting.retain(|other| other != key);
+            if waiting.is_empty() {
+                // Or its next request would give it a second turn.
+                queue.waiting.remove(key.namespace());
+                queue.turns.retain(|namespace| **namespace != *key.namespace());
             }
         }
     }
@@ -222,5 +226,20 @@ mod tests {
         pacer.request(&key("a/1"), Class::Interactive);
         assert_eq!(granted(&mut pacer, Moment::START), ["a/1"]);
         assert_eq!(granted(&mut pacer, Moment::START), Vec::<String>::new());
+    }
+
+    #[test]
+    fn whoever_asks_and_cancels_again_and_again_gets_no_more_turns_than_others() {
+        let mut pacer = pacer(9, 9, 100);
+        for _ in 0..1000 {
+            pacer.request(&key("a/1"), Class::Interactive);
+            pacer.cancel(&key("a/1"));
+        }
+        for name in ["b/1", "a/1", "a/2", "b/2"] {
+            pacer.request(&key(name), Class::Interactive);
+        }
+        let queue = &pacer.queues[Class::Interactive as usize];
+        assert_eq!((queue.turns.len(), queue.waiting.len()), (2, 2));
+        assert_eq!(granted(&mut pacer, Moment::START), ["b/1", "a/1", "b/2", "a/2"]);
     }
 }

@@ -9,16 +9,17 @@ use std::time::Duration;
 
 use crate::time::Moment;
 
-/// Leases of one agent at once at most.
+/// Leases of one agent that last at once, at most.
 pub const MAX_LEASES: usize = 64;
 /// Characters of a reason at most; what is longer is cut.
 pub const MAX_REASON: usize = 200;
 /// How long a lease lasts if nobody says.
 pub const DEFAULT_TTL: Duration = Duration::from_mins(1);
 
-/// Leases of one agent that were ended, and are remembered so that no older word brings them back, at most.
-const MAX_ENDED: usize = 64;
-/// For how much longer than they would have lasted.
+/// Leases of one agent that are over and remembered, at most: those that were ended, so that no older word brings them back, and those
+/// that have reached their cap.
+const MAX_OVER: usize = 64;
+/// For how much longer than they would have lasted those are that were ended.
 const ENDED_FOR: Duration = Duration::from_mins(1);
 
 /// What a lease is known by. The holder chooses it, or gets one.
@@ -81,19 +82,14 @@ impl Leases {
     ) -> Result<Lease, LeaseError> {
         self.forget_ended(now, cap);
         let reason: Box<str> = reason.chars().take(MAX_REASON).collect::<String>().into();
-        if let Some(lease) = self.0.get_mut(id) {
-            if lease.ended {
-                (lease.taken, lease.before, lease.ended) = (now, Duration::ZERO, false);
-                lease.reason = "".into();
+        if let Some(lease) = self.0.get_mut(id).filter(|lease| !lease.ended) {
+            lease.renew(ttl, cap, now)?;
+            if !reason.is_empty() {
+                lease.reason = reason;
             }
-            return lease.renew(ttl, cap, now).map(|()| {
-                if !reason.is_empty() {
-                    lease.reason = reason;
-                }
-                lease.clone()
-            });
+            return Ok(lease.clone());
         }
-        if self.0.values().filter(|lease| !lease.ended).count() >= MAX_LEASES {
+        if self.active(now).count() >= MAX_LEASES {
             return Err(LeaseError::TooMany);
         }
         let lease = Lease {
@@ -102,7 +98,8 @@ impl Leases {
             before: Duration::ZERO,
             until: now + ttl.min(cap),
             ended: false,
-            stamp: Stamp::default(),
+            // One that was ended is taken anew, later than it was ended.
+            stamp: self.get(id).map(|ended| ended.stamp.clone()).unwrap_or_default(),
         };
         self.0.insert(id.into(), lease.clone());
         Ok(lease)
@@ -190,19 +187,19 @@ impl Leases {
         self.active(now).max_by_key(|(_, lease)| lease.until).map(|(_, lease)| (lease.until, &*lease.reason))
     }
 
-    /// An ended lease is kept until its cap is over: whoever renews it learns that it was capped.
+    /// A lease that has reached its cap is kept for as long again: whoever renews it learns that it was capped.
     pub fn forget_ended(&mut self, now: Moment, cap: Duration) {
         self.0.retain(|_, lease| {
             let capped = lease.until >= lease.end(cap) && now < lease.until + cap;
             if lease.ended { now < lease.until + ENDED_FOR } else { lease.until > now || capped }
         });
-        let ended = self.0.iter().filter(|(_, lease)| lease.ended);
-        let mut ended: Vec<_> = ended.map(|(id, lease)| (lease.until, id.clone())).collect();
-        if ended.len() > MAX_ENDED {
-            // Those that would have lasted longest are worth most.
-            ended.sort_unstable();
-            let first = ended.len() - MAX_ENDED;
-            ended.iter().take(first).for_each(|(_, id)| drop(self.0.remove(id)));
+        let over = self.0.iter().filter(|(_, lease)| lease.ended || lease.until <= now);
+        let mut over: Vec<_> = over.map(|(id, lease)| (lease.ended, lease.until, id.clone())).collect();
+        if over.len() > MAX_OVER {
+            // Those that would have lasted longest are worth most, and of one that was capped nobody can think that it lasts.
+            over.sort_unstable();
+            let first = over.len() - MAX_OVER;
+            over.iter().take(first).for_each(|(_, _, id)| drop(self.0.remove(id)));
         }
     }
 }
@@ -224,145 +221,4 @@ impl Lease {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const CAP: Duration = Duration::from_secs(100);
-    const TTL: Duration = Duration::from_secs(10);
-
-    fn at(seconds: u64) -> Moment {
-        Moment::START + Duration::from_secs(seconds)
-    }
-
-    #[test]
-    fn a_lease_lasts_for_its_time_and_is_renewed_up_to_its_cap() {
-        let mut leases = Leases::default();
-        assert_eq!(leases.take("a", "thinks", TTL, CAP, at(0)).unwrap().until, at(10));
-        assert_eq!(leases.busy_until(at(9)), Some((at(10), "thinks")));
-        assert_eq!(leases.busy_until(at(10)), None);
-        assert_eq!(leases.renew("a", TTL, CAP, at(10)), Err(LeaseError::Unknown), "it has ended");
-        leases.take("a", "thinks", TTL, CAP, at(20)).unwrap();
-        for second in (25..120).step_by(5) {
-            leases.renew("a", TTL, CAP, at(second)).unwrap();
-        }
-        assert_eq!(leases.busy_until(at(119)).unwrap().0, at(120), "no longer than its cap");
-        assert_eq!(leases.renew("a", TTL, CAP, at(121)), Err(LeaseError::Capped));
-        assert_eq!(leases.take("a", "again", TTL, CAP, at(122)), Err(LeaseError::Capped));
-        assert!(leases.take("b", "new work", TTL, CAP, at(122)).is_ok());
-    }
-
-    #[test]
-    fn the_lease_that_lasts_longest_is_named() {
-        let mut leases = Leases::default();
-        leases.take("a", "short", TTL, CAP, at(0)).unwrap();
-        leases.take("b", "long", TTL * 2, CAP, at(0)).unwrap();
-        assert_eq!(leases.busy_until(at(1)), Some((at(20), "long")));
-        assert!(leases.end("b", at(1)) && !leases.end("b", at(1)));
-        assert_eq!(leases.busy_until(at(1)), Some((at(10), "short")));
-    }
-
-    /// What a replica tells the others of a lease, as they read it.
-    fn told(leases: &Leases, id: &str) -> Lease {
-        leases.get(id).unwrap().clone()
-    }
-
-    fn ordered(leases: &mut Leases, id: &str, by: &str, now: Moment) -> Lease {
-        leases.take(id, "", TTL, CAP, now).unwrap();
-        leases.stamp(id, &by.into(), 0);
-        told(leases, id)
-    }
-
-    #[test]
-    fn replicas_that_have_told_each_other_everything_know_the_same_whatever_came_first() {
-        let (mut a, mut b) = (Leases::default(), Leases::default());
-        let taken = ordered(&mut a, "x", "a", at(0));
-        assert!(
-            b.note("x", taken.clone(), at(0), CAP) && !b.note("x", taken, at(0), CAP),
-            "told once is enough"
-        );
-        // Both renew it at the same time, and tell each other.
-        let (of_a, of_b) = (ordered(&mut a, "x", "a", at(1)), ordered(&mut b, "x", "b", at(2)));
-        assert!(a.note("x", of_b, at(3), CAP) && !b.note("x", of_a, at(3), CAP));
-        assert_eq!(a, b);
-        assert_eq!(
-            a.last_until("a", at(3)),
-            (None, Some(at(12))),
-            "of the one that carried out the last order"
-        );
-        assert_eq!(b.last_until("b", at(3)), (Some(at(12)), None));
-        // One ends what the other renews: the one that knows of the other's order counts, and else it is the same everywhere.
-        assert!(b.end("x", at(4)));
-        b.stamp("x", &"b".into(), 0);
-        let renewed = ordered(&mut a, "x", "a", at(4));
-        let ended = told(&b, "x");
-        assert!(a.note("x", ended, at(5), CAP) && !b.note("x", renewed, at(5), CAP));
-        assert_eq!(a, b);
-        assert_eq!(a.active(at(5)).count(), 0);
-    }
-
-    #[test]
-    fn what_was_ended_is_not_brought_back_by_older_word_and_may_be_taken_anew() {
-        let (mut a, mut b) = (Leases::default(), Leases::default());
-        let taken = ordered(&mut a, "x", "a", at(0));
-        assert!(b.note("x", taken.clone(), at(0), CAP) && b.end("x", at(1)));
-        b.stamp("x", &"b".into(), 0);
-        assert!(!b.note("x", taken.clone(), at(2), CAP));
-        assert_eq!(b.renew("x", TTL, CAP, at(2)), Err(LeaseError::Unknown));
-        assert!(!b.end("x", at(2)), "once");
-        let anew = ordered(&mut b, "x", "b", at(3));
-        assert_eq!((anew.taken, anew.until), (at(3), at(13)), "with a cap of its own");
-        assert!(a.note("x", anew, at(4), CAP));
-        assert_eq!(a, b);
-        // A replica that has forgotten everything does not fall behind.
-        let mut fresh = Leases::default();
-        fresh.take("x", "", TTL, CAP, at(5)).unwrap();
-        fresh.stamp("x", &"a".into(), 1_000_000);
-        assert!(a.note("x", told(&fresh, "x"), at(5), CAP));
-    }
-
-    #[test]
-    fn a_lease_from_before_the_start_of_a_replica_has_no_longer_cap_there() {
-        let mut leases = Leases::default();
-        let taken = Lease {
-            reason: "".into(),
-            taken: Moment::START,
-            before: Duration::from_secs(70),
-            until: at(5),
-            ended: false,
-            stamp: Stamp { number: 1, by: "a".into() },
-        };
-        assert!(leases.note("x", taken, at(1), CAP));
-        assert_eq!(leases.renew("x", CAP, CAP, at(2)).unwrap().until, at(30));
-        assert_eq!(leases.renew("x", TTL, CAP, at(31)), Err(LeaseError::Capped));
-    }
-
-    #[test]
-    fn what_others_tell_and_what_was_ended_are_bounded() {
-        let mut leases = Leases::default();
-        let lease = ordered(&mut Leases::default(), "x", "a", at(0));
-        for n in 0..1000 {
-            leases.note(&n.to_string(), lease.clone(), at(1), CAP);
-        }
-        assert_eq!(leases.ids().count(), 2 * MAX_LEASES);
-        let mut leases = Leases::default();
-        for n in 0..1000 {
-            ordered(&mut leases, &n.to_string(), "a", at(1));
-            assert!(leases.end(&n.to_string(), at(1)));
-        }
-        assert!(leases.ids().count() <= MAX_ENDED + 1);
-        ordered(&mut leases, "last", "a", at(1) + TTL + ENDED_FOR);
-        assert_eq!(leases.ids().count(), 1, "nobody can think any more that they last");
-    }
-
-    #[test]
-    fn there_are_not_more_than_may_be_and_reasons_are_cut() {
-        let mut leases = Leases::default();
-        for n in 0..MAX_LEASES {
-            leases.take(&n.to_string(), &"x".repeat(1000), TTL, CAP, at(0)).unwrap();
-        }
-        assert_eq!(leases.take("more", "", TTL, CAP, at(1)), Err(LeaseError::TooMany));
-        assert_eq!(leases.busy_until(at(1)).unwrap().1.len(), MAX_REASON);
-        assert!(leases.take("3", "", TTL, CAP, at(1)).is_ok(), "a renewal");
-        assert!(leases.take("more", "", TTL, CAP, at(11)).is_ok(), "the others have ended");
-    }
-}
+mod tests;

@@ -80,6 +80,19 @@ pub struct SubjectTemplate(Arc<str>);
 pub struct QueueName(Arc<str>);
 
 impl SubjectTemplate {
+    /// Whether an agent may choose it for itself. `{namespace}.{name}` keeps apart what different tenants' agents get; without, one
+    /// could take the messages of another.
+    pub(super) fn check_own(&self) -> Result<(), String> {
+        let tokens: Vec<_> = self.0.split('.').collect();
+        if tokens.windows(2).any(|pair| pair == ["{namespace}", "{name}"]) {
+            return Ok(());
+        }
+        Err(format!(
+            "{self} has no {{namespace}}.{{name}} in it, and could take messages of other agents; write one such as \
+             agents.{{namespace}}.{{name}}.>, or name this one in a rule"
+        ))
+    }
+
     /// The subject of this agent. Its namespace and name are DNS labels, so what was a subject stays one.
     fn of(&self, key: &AgentKey, before: &str) -> Option<Pattern> {
         let text = self.0.replace("{namespace}", key.namespace()).replace("{name}", key.name());

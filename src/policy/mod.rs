@@ -71,6 +71,8 @@ pub struct Policy {
 /// What keeps Drowse's hands off an agent, whatever the rules say. The backend finds out.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum HandsOff {
+    /// Its name is no DNS label, as a host, a subject and every command want it: nobody could call it, to wake it.
+    NoLabel,
     /// A member of a warm pool that nobody has claimed yet: nobody may use it, and suspended it would be replaced.
     PoolMember,
     /// Its claim is deleted, and with it the agent and its data, this long after a pod of it has ended; and
@@ -87,6 +89,8 @@ impl HandsOff {
     /// The reason, for people.
     pub fn reason(&self) -> String {
         match self {
+            Self::NoLabel => "left alone: its name is no DNS label (63 characters at most, of a-z, 0-9 and -), so nobody could call it"
+                .to_owned(),
             Self::PoolMember => "a member of a warm pool that nobody has claimed".to_owned(),
             Self::ClaimExpires { claim, ttl_seconds } => format!(
                 "not suspended: its claim {claim} has ttlSecondsAfterFinished: {ttl_seconds}, so the end of its pod may \

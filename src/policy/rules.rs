@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::glob::Glob;
 use super::messages::{Messages, Preset, QueueName, Ready, Redeliver, SubjectTemplate};
 use super::{HandsOff, OpenConnections, Policy, Protocol};
-use crate::agent::AgentKey;
+use crate::agent::{AgentKey, is_dns_label};
 use crate::backend::{Profile, Texts};
 use crate::units::{
     Count, HumanDuration, InFlight, PathPatterns, Ping, Port, Timeout, Windows, Written, nearest,
@@ -201,7 +201,8 @@ impl RuleSet {
         let layers = matching.map(|rule| &rule.layer).chain([&self.defaults, &self.built_in]).collect();
         let mut picker = Picker::new(layers, &profile.annotations);
         let mut policy = picker.policy(&self.base);
-        if let Some(hands_off) = &profile.hands_off {
+        let no_label = (!is_dns_label(key.name())).then_some(&HandsOff::NoLabel);
+        if let Some(hands_off) = no_label.or(profile.hands_off.as_ref()) {
             picker.keep_off(hands_off, &mut policy);
         }
         Resolved { policy, provenance: picker.provenance, problems: picker.problems }
@@ -268,7 +269,8 @@ impl<'a> Picker<'a> {
     fn messages(&mut self) -> Messages {
         let mut messages = Messages::default();
         self.pick("messages", |keys| &keys.messages, |value| messages.preset = value);
-        self.pick("subject", |keys| &keys.subject, |value| messages.subject = Some(value));
+        let subject = self.annotation_if("subject", SubjectTemplate::check_own);
+        self.choose("subject", subject, |keys| &keys.subject, |value| messages.subject = Some(value));
         self.pick("queue", |keys| &keys.queue, |value| messages.queue = Some(value));
         self.pick("redeliver", |keys| &keys.redeliver, |value| messages.redeliver = value);
         self.pick("max_messages", |keys| &keys.max_messages, |value| messages.max_held = value.get());
@@ -276,8 +278,13 @@ impl<'a> Picker<'a> {
     }
 
     fn keep_off(&mut self, hands_off: &HandsOff, policy: &mut Policy) {
+        if (policy.route || policy.manage) && *hands_off == HandsOff::NoLabel {
+            // A rule wants what cannot be: whoever wrote it is told.
+            self.problems.push(hands_off.reason());
+            policy.obstacle = Some(hands_off.reason().into());
+        }
         match hands_off {
-            HandsOff::PoolMember => {
+            HandsOff::NoLabel | HandsOff::PoolMember => {
                 (policy.route, policy.manage) = (false, false);
                 let overruled = |origin: &&mut KeyOrigin| matches!(origin.key, "route" | "manage");
                 for origin in self.provenance.iter_mut().filter(overruled) {
@@ -294,7 +301,17 @@ impl<'a> Picker<'a> {
         of: impl Fn(&Keys) -> &Option<T>,
         set: impl FnOnce(T),
     ) {
-        let annotation = self.annotation(key);
+        let annotation = self.annotation_if(key, |_| Ok(()));
+        self.choose(key, annotation, of, set);
+    }
+
+    fn choose<T: Written + Clone>(
+        &mut self,
+        key: &'static str,
+        annotation: Option<(T, String)>,
+        of: impl Fn(&Keys) -> &Option<T>,
+        set: impl FnOnce(T),
+    ) {
         let in_layers = || {
             let said = |layer: &&Layer| of(&layer.keys).clone().map(|value| (value, layer.from.clone()));
             self.layers.iter().find_map(said)
@@ -310,10 +327,16 @@ impl<'a> Picker<'a> {
         }
     }
 
-    fn annotation<T: Written>(&mut self, key: &str) -> Option<(T, String)> {
+    /// What an annotation says, if it is good, and the agent may say so.
+    fn annotation_if<T: Written>(
+        &mut self,
+        key: &str,
+        check: impl FnOnce(&T) -> Result<(), String>,
+    ) -> Option<(T, String)> {
         let name = key.replace('_', "-");
         let from = format!("annotation {ANNOTATION_PREFIX}{name}");
-        match T::read(self.annotations?.get(&name)?.trim()) {
+        let read = T::read(self.annotations?.get(&name)?.trim());
+        match read.and_then(|value| check(&value).map(|()| value)) {
             Ok(value) => Some((value, from)),
             Err(message) => {
                 self.problems.push(format!("{from} is ignored: {message}"));

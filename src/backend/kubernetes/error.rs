@@ -20,11 +20,11 @@ pub(super) fn of_write(error: &kube::Error) -> WriteError {
             422 if is_about_uid(status) => WriteError::Conflict,
             // Turned away at the door: too many requests, or not known to the API server.
             401 | 404 | 429 => {
-                WriteError::NotSent(format!("status {}: {}", status.code, status.message).into())
+                WriteError::TurnedAway(format!("status {}: {}", status.code, status.message).into())
             }
             // Admission comes before storage.
             500 if status.message.contains("failed calling webhook") => {
-                WriteError::NotSent(status.message.as_str().into())
+                WriteError::TurnedAway(status.message.as_str().into())
             }
             400..=499 => WriteError::Refused(refused(&status.message)),
             code => WriteError::Unknown(format!("status {code}: {}", status.message).into()),
@@ -77,9 +77,14 @@ fn causes(error: &kube::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+    use tokio::sync::mpsc;
+
+    use super::super::index::Report;
+    use super::super::suspicion::Suspicion;
     use super::*;
 
-    fn api(code: u16, message: &str) -> kube::Error {
+    fn api_error(code: u16, message: &str) -> kube::Error {
         kube::Error::Api(Box::new(Status { code, message: message.to_owned(), ..Status::default() }))
     }
 
@@ -88,18 +93,21 @@ mod tests {
         let about = serde_json::json!({"code": 404, "message": "x", "details": {"name": "echo", "kind": "sandboxes"}});
         let about: Status = serde_json::from_value(about).unwrap();
         assert_eq!(of_write(&kube::Error::Api(Box::new(about))), WriteError::Gone);
-        assert!(matches!(of_write(&api(404, "no such kind")), WriteError::NotSent(_)));
-        assert!(matches!(of_write(&api(500, "failed calling webhook \"x\"")), WriteError::NotSent(_)));
-        assert_eq!(of_write(&api(409, "x")), WriteError::Conflict);
-        assert!(matches!(of_write(&api(429, "slow down")), WriteError::NotSent(_)));
-        assert!(matches!(of_write(&api(401, "who")), WriteError::NotSent(_)));
+        assert!(matches!(of_write(&api_error(404, "no such kind")), WriteError::TurnedAway(_)));
+        assert!(matches!(
+            of_write(&api_error(500, "failed calling webhook \"x\"")),
+            WriteError::TurnedAway(_)
+        ));
+        assert_eq!(of_write(&api_error(409, "x")), WriteError::Conflict);
+        assert!(matches!(of_write(&api_error(429, "slow down")), WriteError::TurnedAway(_)));
+        assert!(matches!(of_write(&api_error(401, "who")), WriteError::TurnedAway(_)));
         for code in [400, 403, 422] {
-            let WriteError::Refused(failure) = of_write(&api(code, "denied by policy")) else {
+            let WriteError::Refused(failure) = of_write(&api_error(code, "denied by policy")) else {
                 panic!("{code}")
             };
             assert_eq!((failure.class, &*failure.detail), (FailureClass::Admission, "denied by policy"));
         }
-        let WriteError::Refused(failure) = of_write(&api(403, "exceeded quota: x")) else { panic!() };
+        let WriteError::Refused(failure) = of_write(&api_error(403, "exceeded quota: x")) else { panic!() };
         assert_eq!(failure.class, FailureClass::Quota);
         let cause =
             serde_json::json!({"field": "metadata.uid", "message": "field is immutable", "reason": "x"});
@@ -107,7 +115,7 @@ mod tests {
         let status: Status = serde_json::from_value(status).unwrap();
         assert_eq!(of_write(&kube::Error::Api(Box::new(status))), WriteError::Conflict);
         for code in [500, 503, 504] {
-            assert!(matches!(of_write(&api(code, "x")), WriteError::Unknown(_)), "{code}");
+            assert!(matches!(of_write(&api_error(code, "x")), WriteError::Unknown(_)), "{code}");
         }
     }
 
@@ -119,5 +127,25 @@ mod tests {
         let error = client.apiserver_version().await.unwrap_err();
         let WriteError::NotSent(why) = of_write(&error) else { panic!("{error:?}") };
         assert!(why.contains("refused"), "{why}");
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_no_sign_that_the_api_server_is_away() {
+        let (suspicion, (reports, mut told)) = (Suspicion::default(), mpsc::channel(9));
+        let config = kube::Config::new("http://127.0.0.1:1".parse().unwrap());
+        let api = kube::Api::all(kube::Client::try_from(config).unwrap());
+        let mut looking = std::pin::pin!(suspicion.clone().look(api, 0, reports));
+        assert!(looking.as_mut().now_or_never().is_none());
+        assert_eq!(told.try_recv().unwrap().1, Report::Live);
+        for (code, message) in [(401, "who"), (404, "x"), (429, "slow down"), (500, "failed calling webhook")]
+        {
+            let error = of_write(&api_error(code, message));
+            suspicion.over(async { Err(error) }).await.unwrap_err();
+            assert!(looking.as_mut().now_or_never().is_none());
+            assert!(told.try_recv().is_err(), "{code}");
+        }
+        suspicion.over(async { Err(WriteError::NotSent("no route".into())) }).await.unwrap_err();
+        assert!(looking.as_mut().now_or_never().is_none());
+        assert_eq!(told.try_recv().unwrap().1, Report::Broken);
     }
 }

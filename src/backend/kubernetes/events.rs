@@ -111,13 +111,14 @@ pub(super) fn note(transition: &Transition) -> Option<Note> {
     }
 }
 
-/// Writes events one after the other, until nobody can announce any more.
+/// Writes events one after the other, until nobody can announce any more. Each is one of its own, and there are no more of them than
+/// an agent's starts, suspensions and failures, with their pauses.
 pub(super) async fn publish(
     client: Client,
     instance: Option<String>,
     mut waiting: mpsc::Receiver<(ObjectReference, Note)>,
 ) {
-    let recorder = Recorder::new(client, Reporter { controller: "drowse".to_owned(), instance });
+    let reporter = Reporter { controller: "drowse".to_owned(), instance };
     while let Some((about, note)) = waiting.recv().await {
         let event = Event {
             type_: if note.warning { EventType::Warning } else { EventType::Normal },
@@ -126,6 +127,8 @@ pub(super) async fn publish(
             note: Some(shortened(note.text)),
             secondary: None,
         };
+        // One that remembers events counts another of the same reason as the one before, whatever either says.
+        let recorder = Recorder::new(client.clone(), reporter.clone());
         match tokio::time::timeout(WRITE_LIMIT, recorder.publish(&event, &about)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(%error, "an event could not be written"),
@@ -144,6 +147,7 @@ fn shortened(mut text: String) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing;
     use super::*;
     use crate::lifecycle::{Failure, FailureClass, Start};
 
@@ -167,5 +171,24 @@ mod tests {
     fn a_long_note_is_cut_between_characters() {
         let text = shortened("ä".repeat(1000));
         assert!(text.len() <= MAX_NOTE_BYTES && text.chars().all(|c| c == 'ä'), "{}", text.len());
+    }
+
+    #[tokio::test]
+    async fn a_second_failure_is_told_as_what_it_is() {
+        let (client, asked) = testing::api(|asked| (201, asked.body.clone())).await;
+        let (announcer, waiting) = channel();
+        let key = AgentKey::new("default", "echo");
+        for detail in ["no such image", "no node has room"] {
+            let failure = Failure::new(FailureClass::Image, detail);
+            let transition = Transition::Failed { failure, retry_in: Duration::from_secs(2), took: None };
+            announcer.announce(&key, &AgentUid("1".into()), note(&transition).unwrap());
+        }
+        drop(announcer);
+        publish(client, None, waiting).await;
+        let asked = asked.lock();
+        let notes: Vec<_> = asked.iter().map(|asked| (&*asked.method, asked.body["note"].as_str())).collect();
+        let [first, second] =
+            ["no such image", "no node has room"].map(|it| format!("image: {it}; next attempt in 2s"));
+        assert_eq!(notes, [("POST", Some(&*first)), ("POST", Some(&*second))]);
     }
 }

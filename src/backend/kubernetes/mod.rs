@@ -13,6 +13,8 @@ mod options;
 mod pod;
 mod sandbox;
 mod suspicion;
+#[cfg(test)]
+mod testing;
 pub mod token_review;
 mod watch;
 mod write;

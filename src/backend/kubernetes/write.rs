@@ -78,7 +78,7 @@ pub(super) async fn resume(
     result
 }
 
-/// One to three calls.
+/// One to four calls.
 async fn resume_unbounded(
     client: Client,
     key: AgentKey,
@@ -94,27 +94,27 @@ async fn resume_unbounded(
         api.patch(key.name(), &params(), &patch).await
     };
     // What is so nearly always is not looked up first.
-    let likely = if from == Mode::Suspended { Marks::Suspended } else { Marks::None };
-    let error = match bounded(write(likely)).await {
-        Err(Failed::Api(error)) if is_failed_test(&error) => error,
-        other => return seen(&other?),
-    };
-    // Some precondition did not hold: find out which.
-    let object = bounded(api.get(key.name())).await?;
-    let now_seen = sandbox::seen(&object).map_err(malformed)?;
-    let holds = now_seen.uid == uid && now_seen.generation == generation && now_seen.mode == from;
-    if !holds {
-        return Err(WriteError::Conflict);
+    let mut marks = if from == Mode::Suspended { Marks::Suspended } else { Marks::None };
+    for _ in 0..2 {
+        let error = match bounded(write(marks)).await {
+            Err(Failed::Api(error)) if is_failed_test(&error) => error,
+            other => return seen(&other?),
+        };
+        // Some precondition did not hold: find out which.
+        let object = bounded(api.get(key.name())).await?;
+        let now_seen = sandbox::seen(&object).map_err(malformed)?;
+        let holds = now_seen.uid == uid && now_seen.generation == generation && now_seen.mode == from;
+        if !holds {
+            break;
+        }
+        let found = marks_on(&object);
+        if found == marks {
+            // Not a precondition of ours then: a webhook or a schema refuses it, and says why.
+            return Err(error::of_write(&error));
+        }
+        marks = found;
     }
-    let marks = marks_on(&object);
-    if marks == likely {
-        // Not a precondition of ours then.
-        return Err(error::of_write(&error));
-    }
-    match bounded(write(marks)).await {
-        Err(Failed::Api(error)) if is_failed_test(&error) => Err(WriteError::Conflict),
-        other => seen(&other?),
-    }
+    Err(WriteError::Conflict)
 }
 
 /// Reads the object past every cache: without a resourceVersion the API server asks etcd.
@@ -242,3 +242,6 @@ fn add<const N: usize>(path: [&str; N], value: Value) -> PatchOperation {
 fn remove<const N: usize>(path: [&str; N]) -> PatchOperation {
     PatchOperation::Remove(RemoveOperation { path: PointerBuf::from_tokens(path) })
 }
+
+#[cfg(test)]
+mod tests;

@@ -98,6 +98,7 @@ macro_rules! with_rule_keys {
             pub(crate) messages: Option<Preset>,
             /// The subject of the agent's messages. `{namespace}` and `{name}` stand for the agent's. If left out:
             /// `agents.{namespace}.{name}.>`; with `messages: synadia`, what follows `agents.prompt.`: `*.{namespace}.{name}`.
+            /// An annotation must have `{namespace}.{name}` in it.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub(crate) subject: Option<SubjectTemplate>,
             /// The queue group in which the agent subscribes. If left out: `agents` with `messages: synadia`, else `q`, or

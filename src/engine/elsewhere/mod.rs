@@ -160,6 +160,8 @@ impl Engine {
     /// Nobody can be told anything at present: whoever can be later is told everything ([`Engine::reports`]).
     pub fn tells_nobody(&self) {
         self.elsewhere.tells.store(false, Ordering::Relaxed);
+        // Or it would grow for as long as nobody hears.
+        self.leases.forget_untold();
     }
 
     /// Whether there is another replica to tell anything.

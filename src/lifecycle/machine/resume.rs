@@ -150,7 +150,12 @@ impl<W> Machine<W> {
                 self.plan_remedy(ctx);
             }
             Err(WriteError::Refused(failure)) => self.fail(&failure, ctx, fx),
-            Err(error @ (WriteError::Unknown(_) | WriteError::NotSent(_) | WriteError::Gone)) => {
+            Err(
+                error @ (WriteError::Unknown(_)
+                | WriteError::NotSent(_)
+                | WriteError::TurnedAway(_)
+                | WriteError::Gone),
+            ) => {
                 if let Phase::Resuming(resume) = &mut self.phase {
                     resume.write_error = Some(error.to_string().into());
                 }

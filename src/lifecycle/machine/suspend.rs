@@ -350,7 +350,7 @@ impl<W> Machine<W> {
                 self.reopen(Abandoned::Refused, ctx, fx);
             }
             // Not written, and nothing else will come of it: warm agents are served while the API is away.
-            Err(WriteError::NotSent(_)) if suspending => {
+            Err(WriteError::NotSent(_) | WriteError::TurnedAway(_)) if suspending => {
                 self.no_suspend_before = ctx.now + RECHECK;
                 self.reopen(Abandoned::NoAnswer, ctx, fx);
             }
@@ -414,6 +414,10 @@ impl<W> Machine<W> {
                         Abandoned::NotQuiet => RETRY_SUSPEND.min(ctx.policy.idle_timeout),
                         _ => RETRY_SUSPEND,
                     };
+                if why == Abandoned::Veto {
+                    // Whatever happens before: each time that it is asked about costs a write.
+                    self.no_suspend_before = self.no_suspend_before.max(self.check_at);
+                }
                 self.gate.open(!self.waiters.is_empty());
                 self.release(ctx, fx);
             }

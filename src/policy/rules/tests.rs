@@ -187,6 +187,23 @@ fn a_member_of_a_warm_pool_is_left_alone_whatever_the_rules_say() {
 }
 
 #[test]
+fn an_agent_that_nobody_could_call_is_left_alone_and_whoever_wrote_a_rule_for_it_is_told() {
+    let all = Keys { route: Some(true), manage: Some(true), ..Keys::default() };
+    let rules = RuleSet::new(Policy::default(), layer("defaults", all), Vec::new());
+    for name in ["my.bot", "x".repeat(64).as_str()] {
+        let resolved = resolve(&rules, name, &[]);
+        assert!(!resolved.policy.route && !resolved.policy.manage);
+        assert!(resolved.policy.obstacle.as_deref().unwrap().contains("no DNS label"));
+        assert!(from(&resolved, "manage").1.contains("no DNS label"));
+        assert_eq!(resolved.problems.len(), 1, "{:?}", resolved.problems);
+    }
+    let unnamed = RuleSet::new(Policy::default(), Layer::default(), Vec::new());
+    let resolved = resolve(&unnamed, "my.bot", &[]);
+    assert_eq!((resolved.policy.obstacle, resolved.problems.len()), (None, 0), "nobody asked for it");
+    assert!(resolve(&rules, "my-bot", &[]).policy.manage);
+}
+
+#[test]
 fn an_agent_whose_claim_expires_is_served_and_resumed_but_not_suspended() {
     let all = Keys { route: Some(true), manage: Some(true), ..Keys::default() };
     let rules = RuleSet::new(Policy::default(), layer("defaults", all), Vec::new());
@@ -196,6 +213,30 @@ fn an_agent_whose_claim_expires_is_served_and_resumed_but_not_suspended() {
     assert!(policy.route && policy.manage);
     let obstacle = policy.obstacle.unwrap();
     assert!(obstacle.contains("ttlSecondsAfterFinished: 5") && obstacle.contains("600"), "{obstacle}");
+}
+
+#[test]
+fn an_annotation_takes_no_subject_that_could_be_of_another_agent() {
+    let subject = |text| Some(SubjectTemplate::read(text).unwrap());
+    let own = Keys { subject: subject("bots.{name}"), ..Keys::default() };
+    let mut rules = vec![rule("rules[0]", "*", own)];
+    rules[0].layer.allow_annotations = Some(true);
+    let rules = RuleSet::new(Policy::default(), Layer::default(), rules);
+    for others in [
+        "agents.team-b.bot.ask",
+        "agents.{namespace}.>",
+        "{name}.>",
+        "{name}.{namespace}",
+        "a.{namespace}.b{name}",
+    ] {
+        let resolved = resolve(&rules, "echo", &[("subject", others)]);
+        assert_eq!(from(&resolved, "subject"), ("bots.{name}", "rules[0]"), "{others}: a rule may say so");
+        assert!(resolved.problems[0].contains("; write one such as agents."), "{:?}", resolved.problems);
+    }
+    for own in ["agents.{namespace}.{name}.ask", "*.{namespace}.{name}"] {
+        let resolved = resolve(&rules, "echo", &[("subject", own)]);
+        assert_eq!(from(&resolved, "subject"), (own, "annotation drowse.dev/subject"));
+    }
 }
 
 #[test]

@@ -254,3 +254,19 @@ async fn whoever_knows_nothing_is_told_of_every_lease_also_of_those_of_others() 
         assert!(metrics.contains(&line), "{outcome}");
     }
 }
+
+#[tokio::test]
+async fn leases_of_which_nobody_can_hear_do_not_pile_up_and_are_told_to_whoever_hears_next() {
+    let (world, _asked, _played) = world(false, IDLE).await;
+    for n in 0..200 {
+        let id = n.to_string();
+        world.engine.lease(&key(), &order(LeaseAction::Take, &id)).unwrap();
+        if n > 0 {
+            world.engine.lease(&key(), &order(LeaseAction::End, &id)).unwrap();
+        }
+    }
+    world.engine.tells_nobody();
+    assert_eq!(world.engine.lease_reports(false, 1000), []);
+    let told = world.engine.lease_reports(true, 1000);
+    assert!(told.iter().any(|lease| lease.id == "0" && !lease.ended), "{told:?}");
+}

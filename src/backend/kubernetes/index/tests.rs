@@ -37,6 +37,7 @@ impl Bench {
 fn shown(event: &BackendEvent) -> String {
     let hands_off = |profile: &Profile| {
         profile.hands_off.as_ref().map_or("", |it| match it {
+            HandsOff::NoLabel => " (no label)",
             HandsOff::PoolMember => " (pool)",
             HandsOff::ClaimExpires { .. } => " (claim expires)",
         })

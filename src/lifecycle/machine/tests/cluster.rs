@@ -265,3 +265,12 @@ fn a_pod_that_is_given_to_another_object_of_the_same_name_is_served_no_more() {
     let given = PodSeen { owner: AgentUid("another".into()), ..pod };
     bench.feed(Event::Pod(given)).is("Resuming AwaitingPod", "retire");
 }
+
+#[test]
+fn an_agent_that_was_just_vetoed_is_not_asked_about_again_whoever_looks_at_it() {
+    let mut bench = Bench::at(Station::AskingPeers);
+    bench.vetoed().is("Running p1", "mark wanted");
+    bench.tick().is("Running p1", "");
+    bench.after(std::time::Duration::from_secs(4)).is("Running p1", "");
+    bench.after(std::time::Duration::from_secs(1)).is("Draining AskingPeers", "ask peers");
+}
