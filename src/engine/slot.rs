@@ -148,10 +148,11 @@ impl Slot {
 mod tests {
     use super::*;
 
-    /// A hundred thousand agents are the goal, and most of them sleep.
+    /// A hundred thousand agents are the goal, and most of them sleep. With the two counts of its `Arc` it has 512 bytes, and the
+    /// next size that an allocator gives is 640.
     #[test]
     fn a_slot_stays_small() {
-        let size = size_of::<Slot>();
-        assert!(size <= 480, "{size} bytes");
+        let size = size_of::<Slot>() + 2 * size_of::<usize>();
+        assert!(size <= 512, "{size} bytes");
     }
 }
