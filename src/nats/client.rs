@@ -67,13 +67,13 @@ fn refused_subject(error: &str) -> Option<&str> {
 ///
 /// `health` tells how it is.
 pub(super) async fn connect(
-    settings: &Settings,
+    settings: Settings,
     tls: ClientConfig,
-    name: &str,
+    name: String,
     health: watch::Sender<Health>,
     refused: Arc<Refused>,
 ) -> Result<Client, String> {
-    let source = settings.client.clone();
+    let source = settings.client;
     let options = ConnectOptions::with_auth_callback(move |nonce| {
         let source = source.clone();
         async move { sign_in(&source, &nonce).map_err(AuthError::new) }

@@ -19,5 +19,6 @@ pub mod requests;
 pub mod services;
 pub mod settings;
 pub mod stored;
+mod thread;
 mod tls;
 pub mod wakes;

@@ -9,6 +9,7 @@ use crate::agent::AgentKey;
 use crate::lifecycle::Refusal;
 use crate::nats::leaf::link::LinkEvent;
 use crate::nats::mailbox::Held;
+use crate::nats::thread::Thread;
 
 use super::news::News;
 use super::store::Store;
@@ -24,6 +25,8 @@ const POST_WITHIN: Duration = Duration::from_secs(2);
 /// The message door as its owner sees it.
 pub struct MessageDoorHandle {
     client: async_nats::Client,
+    /// On which the connection is.
+    _thread: Thread,
     leaving: CancellationToken,
     ending: mpsc::Sender<oneshot::Sender<()>>,
     cancel: CancellationToken,
@@ -36,11 +39,15 @@ pub(super) struct Orders {
 }
 
 impl MessageDoorHandle {
-    pub(super) fn new(client: async_nats::Client, cancel: CancellationToken) -> (Self, Orders) {
+    pub(super) fn new(
+        client: async_nats::Client,
+        thread: Thread,
+        cancel: CancellationToken,
+    ) -> (Self, Orders) {
         let leaving = CancellationToken::new();
         let (ending, orders) = mpsc::channel(1);
         let orders = Orders { leaving: leaving.clone(), ending: orders };
-        (Self { client, leaving, ending, cancel }, orders)
+        (Self { client, _thread: thread, leaving, ending, cancel }, orders)
     }
 
     /// The ordinary connection, which ends with the door.

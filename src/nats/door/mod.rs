@@ -43,6 +43,7 @@ use super::leaf::wanted::{Registration, Version, Wanted};
 use super::mailbox::{Bounds, Mailbox};
 use super::requests::Requests;
 use super::settings::Settings;
+use super::thread::Thread;
 use super::tls;
 use super::wakes::Wakes;
 
@@ -89,15 +90,18 @@ pub async fn start(
     let (news, reports) = mpsc::channel(NEWS);
     let (ailing, health) = watch::channel(client::Health::default());
     let refused = Arc::new(client::Refused::default());
-    let client = client::connect(&settings, tls, &name, ailing, Arc::clone(&refused)).await?;
-    let (handle, orders) = MessageDoorHandle::new(client.clone(), cancel.clone());
+    let thread = Thread::start().map_err(|error| format!("no thread for NATS: {error}"))?;
+    let library = thread.runtime().clone();
+    let connecting = client::connect(settings.clone(), tls, name, ailing, Arc::clone(&refused));
+    let client = library.spawn(connecting).await.map_err(|error| error.to_string())??;
+    let (handle, orders) = MessageDoorHandle::new(client.clone(), thread, cancel.clone());
     let changes = Arc::new(Changes::default());
     engine.set_message_door(Arc::clone(&changes) as _);
     let wanted = Arc::new(Wanted::default());
     let marks: Box<str> = format!("drowse.mark.{replica}").into();
     wanted.add(Registration { subject: marks.clone(), queue: None });
     let link = link::start(endpoint, Arc::clone(&wanted), cancel.clone());
-    let echoes = sending::start_echoes(&client, &news, &cancel);
+    let echoes = sending::start_echoes(&client, &library, &news, &cancel);
     let outbox = Outbox::start(client.clone(), marks.to_string(), echoes, cancel.clone());
     let services = Arc::new(Notify::new());
     let (looker, listeners) = Looker::new(

@@ -10,11 +10,12 @@ use async_nats::connection::State;
 use async_nats::{Client, Subject};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::AgentKey;
-use crate::nats::client::{self, Health};
+use crate::nats::client::Health;
 use crate::nats::leaf::codec::Message;
 use crate::nats::mailbox::{HoldId, Sending};
 use crate::time::Moment;
@@ -222,27 +223,28 @@ impl Route {
     }
 }
 
-/// Takes what comes back over the ordinary connection, and gives the subject to which it is sent. The library tells of what the
-/// server objects to by a task of its own, which may be some steps behind: a mark goes around twice, and then it is not.
+/// Takes what comes back over the ordinary connection, and gives the subject to which it is sent.
+///
+/// What the server objects to, the library tells by a task of its own. That has something to do sooner than this one if the server
+/// objected before it sent a mark back; but this one may be at work already.
 pub(super) fn start_echoes(
     client: &Client,
+    library: &Handle,
     news: &mpsc::Sender<News>,
     cancel: &CancellationToken,
 ) -> Subject {
-    let inbox = client.new_inbox();
-    let (first, second): (Subject, Subject) = (format!("{inbox}.1").into(), format!("{inbox}.2").into());
-    let (client, news) = (client.clone(), news.clone());
-    tokio::spawn(until(cancel.clone(), async move {
-        let Ok(mut marks) = client.subscribe(format!("{inbox}.*")).await else { return };
+    let inbox = Subject::from(client.new_inbox());
+    let (subject, client, news) = (inbox.clone(), client.clone(), news.clone());
+    library.spawn(until(cancel.clone(), async move {
+        let Ok(mut marks) = client.subscribe(subject).await else { return };
         while let Some(mark) = marks.next().await {
-            if mark.subject != second {
-                client::send(&client, &second, mark.payload).await;
-            } else if news.send(News::Echoed(mark.payload)).await.is_err() {
+            tokio::task::yield_now().await;
+            if news.send(News::Echoed(mark.payload)).await.is_err() {
                 return;
             }
         }
     }));
-    first
+    inbox
 }
 
 #[cfg(test)]

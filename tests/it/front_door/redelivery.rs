@@ -12,6 +12,7 @@ use drowse::nats::door;
 use drowse::nats::settings::{HoldSettings, HoldStore, Settings, TlsFiles};
 use drowse::policy::Policy;
 use drowse::policy::messages::{Messages, Preset};
+use drowse::policy::rules::{Layer, RuleSet};
 use drowse::time::Moment;
 use futures_util::StreamExt as _;
 
@@ -58,14 +59,22 @@ fn owes(world: &World) -> bool {
 async fn what_was_not_answered_is_sent_again_by_whoever_leads() {
     let servers = Servers::single(NEWEST).await;
     let messages = Arc::new(Messages { preset: Preset::Subject, ..Messages::default() });
-    let policy =
-        Policy { route: true, manage: true, resume_user_suspended: true, messages, ..Policy::default() };
     let port = Toy::answering("HTTP/1.1 200 OK\nContent-Length: 2\n\nok").await;
-    let world = World::start(port, Start { policy, asleep: true, ..Start::default() }).await;
+    let policy = Policy {
+        route: true,
+        manage: true,
+        resume_user_suspended: true,
+        messages,
+        port: Some(port),
+        ..Policy::default()
+    };
+    let world = World::start(port, Start { policy: policy.clone(), asleep: true, ..Start::default() }).await;
     world.engine.set_peers(Arc::new(Others));
     world.engine.set_takes_part();
     let (engine, metrics) = (Arc::clone(&world.engine), Arc::clone(&world.metrics));
     let door = door::start(settings(&servers), engine, metrics).await.unwrap();
+    // The agent was known before there was a door.
+    world.engine.reconfigure(RuleSet::new(policy, Layer::default(), Vec::new()), &Start::default().limits);
     let client = async_nats::connect(servers.urls()).await.unwrap();
     // Told when the door has done what a phase asks for.
     let mut events = client.subscribe("drowse.events.default.echo").await.unwrap();
