@@ -47,13 +47,16 @@ pub async fn serve<H: Handler>(listener: TcpListener, handler: Arc<H>, stop: Can
     let guests = Guests::new(MAX_CONNECTIONS);
     let connections = TaskTracker::new();
     let accept = async {
+        let mut is_full = false;
         loop {
             match listener.accept().await {
                 Ok((stream, peer)) => match guests.enter() {
                     Some(place) => {
+                        is_full = false;
                         let (handler, stop) = (Arc::clone(&handler), stop.clone());
                         _ = connections.spawn(connection(stream, handler, place, stop));
                     }
+                    None if std::mem::replace(&mut is_full, true) => {}
                     None => tracing::warn!(%peer, "no place for a connection: every other is being served"),
                 },
                 Err(error) => {

@@ -260,7 +260,7 @@ impl<F: Fn(Reload<'_>)> Reader<F> {
             recovered
         };
         // The first look is for a change between the start and now; without one there is nothing to tell.
-        if changed || recovered || !first_look {
+        if changed || recovered || !first_look || !needs_restart.is_empty() {
             tracing::info!("the configuration file was applied");
             let config = self.sender.borrow();
             (self.on_reload)(Ok(Applied { config: &config, needs_restart: &needs_restart }));

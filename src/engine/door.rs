@@ -41,8 +41,10 @@ impl Engine {
     pub(super) fn resolve(&self, key: &AgentKey, profile: &Profile) -> Resolved {
         let mut resolved = self.rules.load().resolve(key, profile);
         let policy = &mut resolved.policy;
-        if policy.messages.wake() && self.message_door.get().is_none() {
-            policy.obstacle = Some(NO_DOOR.into());
+        if !self.listens(policy) {
+            if policy.manage && policy.messages.wake() {
+                policy.obstacle.get_or_insert_with(|| NO_DOOR.into());
+            }
             policy.ready = Ready::Port;
         }
         resolved

@@ -24,8 +24,8 @@ const MAX_WATCHES: usize = 2_048;
 /// How long a request is kept at least that its agent is not waited for any more: the agent may be suspended soon, and
 /// its sender is still to be told.
 const KEEP_FOR: Duration = Duration::from_hours(1);
-/// How long a request is kept whose life is over: whoever is to send it again, or to tell its sender, has done so by then, or
-/// another one has taken its place and done it.
+/// How long a request is kept at least whose life is over: whoever is to send it again, or to tell its sender, has done so by then,
+/// or another one has taken its place and done it.
 const ORPHANED_FOR: Duration = Duration::from_mins(2);
 /// When the server has taken note that an inbox is watched.
 const WATCHED_AFTER: Duration = Duration::from_millis(250);
@@ -295,6 +295,16 @@ impl Requests {
         self.remove_all(key, |open| open.orphaned.is_some())
     }
 
+    /// The same of all agents, if it is left for so long, and longer than whoever is to send it again may take to become known.
+    pub fn take_left(&mut self, now: Moment, patience: Duration) -> Vec<(AgentKey, Orphan)> {
+        let is_left = |open: &Open| open.orphaned.is_some_and(|since| since + ORPHANED_FOR + patience <= now);
+        let keys: Vec<_> = self.open.keys().cloned().collect();
+        let of = |key: AgentKey| {
+            self.remove_all(&key, is_left).into_iter().map(move |orphan| (key.clone(), orphan))
+        };
+        keys.into_iter().flat_map(of).collect()
+    }
+
     /// All that the agent has not answered is forgotten.
     pub fn forget(&mut self, key: &AgentKey) {
         self.remove_all(key, |_| true);
@@ -309,10 +319,7 @@ impl Requests {
     ) -> Vec<Box<str>> {
         for key in self.open.keys().cloned().collect::<Vec<_>>() {
             let cap = cap_of(&key);
-            self.remove_all(&key, |open| {
-                let is_left = open.orphaned.is_some_and(|since| since + ORPHANED_FOR <= now);
-                is_left || open.arrived + cap + cap.max(KEEP_FOR) <= now
-            });
+            self.remove_all(&key, |open| open.arrived + cap + cap.max(KEEP_FOR) <= now);
         }
         let used: HashSet<_> = self.debtors.keys().filter_map(inbox_of).collect();
         let over = |inbox: &str, watch: &Watch| {

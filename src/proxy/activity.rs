@@ -211,13 +211,10 @@ impl Activity {
         self.listens.store(true, Ordering::Relaxed);
     }
 
-    /// Whether a request is served whose body is left in the socket, so that nobody would notice if its caller left. HTTP/2 has
-    /// windows instead.
+    /// Whether a request is served while nothing is read, so that nobody would notice if its caller left: its body is left in the
+    /// socket, or hyper has bytes of the next request already. HTTP/2 has windows instead.
     pub(super) fn is_unheard(&self) -> bool {
-        self.unread.load(Ordering::Relaxed)
-            && !self.listens.load(Ordering::Relaxed)
-            && self.is_busy()
-            && !self.is_multiplexed()
+        !self.listens.load(Ordering::Relaxed) && self.is_busy() && !self.is_multiplexed()
     }
 
     /// When it is to be looked whether its caller is still there, if nothing else shows that.

@@ -182,6 +182,19 @@ async fn keys_that_need_a_restart_are_named_and_the_rest_applies() {
 }
 
 #[tokio::test]
+async fn a_change_during_the_start_that_needs_a_restart_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("drowse.yaml");
+    fs::write(&path, text(1)).unwrap();
+    let loaded = crate::config::load(&path).unwrap();
+    fs::write(&path, text(1) + "front_door: {listen: 127.0.0.1:1}\n").unwrap();
+    let (sender, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let on_reload = move |reload: Reload<'_>| _ = sender.send(reload.unwrap().needs_restart.to_vec());
+    let _watch = Watch::start(loaded, on_reload);
+    assert_eq!(timeout(PATIENCE, told.recv()).await.unwrap().unwrap(), ["front_door.listen"]);
+}
+
+#[tokio::test]
 async fn it_ends_when_it_is_dropped() {
     let Bench { watch, mut configs, .. } = Bench::with_file();
     drop(watch);

@@ -66,7 +66,11 @@ impl<W> Machine<W> {
 
     /// The others may have counted this replica out. What is in flight goes on: that cannot be undone.
     pub(super) fn rejoin(&mut self, until: Revision, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
-        self.found_until = until;
+        self.found_until = self.found_until.max(until);
+        if let Some(call) = &mut self.call {
+            // It was sent before: what it wrote may have been agreed on without this replica.
+            call.reads = true;
+        }
         if self.mode() != Some(Mode::Running) {
             return;
         }

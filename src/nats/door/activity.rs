@@ -274,6 +274,7 @@ impl Door {
             }
             self.heard(listener, look.is_complete && is_seen);
         }
+        self.give_up_orphans(now);
         let agents = &self.agents;
         let cap_of =
             |key: &AgentKey| agents.get(key).map_or(Duration::ZERO, |agent| agent.slot.policy().busy_cap);

@@ -208,7 +208,7 @@ impl Door {
                     self.with_mailbox(&key, |mailbox, _, now, fx| mailbox.not_woken(&refusal, now, fx));
                 }
             }
-            News::Echoed(mark) => self.mark_seen(&mark, |mark| mark.echoed = true),
+            News::Echoed(mark) => self.mark_seen(&mark, |seen| seen.by_connection = true),
             News::Checked(number, result) => self.checked(number, result),
             News::CheckAgain if self.is_up && !self.is_open && self.check.is_none() => self.begin_check(),
             News::CheckAgain => {}

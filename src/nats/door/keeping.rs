@@ -52,10 +52,12 @@ impl Door {
                 self.keep_descriptions();
             }
             Err(why) if self.settings.hold.store == HoldStore::Stream => {
-                tracing::error!(
-                    why,
+                let what = if self.is_open {
+                    "the hold stream cannot be made anew: what waits is in memory only, and lost by a crash of Drowse; tried again"
+                } else {
                     "the message door stays closed: there is no hold stream, and nats.hold.store is `stream`; tried again"
-                );
+                };
+                tracing::error!(why, "{what}");
                 self.open_store_after(RETRY);
                 return;
             }
@@ -79,7 +81,7 @@ impl Door {
         let Some(store) = self.store.take() else { return };
         store.close();
         self.metrics.messages().store_lost();
-        let what = "the hold stream is not the one any more that held messages are in; they are stored again";
+        let what = "the hold stream is not the one any more that held messages are in; they are stored again as soon as there is one";
         tracing::error!(stream = self.settings.hold.stream, why, "{what}");
         self.open_store();
     }

@@ -56,10 +56,22 @@ pub(super) struct Mark {
     pub(super) since: Moment,
     /// How often the connection had been made by then.
     pub(super) connects: u64,
-    /// It is back over the link.
-    pub(super) came_back: bool,
-    /// It is back over the ordinary connection: whatever the server objects to of what was sent before it was told before that.
-    pub(super) echoed: bool,
+    pub(super) seen: Seen,
+}
+
+/// On which ways a mark has come back.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Seen {
+    /// Over the link.
+    pub(super) by_link: bool,
+    /// Over the ordinary connection: whatever the server objects to of what was sent before it was told before that.
+    pub(super) by_connection: bool,
+}
+
+impl Seen {
+    pub(super) const fn by_both(self) -> bool {
+        self.by_link && self.by_connection
+    }
 }
 
 /// What both ends of the queue see.

@@ -3,6 +3,8 @@
 //! Every replica has seen these requests, and one of them does it: the leader. The others keep them for a while, in case it is not
 //! there any more.
 
+use bytes::Bytes;
+
 use crate::agent::AgentKey;
 use crate::lifecycle::PhaseName;
 use crate::nats::requests::Orphan;
@@ -40,6 +42,16 @@ impl Door {
         self.owes_changed(key);
         if self.engine.leads() {
             self.redeliver_orphans(key);
+        } else {
+            // Should it be for a moment only, it is looked at again.
+            self.led = false;
+        }
+    }
+
+    /// Nobody has sent them again, nor told their senders, for as long as that could take: whoever leads has not seen them.
+    pub(super) fn give_up_orphans(&mut self, now: Moment) {
+        for (key, Orphan { reply, .. }) in self.requests.take_left(now, self.settings.hold.timeout) {
+            self.tell_unanswered(&key, &reply);
         }
     }
 
@@ -64,13 +76,14 @@ impl Door {
                 Some(message) if redeliver == Redeliver::Requests => {
                     self.let_wait(key, Waiting { message, patience, stored: None, redelivered: true });
                 }
-                _ => {
-                    let why = format!("{key} was suspended before it had answered");
-                    if let Some(reply) = self.may_answer(&reply) {
-                        self.outbox.error(reply, 503, why);
-                    }
-                }
+                _ => self.tell_unanswered(key, &reply),
             }
+        }
+    }
+
+    fn tell_unanswered(&self, key: &AgentKey, reply: &Bytes) {
+        if let Some(reply) = self.may_answer(reply) {
+            self.outbox.error(reply, 503, format!("{key} was suspended before it had answered"));
         }
     }
 }

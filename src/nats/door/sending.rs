@@ -21,7 +21,7 @@ use crate::nats::mailbox::{HoldId, Sending};
 use crate::time::Moment;
 
 use super::news::News;
-use super::outbox::Mark;
+use super::outbox::{Mark, Seen};
 use super::{Door, until};
 
 /// How long what was sent on may be under way before it counts as lost track of, if nothing is seen to be broken.
@@ -60,9 +60,15 @@ impl Door {
         let Some(route) = self.route.as_mut().filter(|_| self.is_up) else { return };
         if !route.is_told && now.since(route.since) > ROUTE_WITHIN {
             route.is_told = true;
-            let what = "what Drowse sends over its ordinary connection does not come back over its leaf-node link: may both \
-                        users use the subject, are they in one account, and are the servers of one cluster?";
-            tracing::error!(subject = &*self.marks, "{what}");
+            if route.seen.by_link {
+                let what = "what Drowse sends to an inbox of its own does not come back to it: may the user of its ordinary \
+                            connection publish and subscribe to _INBOX.>?";
+                tracing::error!("{what}");
+            } else {
+                let what = "what Drowse sends over its ordinary connection does not come back over its leaf-node link: may both \
+                            users use the subject, are they in one account, and are the servers of one cluster?";
+                tracing::error!(subject = &*self.marks, "{what}");
+            }
         }
     }
 
@@ -82,33 +88,33 @@ impl Door {
                 self.last_mark += 1;
                 self.outbox.mark(format!("{} {key}", self.last_mark));
                 let number = self.last_mark;
-                let mark =
-                    Mark { number, up_to, next: None, since, connects, came_back: false, echoed: false };
-                agent.mark = Some(mark);
+                let seen = Seen::default();
+                agent.mark = Some(Mark { number, up_to, next: None, since, connects, seen });
             }
         }
     }
 
     pub(super) fn mark_came_back(&mut self, payload: &Bytes) {
-        let text = std::str::from_utf8(payload).unwrap_or_default();
-        if let Some(route) = self.route.take_if(|route| text.parse() == Ok(route.number)) {
-            return self.routed(route);
-        }
-        self.mark_seen(payload, |mark| mark.came_back = true);
+        self.mark_seen(payload, |seen| seen.by_link = true);
     }
 
     /// A mark came back on one of both ways.
-    pub(super) fn mark_seen(&mut self, payload: &Bytes, note: impl Fn(&mut Mark)) {
+    pub(super) fn mark_seen(&mut self, payload: &Bytes, note: impl Fn(&mut Seen)) {
         self.take_not_sent();
-        let Some((number, key)) = std::str::from_utf8(payload).ok().and_then(|text| text.split_once(' '))
-        else {
-            return;
-        };
+        let text = std::str::from_utf8(payload).unwrap_or_default();
+        self.route
+            .iter_mut()
+            .filter(|route| text.parse() == Ok(route.number))
+            .for_each(|it| note(&mut it.seen));
+        if let Some(route) = self.route.take_if(|route| route.seen.by_both()) {
+            return self.routed(route);
+        }
+        let Some((number, key)) = text.split_once(' ') else { return };
         let key = key.split_once('/').map(|(namespace, name)| AgentKey::new(namespace, name));
         let (Ok(number), Some(key)) = (number.parse::<u64>(), key) else { return };
         let Some(agent) = self.agents.get_mut(&key) else { return };
-        agent.mark.iter_mut().filter(|mark| mark.number == number).for_each(note);
-        let Some(mark) = agent.mark.take_if(|mark| mark.came_back && mark.echoed) else { return };
+        agent.mark.iter_mut().filter(|mark| mark.number == number).for_each(|mark| note(&mut mark.seen));
+        let Some(mark) = agent.mark.take_if(|mark| mark.seen.by_both()) else { return };
         if mark.connects != self.connects() {
             // It may have been sent over another connection than what was before it.
             return self.broken();
@@ -213,13 +219,14 @@ pub(super) struct Route {
     /// Since when there is no way: it may have been asked for before, over connections that broke again.
     cut_since: Moment,
     connects: u64,
+    seen: Seen,
     is_told: bool,
 }
 
 impl Route {
     fn new(number: u64, connects: u64, before: Option<&Self>, now: Moment) -> Self {
         let cut_since = before.map_or(now, |before| before.cut_since);
-        Self { number, since: now, cut_since, connects, is_told: false }
+        Self { number, since: now, cut_since, connects, seen: Seen::default(), is_told: false }
     }
 }
 
@@ -236,6 +243,7 @@ pub(super) fn start_echoes(
     let inbox = Subject::from(client.new_inbox());
     let (subject, client, news) = (inbox.clone(), client.clone(), news.clone());
     library.spawn(until(cancel.clone(), async move {
+        // It fails only when the connection has ended for good.
         let Ok(mut marks) = client.subscribe(subject).await else { return };
         while let Some(mark) = marks.next().await {
             tokio::task::yield_now().await;

@@ -1,7 +1,7 @@
 //! What we want to hear of over a link, whether or not a connection stands: a set that changes, and how far the server
 //! has taken note of it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
@@ -35,7 +35,9 @@ pub struct Wanted {
 struct State {
     set: HashSet<Registration>,
     /// Subjects that the server does not let us register; it closes the connection over each.
-    denied: HashSet<Box<str>>,
+    denied: HashMap<Box<str>, u64>,
+    /// Numbers them.
+    denials: u64,
     version: Version,
     /// Up to which version everything was handed to the connection.
     sent: Version,
@@ -58,7 +60,7 @@ impl Wanted {
             if state.set.contains(&registration) {
                 return false;
             }
-            if state.connected && !state.denied.contains(subject) {
+            if state.connected && !state.denied.contains_key(subject) {
                 codec::subscribe(&mut state.unsent, subject, queue.as_deref());
             }
             state.set.insert(registration);
@@ -94,20 +96,25 @@ impl Wanted {
 
     /// The server does not let us register this subject: it is left out from now on.
     pub(super) fn deny(&self, subject: &str) {
-        self.state.lock().denied.insert(subject.into());
+        let mut state = self.state.lock();
+        state.denials += 1;
+        let number = state.denials;
+        state.denied.insert(subject.into(), number);
     }
 
     /// Some of what was denied is tried with the next connection: permissions may have changed. Not all at once, since each that is
     /// still denied costs a connection.
     pub(super) fn try_again(&self) {
         let mut state = self.state.lock();
-        let some: Vec<_> = state.denied.iter().take(TRIED_AGAIN).cloned().collect();
-        state.denied.retain(|subject| !some.contains(subject));
+        let mut oldest: Vec<_> = state.denied.values().copied().collect();
+        oldest.sort_unstable();
+        oldest.truncate(TRIED_AGAIN);
+        state.denied.retain(|_, number| !oldest.contains(number));
     }
 
     /// Whether the server does not let us register this subject.
     pub fn is_denied(&self, subject: &str) -> bool {
-        self.state.lock().denied.contains(subject)
+        self.state.lock().denied.contains_key(subject)
     }
 
     /// Whether the server has taken note up to here.
@@ -124,7 +131,7 @@ impl Wanted {
     pub(super) fn begin(&self) -> (String, Version) {
         let mut state = self.state.lock();
         let mut lines = String::with_capacity(state.set.len() * 40);
-        let allowed = |registration: &&Registration| !state.denied.contains(&registration.subject);
+        let allowed = |registration: &&Registration| !state.denied.contains_key(&registration.subject);
         for Registration { subject, queue } in state.set.iter().filter(allowed) {
             codec::subscribe(&mut lines, subject, queue.as_deref());
         }
@@ -164,6 +171,8 @@ impl Wanted {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn of(subject: &str, queue: Option<&str>) -> Registration {
@@ -206,8 +215,14 @@ mod tests {
         }
         assert_eq!(wanted.begin().0, "");
         wanted.end();
+        let begun = || wanted.begin().0.lines().map(str::to_owned).collect::<BTreeSet<_>>();
         wanted.try_again();
-        assert_eq!(wanted.begin().0.lines().count(), TRIED_AGAIN);
+        assert_eq!(begun(), ["LS+ 0", "LS+ 1", "LS+ 2", "LS+ 3"].map(str::to_owned).into());
+        // Still denied. Whoever has not been tried comes first.
+        (0..TRIED_AGAIN).for_each(|number| wanted.deny(&number.to_string()));
+        wanted.end();
+        wanted.try_again();
+        assert_eq!(begun(), ["LS+ 0", "LS+ 1", "LS+ 2", "LS+ 4"].map(str::to_owned).into());
     }
 
     #[test]

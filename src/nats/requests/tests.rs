@@ -202,10 +202,13 @@ fn what_another_replica_sends_again_is_owed_by_the_next_life_and_kept_until_then
     // They come by once more, marked: not to be sent a third time.
     requests.took(&echo, &request("_INBOX.c.1"), Owed { again: false, ..ONE }, at(5));
     assert_eq!(requests.owes_until(&echo, CAP), Some(at(105)));
-    requests.expire(at(120), |_| CAP, |_| true);
-    assert_eq!(requests.agents_with_orphans().len(), 1);
-    requests.expire(at(121), |_| CAP, |_| true);
-    assert!(requests.agents_with_orphans().is_empty(), "it is not kept for ever");
+    let patience = Duration::from_secs(10);
+    assert_eq!(requests.take_left(at(130), patience), []);
+    let [(who, orphan)] = &requests.take_left(at(131), patience)[..] else {
+        panic!("it is not kept for ever")
+    };
+    assert_eq!((who, &*orphan.reply), (&echo, &b"_INBOX.c.2"[..]));
+    assert!(requests.agents_with_orphans().is_empty());
     requests.end_life(&echo, at(130), at(130));
     assert_eq!(requests.take_orphans(&echo).len(), 1, "the one that came by");
 }

@@ -24,6 +24,7 @@ async fn each_thing_that_a_connection_does_has_its_own_limit() {
     assert_eq!(activity.due(&settings), Some((first_byte + HEAD, Overdue::Head)));
 
     assert_eq!(activity.begin(false), first_byte, "a request arrives with the first byte of its head");
+    activity.listen();
     assert_eq!(activity.due(&settings), None, "a request that is served may take its time");
     activity.read();
 

@@ -52,7 +52,9 @@ async fn a_held_caller_who_closes_its_side_alone_has_left_whatever_was_read_of_i
     let world = world().await;
     let _start = world.backend.hold_next_start();
     let get = format!("GET / HTTP/1.1\n{HOST}\n\n");
-    for request in unread().iter().chain([&get]) {
+    // hyper reads nothing while it has bytes of what comes next.
+    let pipelined = [get.clone() + "\r\n", get.clone() + &get];
+    for request in unread().iter().chain([&get]).chain(&pipelined) {
         let mut caller = held(&world, request).await;
         caller.stream.shutdown().await.unwrap();
         assert_eq!(caller.rest().await, "");

@@ -44,6 +44,15 @@ fn a_caller_that_must_not_wake_it_is_let_through_as_well() {
 }
 
 #[test]
+fn what_was_being_written_when_it_took_part_again_may_have_been_agreed_on_without_it() {
+    let mut bench = Bench::at(Station::Joining);
+    bench.call(1).is("Draining Settling", "mark wanted");
+    bench.feed(Event::Rejoin(Revision(u64::MAX))).is("Draining Settling", "");
+    bench.done().is("Draining Settling", "mark wanted");
+    bench.done().is("Running p1", "release 1");
+}
+
+#[test]
 fn whoever_waited_for_its_answer_is_let_through_only_then() {
     let mut bench = Bench::new();
     bench.alone = false;
@@ -188,6 +197,8 @@ fn what_is_shown_of_the_time_before_it_takes_part_again_is_as_found() {
     bench.noise();
     bench.set(crate::lifecycle::Mode::Running, SuspendedBy::Idle);
     bench.feed(Event::Rejoin(bench.object.revision)).is("Draining Joining", "");
+    // It was away once more, and the others have not counted it out.
+    bench.feed(Event::Rejoin(Revision::default())).is("Draining Joining", "");
     bench.seen().is("Draining Joining", "");
     bench.noise().is("Running p1", "");
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{Error, ErrorKind};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::agents::cluster_folder;
@@ -18,7 +19,10 @@ pub(super) fn keep_logs() {
         let name = pod.file_name().unwrap().to_string_lossy().into_owned();
         if WHOSE.iter().any(|whose| name.starts_with(whose)) {
             for log in entries(&pod).iter().flat_map(|container| entries(container)) {
-                let kept = folder().join(format!("{name}.{}", log.file_name().unwrap().to_string_lossy()));
+                // By its inode, as a log that has grown large is put aside, and another one gets its name.
+                let Ok(inode) = fs::metadata(&log).map(|log| log.ino()) else { continue };
+                let kept =
+                    folder().join(format!("{name}.{}.{inode}", log.file_name().unwrap().to_string_lossy()));
                 // Linked, so that one that goes on is kept whole.
                 let linked = fs::hard_link(&log, kept);
                 // It may be kept already, or be gone by now.
