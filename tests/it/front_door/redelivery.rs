@@ -75,19 +75,21 @@ async fn what_was_not_answered_is_sent_again_by_whoever_leads() {
     let door = door::start(settings(&servers), engine, metrics).await.unwrap();
     // The agent was known before there was a door.
     world.engine.reconfigure(RuleSet::new(policy, Layer::default(), Vec::new()), &Start::default().limits);
+    // What the agent's connection sends may be taken for answers, so that callers have one of their own.
     let client = async_nats::connect(servers.urls()).await.unwrap();
+    let caller = async_nats::connect(servers.urls()).await.unwrap();
     // Told when the door has done what a phase asks for.
     let mut events = client.subscribe("drowse.events.default.echo").await.unwrap();
     let agent = client.queue_subscribe(ALL, "q".to_owned()).await.unwrap();
     client.flush().await.unwrap();
     eventually("it is resumed", async || {
-        client.request("drowse.resume.default.echo", "".into()).await.is_ok()
+        caller.request("drowse.resume.default.echo", "".into()).await.is_ok()
     })
     .await;
     world.until_running().await;
     eventually("the agent owes an answer", async || {
-        client.publish_with_reply("agents.default.echo.ask", "_INBOX.caller.1", "?".into()).await.unwrap();
-        client.flush().await.unwrap();
+        caller.publish_with_reply("agents.default.echo.ask", "_INBOX.caller.1", "?".into()).await.unwrap();
+        caller.flush().await.unwrap();
         owes(&world)
     })
     .await;
