@@ -95,8 +95,8 @@ pub(crate) struct Tls {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Hold {
     /// `auto`: in a stream of JetStream where there is one, so that they survive a crash of Drowse, else in memory;
-    /// `memory`: never in a stream; `stream`: as `auto`, but without a stream no message is taken: the door of messages
-    /// stays closed, which the log says, and `/readyz` does not.
+    /// `memory`: never in a stream; `stream`: as `auto`, but the door of messages stays closed until there is a stream, which the
+    /// log says, and `/readyz` does not. One that is deleted later is made anew; until that is done, messages wait in memory.
     pub(crate) store: HoldStore,
     /// The name of the stream; its subjects begin with the same name in lower case, with dots: `drowse.hold.>`.
     pub(crate) stream: String,
