@@ -30,7 +30,7 @@ const POLL: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Watch {
     configs: watch::Receiver<Arc<Config>>,
-    status: Arc<Mutex<Status>>,
+    last_error: LastError,
     task: AbortHandle,
 }
 
@@ -46,14 +46,8 @@ pub struct Applied<'a> {
     pub needs_restart: &'a [&'static str],
 }
 
-/// What became of the last change.
-#[derive(Clone, Debug, Default)]
-pub struct Status {
-    /// Why the file as it stands is not in force; `None` if it is.
-    pub error: Option<Arc<ConfigError>>,
-    /// Keys whose new values wait for a restart.
-    pub needs_restart: Vec<&'static str>,
-}
+/// Why the file as it stands is not in force; `None` if it is.
+type LastError = Arc<Mutex<Option<Arc<ConfigError>>>>;
 
 impl Watch {
     /// Watches the file that `running` was loaded from. `on_reload` is told of every change: what is in
@@ -73,12 +67,12 @@ impl Watch {
         let path = running.path.clone();
         let running = Arc::new(running);
         let (sender, configs) = watch::channel(Arc::clone(&running));
-        let status = Arc::new(Mutex::new(Status::default()));
-        let reader = Reader { running, sender, status: Arc::clone(&status), on_reload, seen: None };
+        let last_error = LastError::default();
+        let reader = Reader { running, sender, last_error: Arc::clone(&last_error), on_reload, seen: None };
         let changed = Arc::new(Notify::new());
         let folders = Folders::new(&changed);
         let task = tokio::spawn(run(path, reader, folders, changed, poll)).abort_handle();
-        Self { configs, status, task }
+        Self { configs, last_error, task }
     }
 
     /// The configuration in force, now and after every change. Keys that need a restart keep the values that Drowse
@@ -89,12 +83,7 @@ impl Watch {
 
     /// Why the file as it stands was refused; `None` if it is in force.
     pub fn last_error(&self) -> Option<Arc<ConfigError>> {
-        self.status.lock().error.clone()
-    }
-
-    /// What became of the last change.
-    pub fn status(&self) -> Status {
-        self.status.lock().clone()
+        self.last_error.lock().clone()
     }
 }
 
@@ -216,7 +205,7 @@ impl Text {
 struct Reader<F> {
     running: Arc<Config>,
     sender: watch::Sender<Arc<Config>>,
-    status: Arc<Mutex<Status>>,
+    last_error: LastError,
     on_reload: F,
     seen: Option<Text>,
 }
@@ -253,12 +242,7 @@ impl<F: Fn(Reload<'_>)> Reader<F> {
             }
             differs
         });
-        let recovered = {
-            let mut status = self.status.lock();
-            let recovered = status.error.is_some();
-            *status = Status { error: None, needs_restart: needs_restart.clone() };
-            recovered
-        };
+        let recovered = self.last_error.lock().take().is_some();
         // The first look is for a change between the start and now; without one there is nothing to tell.
         if changed || recovered || !first_look || !needs_restart.is_empty() {
             tracing::info!("the configuration file was applied");
@@ -270,7 +254,7 @@ impl<F: Fn(Reload<'_>)> Reader<F> {
     fn refuse(&self, error: ConfigError) {
         tracing::error!("the configuration file was refused, what held before goes on:\n{error}");
         let error = Arc::new(error);
-        self.status.lock().error = Some(Arc::clone(&error));
+        *self.last_error.lock() = Some(Arc::clone(&error));
         (self.on_reload)(Err(&error));
     }
 }

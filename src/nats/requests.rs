@@ -298,7 +298,7 @@ impl Requests {
     /// The same of all agents, if it is left for so long, and longer than whoever is to send it again may take to become known.
     pub fn take_left(&mut self, now: Moment, patience: Duration) -> Vec<(AgentKey, Orphan)> {
         let is_left = |open: &Open| open.orphaned.is_some_and(|since| since + ORPHANED_FOR + patience <= now);
-        let keys: Vec<_> = self.open.keys().cloned().collect();
+        let keys = self.agents_with_orphans();
         let of = |key: AgentKey| {
             self.remove_all(&key, is_left).into_iter().map(move |orphan| (key.clone(), orphan))
         };

@@ -68,8 +68,7 @@ impl<W> Machine<W> {
     pub(super) fn rejoin(&mut self, until: Revision, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
         self.found_until = self.found_until.max(until);
         if let Some(call) = &mut self.call {
-            // It was sent before: what it wrote may have been agreed on without this replica.
-            call.reads = true;
+            call.is_newer = false;
         }
         if self.mode() != Some(Mode::Running) {
             return;

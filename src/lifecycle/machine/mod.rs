@@ -126,7 +126,8 @@ struct Probed {
 struct Call {
     id: CallId,
     uid: Option<AgentUid>,
-    reads: bool,
+    /// What it brings back is from after this replica took part (again): it writes, and was sent since then.
+    is_newer: bool,
 }
 
 /// This agent's turn to start, see `pacing`.
@@ -281,8 +282,8 @@ impl<W> Machine<W> {
             }
             return;
         };
-        if result.is_ok() && !call.reads {
-            // What this replica has written itself was not there when anything was agreed on without it.
+        if result.is_ok() && call.is_newer {
+            // It was not there when anything was agreed on without this replica.
             self.found_until = Revision::default();
         }
         let result = match (result, call.uid) {
@@ -339,17 +340,17 @@ impl<W> Machine<W> {
     }
 
     fn next_call(&mut self) -> CallId {
-        self.begin_call(false)
-    }
-
-    fn next_read(&mut self) -> CallId {
         self.begin_call(true)
     }
 
-    fn begin_call(&mut self, reads: bool) -> CallId {
+    fn next_read(&mut self) -> CallId {
+        self.begin_call(false)
+    }
+
+    fn begin_call(&mut self, is_newer: bool) -> CallId {
         self.calls += 1;
         let id = CallId(self.calls);
-        self.call = Some(Box::new(Call { id, uid: self.uid().cloned(), reads }));
+        self.call = Some(Box::new(Call { id, uid: self.uid().cloned(), is_newer }));
         id
     }
 

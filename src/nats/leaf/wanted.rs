@@ -34,9 +34,9 @@ pub struct Wanted {
 #[derive(Debug, Default)]
 struct State {
     set: HashSet<Registration>,
-    /// Subjects that the server does not let us register; it closes the connection over each.
+    /// Subjects that the server does not let us register, and the number of the denial; it closes the connection over each.
     denied: HashMap<Box<str>, u64>,
-    /// Numbers them.
+    /// How many there were.
     denials: u64,
     version: Version,
     /// Up to which version everything was handed to the connection.
