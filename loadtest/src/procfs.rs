@@ -2,8 +2,16 @@
 
 use std::time::Duration;
 
+use ::drowse::time::{Clock, Moment};
 use anyhow::Context as _;
 use serde::Serialize;
+
+/// jemalloc gives memory back within ten seconds of when it was freed.
+const GIVEN_BACK: Duration = Duration::from_secs(12);
+const GIVEN_BACK_LIMIT: Duration = Duration::from_mins(1);
+/// Less than this is not shrinking.
+const SHRUNK_KB: u64 = 64;
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// User and system time of all threads of a process so far; not that of its children. Steps of a clock tick, mostly
 /// 10 ms.
@@ -32,6 +40,22 @@ pub(crate) struct Memory {
 pub(crate) fn memory(pid: u32) -> anyhow::Result<Memory> {
     parse_memory(&read(pid, "status")?)
         .with_context(|| format!("/proc/{pid}/status names no VmRSS and VmHWM"))
+}
+
+/// The resident memory of a process that has nothing to do, once its allocator has given back what it does not need any more: when
+/// it has not shrunk for [`GIVEN_BACK`], or after a minute.
+pub(crate) async fn memory_at_rest(pid: u32) -> anyhow::Result<Memory> {
+    let clock = Clock::start();
+    let mut least = memory(pid)?;
+    let mut since = clock.now();
+    while clock.now().since(since) < GIVEN_BACK && clock.now().since(Moment::START) < GIVEN_BACK_LIMIT {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let seen = memory(pid)?;
+        if seen.now_kb + SHRUNK_KB <= least.now_kb {
+            (least, since) = (seen, clock.now());
+        }
+    }
+    memory(pid)
 }
 
 /// The processes that a process has started and that still run.

@@ -60,7 +60,7 @@ async fn measure(
     let mut sights = sight::watch(ground, clock).await?;
     populate(ground, clock, &mut sights, 0..FEW.min(options.sandboxes)).await?;
     let few = start().await?;
-    let rss_few = procfs::memory(few.pid)?;
+    let rss_few = procfs::memory_at_rest(few.pid).await?;
     few.end().await?;
     let rest = FEW.min(options.sandboxes)..options.sandboxes;
     let create_secs = populate(ground, clock, &mut sights, rest).await?;
@@ -68,14 +68,14 @@ async fn measure(
     let began = clock.now();
     let drowse = start().await?;
     let ready_in = clock.now().since(began);
-    let rss_full = procfs::memory(drowse.pid)?;
+    let rss_full = procfs::memory_at_rest(drowse.pid).await?;
     let names: Vec<_> = (0..options.storm.min(options.sandboxes)).map(name).collect();
     let mut storms = Vec::new();
     for rate in [Some(options.rate), None] {
         let storm = Storm { ground, drowse: &drowse, clock, sights: &mut sights, names: &names };
         storms.push(storm.run(rate).await.context("storm")?);
     }
-    let rss_after = procfs::memory(drowse.pid)?;
+    let rss_after = procfs::memory_at_rest(drowse.pid).await?;
     drowse.end().await?;
     let memory = [rss_few, rss_full, rss_after];
     Ok(Figures::new(options.sandboxes, create_secs, ready_in, memory, storms))
