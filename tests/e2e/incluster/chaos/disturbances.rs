@@ -19,6 +19,9 @@ const AGENTS: &str = "8080";
 const API_SERVER: &str = "443";
 /// How long a replica that does not lead stands still. From 25 s on the node ends it, as it does not say that it is alive.
 const FROZEN: Duration = Duration::from_secs(20);
+/// How long a replica that stood still is left alone. Its node asks every ten seconds whether it is alive, and would count what was
+/// not answered in two such times together.
+const ASKED_AGAIN: Duration = Duration::from_secs(12);
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Disturbance {
@@ -88,13 +91,14 @@ impl Stage<'_> {
             Disturbance::KillLeader => Some(self.kill(self.leader(), from)),
             Disturbance::FreezeLeader => {
                 let leads = self.freeze_leader();
-                Some(self.trouble(Excuse::StoodStill, Some(leads), from))
+                Some(self.stood_still(leads, from))
             }
             Disturbance::FreezeFollower => {
                 let replica = self.followers(rng);
-                let _frozen = self.replicas[replica].freeze();
+                let frozen = self.replicas[replica].freeze();
                 let_pass(FROZEN);
-                Some(self.trouble(Excuse::StoodStill, Some(replica), from))
+                drop(frozen);
+                Some(self.stood_still(replica, from))
             }
             Disturbance::FreezeApiServer => {
                 Some(self.without_api_server(Outage::freeze("kube-apiserver"), from))
@@ -133,6 +137,12 @@ impl Stage<'_> {
 
     fn trouble(&self, excuse: Excuse, replica: Option<usize>, from: Moment) -> Trouble {
         Trouble { excuse, replica, from, until: self.clock.now() }
+    }
+
+    fn stood_still(&self, replica: usize, from: Moment) -> Trouble {
+        let trouble = self.trouble(Excuse::StoodStill, Some(replica), from);
+        let_pass(ASKED_AGAIN);
+        trouble
     }
 
     fn leader(&self) -> usize {
