@@ -96,7 +96,7 @@ impl Engine {
             return Err(Refusal::Overloaded);
         };
         if let Some(port) = hold.port {
-            *slot.ports.lock().entry(port).or_default() += 1;
+            slot.ports.lock().add(port);
         }
         let (sender, answer) = oneshot::channel();
         let arrived = self.clock.now();
@@ -141,13 +141,7 @@ impl Future for Ticket {
 impl Drop for QueuePlace {
     fn drop(&mut self) {
         if let Some(port) = self.port {
-            let mut ports = self.slot.ports.lock();
-            if let Some(count) = ports.get_mut(&port) {
-                *count -= 1;
-                if *count == 0 {
-                    ports.remove(&port);
-                }
-            }
+            self.slot.ports.lock().remove(port);
         }
         let took = self.engine.clock().now().since(self.arrived);
         let metrics = &self.engine.metrics;

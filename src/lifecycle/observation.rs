@@ -40,8 +40,8 @@ pub struct AgentSeen {
     pub mode: Mode,
     /// Meaningful only while suspended.
     pub suspended_by: SuspendedBy,
-    /// Why its controller cannot give it a pod, as far as it says so.
-    pub trouble: Option<Failure>,
+    /// Why its controller cannot give it a pod, as far as it says so. Boxed, as there are many agents, and few in trouble.
+    pub trouble: Option<Box<Failure>>,
 }
 
 /// One pod at one revision. With the process backend, one start of the process.

@@ -18,7 +18,7 @@ pub enum Phase {
     /// Up: the gate is open.
     Running {
         /// Which life of it.
-        life: Life,
+        life: Box<Life>,
     },
     /// The gate is closed so that a suspension can be written, or is found out to be unwanted.
     Draining(Box<Drain>),
@@ -31,7 +31,7 @@ pub enum Phase {
     /// The last start failed.
     Failed {
         /// Why.
-        failure: Failure,
+        failure: Box<Failure>,
         /// No attempt before this moment.
         retry_at: Moment,
     },

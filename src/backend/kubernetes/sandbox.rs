@@ -122,7 +122,7 @@ pub(super) fn seen(sandbox: &Sandbox) -> Result<AgentSeen, Malformed> {
         observed: observed.unwrap_or_default(),
         mode,
         suspended_by,
-        trouble: conditions.iter().find_map(|condition| trouble(condition, generation)),
+        trouble: conditions.iter().find_map(|condition| trouble(condition, generation)).map(Box::new),
     })
 }
 

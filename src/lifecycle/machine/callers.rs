@@ -52,7 +52,7 @@ impl<W> Machine<W> {
             Phase::Failed { failure, retry_at } => {
                 let hopeless = !self.is_held_through(failure) || arrival.deadline <= *retry_at;
                 (hopeless && *retry_at > ctx.now).then(|| Refusal::ResumeFailed {
-                    failure: failure.clone(),
+                    failure: (**failure).clone(),
                     retry_after: retry_at.since(ctx.now),
                 })
             }
@@ -149,7 +149,7 @@ impl<W> Machine<W> {
         if !not_begun || self.is_wanted() {
             return;
         }
-        match (self.mode(), self.last_failure.clone()) {
+        match (self.mode(), self.last_failure.as_deref().cloned()) {
             // It was about to be recovered.
             (Some(Mode::Running), Some(failure)) => self.await_recovery(failure, ctx, fx),
             _ => self.settle(ctx, fx),

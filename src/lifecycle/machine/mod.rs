@@ -91,7 +91,7 @@ pub struct Machine<W> {
     call: Option<Box<Call>>,
     calls: u64,
     backoff: Backoff,
-    last_failure: Option<Failure>,
+    last_failure: Option<Box<Failure>>,
     /// A pod whose failure was dealt with, though it may still be seen.
     failed_pod: Option<PodUid>,
     /// That pod was started by us, and not only looked at: it may be in use by other ways than ours.
@@ -426,7 +426,7 @@ impl<W> Machine<W> {
 
     /// The last failure, until a start succeeds, and how many there were in a row.
     pub fn last_failure(&self) -> Option<(&Failure, u32)> {
-        self.last_failure.as_ref().map(|failure| (failure, self.backoff.failures()))
+        self.last_failure.as_deref().map(|failure| (failure, self.backoff.failures()))
     }
 
     /// Whether this life, at this address, probed since this generation of the object, is the one whose answer is awaited: the shell publishes where to reach it just before

@@ -54,7 +54,7 @@ impl<W> Machine<W> {
     /// Asks, one question at a time.
     pub(super) fn ask(&mut self, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
         let (Phase::Running { life }, Some(target)) = (&self.phase, ctx.policy.ping.target()) else { return };
-        let (life, target) = (life.clone(), target.clone());
+        let (life, target) = ((**life).clone(), target.clone());
         match self.pings.as_ref().and_then(|pings| pings.asked.as_ref()) {
             Some(asked) if asked.deadline > ctx.now => self.check_at = asked.deadline,
             Some(_) => {

@@ -144,9 +144,9 @@ impl<W> Machine<W> {
         let retry_at = ctx.now + retry_in;
         self.failed_pod = self.pod.as_ref().map(|pod| pod.uid.clone());
         self.failed_start = matches!(&self.phase, Phase::Resuming(resume) if resume.cold);
-        self.last_failure = Some(failure.clone());
+        self.last_failure = Some(failure.clone().into());
         fx.push(Effect::Record(Transition::Failed { failure: failure.clone(), retry_in, took }));
-        self.enter(Phase::Failed { failure: failure.clone(), retry_at }, ctx, fx);
+        self.enter(Phase::Failed { failure: failure.clone().into(), retry_at }, ctx, fx);
         self.check_at = retry_at;
         let refusal = Refusal::ResumeFailed { failure: failure.clone(), retry_after: retry_in };
         if self.is_held_through(failure) {
@@ -184,7 +184,7 @@ impl<W> Machine<W> {
             // Who waits without waking it would wait for what nobody does, and keep its pod from being cleared away.
             if let (true, Phase::Failed { failure, .. }) = (ctx.policy.manage, &self.phase) {
                 self.refuse_all(
-                    &Refusal::ResumeFailed { failure: failure.clone(), retry_after: RECHECK },
+                    &Refusal::ResumeFailed { failure: (**failure).clone(), retry_after: RECHECK },
                     fx,
                 );
             }
@@ -212,7 +212,7 @@ impl<W> Machine<W> {
 
     // Draining | Resuming → Failed: as before, and whoever wants it may begin at once.
     pub(super) fn await_recovery(&mut self, failure: Failure, ctx: Context<'_>, fx: &mut Vec<Effect<W>>) {
-        self.enter(Phase::Failed { failure, retry_at: ctx.now }, ctx, fx);
+        self.enter(Phase::Failed { failure: failure.into(), retry_at: ctx.now }, ctx, fx);
         self.check_at = ctx.now + RECHECK;
         if self.is_wanted() {
             self.retry_due(ctx, fx);
@@ -222,6 +222,6 @@ impl<W> Machine<W> {
     /// Why the controller will not make a pod, if it says so and waiting would not help.
     pub(super) fn no_pod_to_come(&self) -> Option<Failure> {
         let agent = self.agent.as_ref().filter(|_| self.pod.is_none())?;
-        agent.trouble.clone().filter(|failure| !failure.class.is_transient())
+        agent.trouble.as_deref().filter(|failure| !failure.class.is_transient()).cloned()
     }
 }

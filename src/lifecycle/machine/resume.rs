@@ -273,7 +273,8 @@ impl<W> Machine<W> {
             probe: ctx.now.since(addressed),
         };
         let joins = self.must_join(ctx);
-        let up = if joins { self.joining(life, ctx) } else { Some(Phase::Running { life: life.clone() }) };
+        let up =
+            if joins { self.joining(life, ctx) } else { Some(Phase::Running { life: life.clone().into() }) };
         let Some(up) = up else { return };
         self.enter(up, ctx, fx);
         self.up_since = Some(ctx.now);
@@ -319,7 +320,7 @@ impl<W> Machine<W> {
     /// What keeps the agent from coming up, as far as anybody says so.
     pub(super) fn hindrance(&self) -> Option<&Failure> {
         let of_pod = self.pod.as_ref().and_then(|pod| pod.hindrance.as_ref());
-        of_pod.or_else(|| self.pod_failure()).or_else(|| self.agent.as_ref()?.trouble.as_ref())
+        of_pod.or_else(|| self.pod_failure()).or_else(|| self.agent.as_ref()?.trouble.as_deref())
     }
 
     pub(super) fn step(&mut self, step: ResumeStep) {

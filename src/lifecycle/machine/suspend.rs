@@ -173,7 +173,7 @@ impl<W> Machine<W> {
         deadline: crate::time::Moment,
     ) -> Drain {
         let life = match &self.phase {
-            Phase::Running { life } => Some(life.clone()),
+            Phase::Running { life } => Some((**life).clone()),
             Phase::Draining(before) => before.life.clone(),
             _ => None,
         };
@@ -407,7 +407,7 @@ impl<W> Machine<W> {
                 }
             }
             Some(life) if unchanged && self.serves(&life) => {
-                self.enter(Phase::Running { life }, ctx, fx);
+                self.enter(Phase::Running { life: life.into() }, ctx, fx);
                 self.demanded = false;
                 self.check_at = ctx.now
                     + match why {

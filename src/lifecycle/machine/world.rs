@@ -191,7 +191,7 @@ impl<W> Machine<W> {
 
     /// Why the current pod failed, if that was dealt with and the pod is still there.
     fn known_failure(&self) -> Option<Failure> {
-        self.pod_failure().filter(|_| self.is_known_to_fail()).and(self.last_failure.clone())
+        self.pod_failure().filter(|_| self.is_known_to_fail()).and(self.last_failure.as_deref().cloned())
     }
 
     /// Why the current pod failed, unless that was dealt with.

@@ -15,7 +15,7 @@ use super::bench::{Bench, IDLE, LONG, START_WITHIN, up};
 use super::station::Station;
 
 fn trouble(bench: &mut Bench, class: FailureClass) {
-    bench.object.trouble = Some(Failure::new(class, "as the controller says"));
+    bench.object.trouble = Some(Failure::new(class, "as the controller says").into());
     bench.noise();
 }
 
