@@ -10,7 +10,7 @@ use criterion::{BatchSize, BenchmarkId, Criterion};
 use drowse::engine::Outcome;
 use drowse::engine::bare::Bare;
 use drowse::lifecycle::{Entry, Gate};
-use drowse::proxy::headers::{for_agent, for_caller, refuse};
+use drowse::proxy::headers::{check, for_agent, for_caller};
 use drowse::time::{Clock, Moment};
 use drowse_benches::cycle::Cycle;
 use drowse_benches::fleet::{self, Fleet};
@@ -90,8 +90,8 @@ fn headers(criterion: &mut Criterion) {
     group.bench_function("to the agent", |b| {
         let copy = || head.headers().clone();
         let treat = |headers: &mut http::HeaderMap| {
-            assert_eq!(refuse(headers, Version::HTTP_11), Ok(()));
-            for_agent(headers, &peer, WANTS);
+            let checked = check(headers, Version::HTTP_11).expect("it is a good head");
+            for_agent(headers, &peer, WANTS, checked);
         };
         b.iter_batched_ref(copy, treat, BatchSize::SmallInput);
     });

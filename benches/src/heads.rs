@@ -118,7 +118,7 @@ pub fn answer() -> Response<Full<Bytes>> {
 
 #[cfg(test)]
 mod tests {
-    use drowse::proxy::headers::{for_agent, for_caller, refuse};
+    use drowse::proxy::headers::{check, for_agent, for_caller};
 
     use super::*;
 
@@ -143,8 +143,8 @@ mod tests {
     #[test]
     fn the_heads_are_such_that_the_policy_has_something_to_do() {
         let mut headers = Head::by_host().headers().clone();
-        assert_eq!(refuse(&headers, Version::HTTP_11), Ok(()));
-        for_agent(&mut headers, &peer(), WANTS);
+        let checked = check(&headers, Version::HTTP_11).unwrap();
+        for_agent(&mut headers, &peer(), WANTS, checked);
         assert_eq!(
             (headers.get("connection"), headers["x-forwarded-for"].as_bytes()),
             (None, &b"127.0.0.1"[..])

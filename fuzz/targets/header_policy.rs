@@ -6,7 +6,7 @@
 mod head;
 
 use bytes::Bytes;
-use drowse::proxy::headers::{Peer, Wants, for_agent, for_caller, refuse};
+use drowse::proxy::headers::{Peer, Wants, check, for_agent, for_caller};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, Version};
 use http_body_util::Full;
 use libfuzzer_sys::fuzz_target;
@@ -27,9 +27,7 @@ fuzz_target!(|input: &[u8]| {
     let Some((wants, text)) = input.split_first() else { return };
     let Some(head) = head::read(text) else { return };
     check_answer(&head.headers);
-    if refuse(&head.headers, head.version).is_err() {
-        return;
-    }
+    let Ok(checked) = check(&head.headers, head.version) else { return };
     let wants = Wants {
         body: wants & 1 != 0,
         drop_authorization: wants & 2 != 0,
@@ -38,14 +36,14 @@ fuzz_target!(|input: &[u8]| {
     };
     let peer = Peer::new(([10, 1, 2, 3], 5555).into(), ([10, 0, 0, 1], 8080).into(), false);
     let mut sent = head.headers.clone();
-    for_agent(&mut sent, &peer, wants);
+    for_agent(&mut sent, &peer, wants, checked);
     check_hop_by_hop(&sent, wants.body);
     check_claims(&sent, &head.headers, wants);
     check_rest(&sent, &head.headers, wants);
 
-    assert_eq!(refuse(&sent, Version::HTTP_11), Ok(()), "the next one of us would refuse it");
+    let checked = check(&sent, Version::HTTP_11).expect("the next one of us would not refuse it");
     let mut again = sent.clone();
-    for_agent(&mut again, &peer, wants);
+    for_agent(&mut again, &peer, wants, checked);
     again.remove("via");
     sent.remove("via");
     assert_eq!(again, sent, "it is not finished after the first time");

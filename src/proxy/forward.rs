@@ -70,6 +70,10 @@ pub(super) struct Call {
 }
 
 /// What an agent gives back.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are the large one, and an allocation for each would cost more"
+)]
 pub(super) enum Answer {
     Http(Response<AgentBody>),
     /// From here on its connection carries something else.

@@ -96,8 +96,8 @@ async fn answer(
     let caller = Arc::clone(in_flight.caller());
     let stream = (*request.method() == Method::CONNECT).then(|| hyper::upgrade::on(&mut request));
     let (parts, incoming) = request.into_parts();
-    let route = match find(&caller, &parts)? {
-        Goal::Agent(route) => route,
+    let (route, checked) = match find(&caller, &parts)? {
+        Goal::Agent(route, checked) => (route, checked),
         Goal::Health => return Ok(healthy().map(ours)),
         Goal::Lease => return Ok(Box::pin(lease::answer(&caller, &parts, incoming)).await?.map(ours)),
     };
@@ -131,7 +131,7 @@ async fn answer(
     in_flight.uploads(&body);
     let call = call(in_flight, slot, &policy, &route, wants).map_err(fail)?;
     drop(policy);
-    let request = outgoing(&caller, parts, body, &route, call.upgrade.as_ref());
+    let request = outgoing(&caller, parts, checked, body, &route, call.upgrade.as_ref());
 
     match forward(&caller.door, &call, request).await {
         Ok(Answer::Switched(Switched { head, tunnel, cold })) => {
@@ -183,7 +183,7 @@ fn carry(caller: Arc<Caller>, stream: OnUpgrade, tunnel: Box<Tunnel>) {
 
 /// What a request wants.
 enum Goal {
-    Agent(Route),
+    Agent(Route, headers::Checked),
     Health,
     /// Something about busy leases.
     Lease,
@@ -200,14 +200,14 @@ fn find(caller: &Caller, parts: &request::Parts) -> Result<Goal, Failure> {
             None => return Err(Failure::new(Fault::Method, Form::Problem, None)),
         }
     }
-    headers::refuse(&parts.headers, parts.version)
+    let checked = headers::check(&parts.headers, parts.version)
         .map_err(|detail| Failure::new(Fault::Bad(detail), Form::Problem, None))?;
     let found = route::find(&settings, head).map_err(|bad| {
         let form = Form::of(bad.by_router);
         Failure::new(bad.into(), form, None)
     })?;
     match found {
-        Found::Agent(route) => Ok(Goal::Agent(route)),
+        Found::Agent(route) => Ok(Goal::Agent(route, checked)),
         Found::Ourselves | Found::Nobody if is_health_check(parts) => Ok(Goal::Health),
         Found::Ourselves => Ok(Goal::Lease),
         Found::Nobody if settings.is_only_the_router() => {
@@ -305,6 +305,7 @@ fn call(
 fn outgoing(
     caller: &Caller,
     parts: request::Parts,
+    checked: headers::Checked,
     body: RequestBody,
     route: &Route,
     upgrade: Option<&Protocol>,
@@ -326,7 +327,7 @@ fn outgoing(
         by_http2,
         keep_routing: route.style == Style::Header,
     };
-    headers::for_agent(&mut headers, &caller.peer, wants);
+    headers::for_agent(&mut headers, &caller.peer, wants, checked);
     if let Some(protocol) = upgrade {
         headers::switch_to(&mut headers, protocol.value());
         if let Some(key) = protocol.own_key() {

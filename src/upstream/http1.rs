@@ -20,6 +20,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::RequestBody;
 use super::connection::SendError;
 use super::gathered::Gathered;
+use super::muffler::Muffler;
 
 /// What is read of an answer at once, in bytes, and so the size of its head at most. hyper would read up to 400 KiB while its
 /// caller takes none.
@@ -31,6 +32,8 @@ type Driver = http1::Connection<TokioIo<Gathered<TcpStream>>, RequestBody>;
 pub struct Http1 {
     sender: http1::SendRequest<RequestBody>,
     driver: Drive,
+    /// Between the driver and whoever polls it. In a box, as this is moved often.
+    muffler: Box<Muffler>,
 }
 
 enum Drive {
@@ -51,7 +54,7 @@ impl Http1 {
         let io = TokioIo::new(Gathered(stream));
         let handshake = http1::Builder::new().max_buf_size(MAX_READ_BYTES).handshake(io).now_or_never();
         let (sender, driver) = handshake?.ok()?;
-        Some(Self { sender, driver: Drive::Here(Box::new(driver)) })
+        Some(Self { sender, driver: Drive::Here(Box::new(driver)), muffler: Box::new(Muffler::new()) })
     }
 
     /// The stream behind an answer 101, and what the agent has already sent after that answer's head.
@@ -73,9 +76,8 @@ impl Http1 {
 
     /// Whether another request can be sent on it. Notices a close that has arrived since it was last used.
     pub(super) fn is_usable(&mut self) -> bool {
-        let mut nobody = Context::from_waker(Waker::noop());
-        let ended = self.drive(&mut nobody);
-        !ended && self.is_idle()
+        self.driver.poll(&mut Context::from_waker(Waker::noop()));
+        self.is_idle()
     }
 
     /// Whether the last exchange is over on both sides and the agent keeps the connection open.
@@ -88,13 +90,13 @@ impl Http1 {
         &mut self,
         request: Request<RequestBody>,
     ) -> Result<Response<Incoming>, SendError> {
-        let Self { sender, driver } = self;
+        let Self { sender, driver, muffler } = self;
         // Only the driver can make the answer ready, and only we poll the driver: so nobody has to be woken. That
         // holds only outside tokio's budget, which would otherwise wake nobody to say that it is used up.
         let mut answer = pin!(tokio::task::unconstrained(sender.try_send_request(request)));
         let sent = std::future::poll_fn(|cx| {
             let mut nobody = Context::from_waker(Waker::noop());
-            driver.poll(cx);
+            muffler.poll(cx, |cx| driver.poll(cx));
             let answered = answer.as_mut().poll(&mut nobody);
             if answered.is_pending() && driver.let_go() {
                 return answer.as_mut().poll(&mut nobody);
@@ -120,10 +122,12 @@ impl Http1 {
         }
         // As in `send`: what is not there yet can only come from the driver.
         let mut nobody = Context::from_waker(Waker::noop());
-        if let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(&mut nobody) {
+        // Whoever gets something asks again before it waits, and for whoever gets nothing the driver is polled.
+        if let Poll::Ready(frame) = self.muffler.muffled(|| Pin::new(&mut *incoming).poll_frame(&mut nobody))
+        {
             return Poll::Ready(frame);
         }
-        self.drive(cx);
+        self.muffler.poll(cx, |cx| self.driver.poll(cx));
         Pin::new(incoming).poll_frame(&mut nobody)
     }
 
@@ -138,12 +142,6 @@ impl Http1 {
             });
             self.driver = Drive::Task(AbortOnDropHandle::new(task));
         }
-    }
-
-    /// True when nothing more will come.
-    fn drive(&mut self, cx: &mut Context<'_>) -> bool {
-        self.driver.poll(cx);
-        matches!(self.driver, Drive::Ended(_))
     }
 }
 
@@ -184,6 +182,10 @@ impl std::fmt::Debug for Http1 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
     use http_body_util::BodyExt;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -235,6 +237,42 @@ mod tests {
         };
         let (all, ()) = tokio::join!(body(&mut connection, incoming), writing);
         assert_eq!(all, b"abcde");
+        assert!(connection.is_usable());
+    }
+
+    /// How often it was woken.
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_asks_for_a_body_is_woken_when_it_comes_and_not_for_having_asked() {
+        let (mut connection, mut agent) = connection().await;
+        let woken = Arc::<Woken>::default();
+        let times = || woken.0.load(Ordering::Relaxed);
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut cx = Context::from_waker(&waker);
+        let mut incoming = {
+            let mut sending = pin!(connection.send(get()));
+            assert!(sending.as_mut().poll(&mut cx).is_pending());
+            answer(&mut agent, "HTTP/1.1 200 OK\nContent-Length: 3\n\n").await;
+            until(|| times() == 1).await;
+            let Poll::Ready(response) = sending.poll(&mut cx) else { panic!("woken for nothing") };
+            response.unwrap().into_body()
+        };
+        assert!(connection.poll_frame(&mut incoming, &mut cx).is_pending());
+        assert_eq!(times(), 1);
+        agent.write_all(b"abc").await.unwrap();
+        until(|| times() == 2).await;
+        let Poll::Ready(Some(Ok(frame))) = connection.poll_frame(&mut incoming, &mut cx) else {
+            panic!("woken for nothing")
+        };
+        assert_eq!(frame.into_data().unwrap(), "abc");
         assert!(connection.is_usable());
     }
 

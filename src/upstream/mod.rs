@@ -5,6 +5,7 @@ pub mod connection;
 pub mod gathered;
 mod h2c;
 mod http1;
+mod muffler;
 mod pace;
 pub mod ping;
 pub mod pool;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::bail;
 use drowse::engine::Outcome;
 use drowse::lifecycle::{Entry, Gate};
-use drowse::proxy::headers::{for_agent, for_caller, refuse};
+use drowse::proxy::headers::{check, for_agent, for_caller};
 use drowse::time::Moment;
 use http::Version;
 
@@ -77,8 +77,8 @@ fn headers_to_agent(times: u64) {
     let (head, peer) = (Head::by_host(), heads::peer());
     for _ in 0..times {
         let mut headers = black_box(head.headers()).clone();
-        assert_eq!(refuse(&headers, Version::HTTP_11), Ok(()));
-        for_agent(&mut headers, &peer, WANTS);
+        let checked = check(&headers, Version::HTTP_11).expect("it is a good head");
+        for_agent(&mut headers, &peer, WANTS, checked);
         black_box(headers);
     }
 }

@@ -6,8 +6,8 @@
 //! the router's own styles are spoken: agent-sandbox's router never shows an agent the credential of its caller;
 //! and except where we check it. docs/routing.md has the rules one by one.
 
+mod check;
 mod names;
-mod refuse;
 
 use std::net::SocketAddr;
 
@@ -25,7 +25,7 @@ const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port")
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
-pub use refuse::{answer_is_plain, framing_is_plain, refuse};
+pub use check::{Checked, answer_is_plain, check, framing_is_plain};
 
 use names::Meaning;
 
@@ -80,9 +80,8 @@ pub struct Wants {
 /// What we write into a request, so that the fields are moved into more room once at most.
 const OURS: usize = 7;
 
-/// Makes the fields of a request those that the agent gets. `Host` is the caller's business.
-pub fn for_agent(headers: &mut HeaderMap, peer: &Peer, wants: Wants) {
-    let seen = Meaning::of_all(headers);
+/// Makes the fields of a request, which were checked as they are, those that the agent gets. `Host` is the caller's business.
+pub fn for_agent(headers: &mut HeaderMap, peer: &Peer, wants: Wants, Checked(seen): Checked) {
     let trailers = seen.contains(Meaning::TE) && names_token(headers, &TE, "trailers");
     // HTTP/2 has an end for every body; HTTP/1.1 takes a GET without a length for one without a body.
     let unsaid = wants.by_http2 && !seen.contains(Meaning::CONTENT_LENGTH);

@@ -68,7 +68,7 @@ fn parse_text(text: &str) -> Result<Option<Authority<'_>>, String> {
     // The colons of an IPv6 address are inside brackets.
     let host_end = match text.strip_prefix('[') {
         Some(rest) => rest.find(']').ok_or_else(malformed)? + 2,
-        None => text.bytes().position(|byte| byte == b':').unwrap_or(text.len()),
+        None => text.find(':').unwrap_or(text.len()),
     };
     let (host, rest) = text.split_at(host_end);
     let port = match rest.strip_prefix(':') {
@@ -78,32 +78,25 @@ fn parse_text(text: &str) -> Result<Option<Authority<'_>>, String> {
         None => return Err(malformed()),
     };
     let host = host.strip_suffix('.').unwrap_or(host);
-    if !is_host(host) {
-        return Err(malformed());
-    }
-    Ok(Some(Authority { host: lower(host), port }))
+    let host = lower(host).ok_or_else(malformed)?;
+    Ok(Some(Authority { host, port }))
 }
 
-fn is_host(host: &str) -> bool {
+/// A host in lower case; `None` if it is none. Every request comes by here: one pass, and nearly all hosts are in lower case already.
+fn lower(host: &str) -> Option<Cow<'_, str>> {
     if let Some(address) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        return address.parse::<std::net::Ipv6Addr>().is_ok();
+        let is_address = address.parse::<std::net::Ipv6Addr>().is_ok();
+        return is_address.then(|| host.to_ascii_lowercase().into());
     }
-    let mut is_in_label = false;
+    let (mut is_in_label, mut has_upper) = (false, false);
     for byte in host.bytes() {
         match byte {
+            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => is_in_label = true,
             b'.' if is_in_label => is_in_label = false,
-            b'-' | b'_' => is_in_label = true,
-            _ if byte.is_ascii_alphanumeric() => is_in_label = true,
-            _ => return false,
+            b'A'..=b'Z' => (is_in_label, has_upper) = (true, true),
+            _ => return None,
         }
     }
-    is_in_label
-}
-
-fn lower(host: &str) -> Cow<'_, str> {
-    if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        Cow::Owned(host.to_ascii_lowercase())
-    } else {
-        Cow::Borrowed(host)
-    }
+    let lower = if has_upper { Cow::Owned(host.to_ascii_lowercase()) } else { Cow::Borrowed(host) };
+    is_in_label.then_some(lower)
 }

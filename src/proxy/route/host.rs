@@ -44,8 +44,10 @@ fn by_host<'a>(labels: &'a str, domain: &str) -> Result<Named<'a>, String> {
 /// `8081--echo` is port 8081 of echo; `my--agent` is an agent. (An agent whose name begins with digits and `--`
 /// can be reached by the other styles.)
 fn split_port(label: &str) -> Result<(Option<u16>, &str), String> {
-    match label.split_once("--") {
-        Some((digits, agent)) if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+    let after_digits = label.trim_start_matches(|c: char| c.is_ascii_digit());
+    let digits = &label[..label.len() - after_digits.len()];
+    match after_digits.strip_prefix("--") {
+        Some(agent) if !digits.is_empty() => {
             let port = port(digits).ok_or_else(|| format!("{digits} is not a port from 1 to 65535"))?;
             Ok((Some(port), agent))
         }

@@ -7,8 +7,12 @@ use http::{HeaderMap, HeaderValue, Version};
 use super::names::{Meaning, may_be_hop_by_hop};
 use super::tokens;
 
-/// What is wrong with a head, and what to write instead.
-pub fn refuse(headers: &HeaderMap, version: Version) -> Result<(), String> {
+/// What the names of a head mean that was not refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Checked(pub(super) Meaning);
+
+/// Refuses a head, saying what is wrong with it and what to write instead.
+pub fn check(headers: &HeaderMap, version: Version) -> Result<Checked, String> {
     let seen = Meaning::of_all(headers);
     if seen.contains(Meaning::TRANSFER_ENCODING) && !framing_is_plain(headers) {
         return Err("the only Transfer-Encoding that is understood is chunked, given once".to_owned());
@@ -33,12 +37,12 @@ pub fn refuse(headers: &HeaderMap, version: Version) -> Result<(), String> {
         ));
     }
     if !seen.contains(Meaning::CONNECTION) {
-        return Ok(());
+        return Ok(Checked(seen));
     }
     let named =
         tokens(headers, &CONNECTION).filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok());
     match named.into_iter().find(|name| !may_be_hop_by_hop(name.as_str())) {
-        None => Ok(()),
+        None => Ok(Checked(seen)),
         Some(name) => {
             Err(format!("Connection names {name}, which is not for one connection alone; leave it out there"))
         }
