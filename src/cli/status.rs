@@ -94,7 +94,8 @@ fn summary(agents: &[AgentView]) -> String {
         .map(|(count, phase)| format!("{count} {}", phase.as_str()))
         .collect();
     match agents.len() {
-        0 => "No agents. Those that Drowse may manage are listed in its configuration.\n".to_owned(),
+        0 => "No agents are known. With the process backend they are listed in the configuration; on Kubernetes they are the Sandboxes of \
+              the namespaces that it looks at, once it is ready (/readyz).\n".to_owned(),
         1 => String::new(),
         all => format!("{all} agents: {}\n", parts.join(", ")),
     }

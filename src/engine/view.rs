@@ -202,6 +202,9 @@ impl State<'_> {
 
     fn who_suspended(&self) -> &'static str {
         match self.machine.agent().map(|agent| agent.suspended_by) {
+            _ if !self.policy.manage => {
+                "suspended; no rule has manage: true for it, so calls do not resume it"
+            }
             Some(SuspendedBy::Person) if self.policy.resume_user_suspended => {
                 "suspended by a person; the next call resumes it all the same"
             }

@@ -49,3 +49,17 @@ async fn an_agent_whose_messages_need_a_restart_stays_up_and_says_so() {
     assert_eq!(drowse.command(&["suspend", "default/echo"]).await.1, 1);
     assert_eq!(drowse.get("echo", "/").await.status, 200);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_an_agent_that_sleeps_and_is_not_managed_any_more_nobody_promises_that_a_call_resumes_it() {
+    let drowse = Drowse::start(&[Agent::demo("echo")], "idle_timeout: 1h\nmin_running: 0s").await;
+    drowse.wait_for_phase("echo", "Suspended").await;
+    let (explained, _) = drowse.command(&["explain", "default/echo"]).await;
+    assert!(explained.contains("the next call resumes it"), "{explained}");
+    drowse.edit_defaults("idle_timeout: 1h\nmin_running: 0s\nmanage: false");
+    eventually("it says so", async || {
+        drowse.command(&["explain", "default/echo"]).await.0.contains("no rule has manage: true for it")
+    })
+    .await;
+    assert_eq!(drowse.get("echo", "/").await.status, 409);
+}
