@@ -152,7 +152,7 @@ default/echo          Suspended   3m20s ago   -         0           0      -    
             agent("c", PhaseName::Suspended),
         ];
         assert_eq!(summary(&agents), "3 agents: 1 Running, 2 Suspended\n");
-        assert!(summary(&[]).starts_with("No agents."));
+        assert!(summary(&[]).starts_with("No agents are known."));
     }
 
     #[test]

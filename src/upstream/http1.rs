@@ -122,13 +122,12 @@ impl Http1 {
         }
         // As in `send`: what is not there yet can only come from the driver.
         let mut nobody = Context::from_waker(Waker::noop());
-        // Whoever gets something asks again before it waits, and for whoever gets nothing the driver is polled.
-        if let Poll::Ready(frame) = self.muffler.muffled(|| Pin::new(&mut *incoming).poll_frame(&mut nobody))
-        {
+        let mut take = || self.muffler.take(|| Pin::new(&mut *incoming).poll_frame(&mut nobody));
+        if let Poll::Ready(frame) = take() {
             return Poll::Ready(frame);
         }
         self.muffler.poll(cx, |cx| self.driver.poll(cx));
-        Pin::new(incoming).poll_frame(&mut nobody)
+        take()
     }
 
     /// Gives the driver a task, so that the rest of a request's body is sent even while nobody asks for more of
@@ -251,7 +250,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_asks_for_a_body_is_woken_when_it_comes_and_not_for_having_asked() {
+    async fn whoever_takes_a_part_of_a_body_is_woken_when_it_comes_and_not_for_having_taken_it() {
         let (mut connection, mut agent) = connection().await;
         let woken = Arc::<Woken>::default();
         let times = || woken.0.load(Ordering::Relaxed);
@@ -273,6 +272,7 @@ mod tests {
             panic!("woken for nothing")
         };
         assert_eq!(frame.into_data().unwrap(), "abc");
+        assert_eq!(times(), 2, "whoever has taken something asks again by itself");
         assert!(connection.is_usable());
     }
 

@@ -146,6 +146,14 @@ pub(super) const RULES: &[Rule] = &[
             ),
         ],
     ),
+    // That it shortens the wait: `hold`.
+    Rule(
+        "`X-Sandbox-Timeout`, a number of seconds, shortens how long its caller is held, and lengthens nothing.",
+        &[(
+            "GET /echo\nHost: r\nX-Sandbox-ID: echo\nX-Sandbox-Timeout: 30",
+            Reaches("default/echo", &["x-sandbox-timeout: 30"]),
+        )],
+    ),
     Rule(
         "`X-Sandbox-Timeout` that is no number of seconds, and any other `X-Sandbox` field, means nothing and passes.",
         &[

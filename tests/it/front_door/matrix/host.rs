@@ -163,6 +163,14 @@ pub(super) const RULES: &[Rule] = &[
         ],
     ),
     Rule(
+        "`GET /healthz` for `drowse.<domain>`, or for a host that names no agent, is answered by Drowse while it lives, whoever asks.",
+        &[
+            ("GET /healthz\nHost: drowse.agents.localhost", Refused(200)),
+            ("GET /healthz\nHost: r", Refused(200)),
+            ("GET /echo\nHost: r", Refused(404)),
+        ],
+    ),
+    Rule(
         "`Host` reaches the agent as it was sent, unless the agent is named as the router has it: then it is the agent's address.",
         &[
             (
