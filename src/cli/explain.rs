@@ -121,9 +121,10 @@ fn failure(detail: &AgentDetail, now: Timestamp) -> (String, String) {
         (Some(then), _) if *then > now => format!("next attempt {}", moment(now, *then)),
         (_, PhaseName::Resuming) => "the next attempt is under way".to_owned(),
         (_, PhaseName::Running) => "it is up again".to_owned(),
-        _ => "the next call starts it again".to_owned(),
+        // Whether a call starts it is said beside its phase.
+        _ => String::new(),
     };
-    (format!("It failed {times}: {class}\n"), lines("  ", seen.lines()) + &lines("  ", [next.as_str()]))
+    (format!("It failed {times}: {class}\n"), lines("  ", seen.lines()) + &lines("  ", next.lines()))
 }
 
 fn signals(detail: &AgentDetail, now: Timestamp) -> String {

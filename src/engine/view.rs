@@ -188,6 +188,12 @@ impl State<'_> {
                 None => format!("{}{}", self.who_suspended(), self.overruled()),
             },
             Phase::Resuming(_) => format!("starting: {}", self.machine.waiting_for()),
+            Phase::Failed { failure, .. } if !self.policy.manage => {
+                format!(
+                    "{}; no rule has manage: true for it, so calls do not start it again",
+                    failed(failure)
+                )
+            }
             Phase::Failed { failure, retry_at } if *retry_at > self.now => {
                 let (why, pause) = (failed(failure), human(retry_at.since(self.now)));
                 if self.machine.held() > 0 {

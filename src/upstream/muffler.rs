@@ -40,8 +40,8 @@ impl Muffler {
         poll(&mut Context::from_waker(&self.waker))
     }
 
-    /// Takes something, without waking this task for it: whoever gets something asks again before it waits. If there is nothing, what
-    /// was heard meanwhile counts.
+    /// Takes something, without waking this task for it: whoever gets something asks again before it waits for more of it, and while it
+    /// waits for its own caller, the driver has nothing to tell it. If there is nothing, what was heard meanwhile counts.
     pub(super) fn take<T>(&self, take: impl FnOnce() -> Poll<T>) -> Poll<T> {
         self.inner.state.store(MUFFLED, Ordering::Release);
         let taken = take();

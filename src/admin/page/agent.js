@@ -92,12 +92,10 @@ function failure(agent, now) {
   get("failure").hidden = !failure;
   if (!failure) return;
   const times = failure.attempts === 1 ? "once" : `${failure.attempts} times in a row`;
-  const next = {
-    Resuming: "The next attempt is under way.",
-    Running: "It is up again.",
-  }[agent.phase] ?? "The next call starts it again.";
-  const retry = failure.retryAt && Date.parse(failure.retryAt) > now ? `Next attempt ${moment(failure.retryAt, now)}.` : next;
-  put(get("failure-text"), `It failed ${times}: ${failure.class}: ${failure.detail}. ${retry}`);
+  // Whether a call starts it is said beside its phase.
+  const next = { Resuming: " The next attempt is under way.", Running: " It is up again." }[agent.phase] ?? "";
+  const retry = failure.retryAt && Date.parse(failure.retryAt) > now ? ` Next attempt ${moment(failure.retryAt, now)}.` : next;
+  put(get("failure-text"), `It failed ${times}: ${failure.class}: ${failure.detail}.${retry}`);
   get("log").hidden = log.length === 0;
   put(get("log"), log.join("\n"));
 }

@@ -15,9 +15,12 @@ pub(super) fn shape(refusal: &Refusal) -> Shape {
         Refusal::SuspendedByPerson => {
             shape(StatusCode::CONFLICT, "suspended-by-person", "A person suspended the agent", None)
         }
-        Refusal::NotManaged => {
-            shape(StatusCode::CONFLICT, "not-managed", "The agent is suspended, and not by Drowse", None)
-        }
+        Refusal::NotManaged => shape(
+            StatusCode::CONFLICT,
+            "not-managed",
+            "The agent is suspended, and Drowse does not manage it",
+            None,
+        ),
         Refusal::Asleep => shape(
             StatusCode::SERVICE_UNAVAILABLE,
             "asleep",

@@ -148,7 +148,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
     // That it shortens the wait: `hold`.
     Rule(
-        "`X-Sandbox-Timeout`, a number of seconds, shortens how long its caller is held, and lengthens nothing.",
+        "`X-Sandbox-Timeout`, a number of seconds, with `X-Sandbox-ID`: shortens how long its caller is held, and lengthens nothing.",
         &[(
             "GET /echo\nHost: r\nX-Sandbox-ID: echo\nX-Sandbox-Timeout: 30",
             Reaches("default/echo", &["x-sandbox-timeout: 30"]),
