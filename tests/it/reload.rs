@@ -63,3 +63,21 @@ async fn of_an_agent_that_sleeps_and_is_not_managed_any_more_nobody_promises_tha
     .await;
     assert_eq!(drowse.get("echo", "/").await.status, 409);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_an_agent_that_has_died_and_is_not_managed_any_more_nobody_promises_that_a_call_starts_it() {
+    // Switched off, it is not cleared away.
+    let (defaults, off) = ("idle_timeout: 1h\nmin_running: 0s", "suspend: off\n".to_owned());
+    let drowse = Drowse::start_with(&[Agent::demo("echo")], defaults, off).await;
+    assert_eq!(drowse.get("echo", "/").await.status, 200);
+    assert_eq!(drowse.get("echo", "/crash").await.status, 502);
+    drowse.wait_for_phase("echo", "Failed").await;
+    let (explained, _) = drowse.command(&["explain", "default/echo"]).await;
+    assert!(explained.contains("the next call starts it again"), "{explained}");
+    drowse.edit_defaults(&format!("{defaults}\nmanage: false"));
+    eventually("it says so", async || {
+        let (explained, _) = drowse.command(&["explain", "default/echo"]).await;
+        explained.contains("calls do not start it again") && !explained.contains("the next call")
+    })
+    .await;
+}
