@@ -68,7 +68,7 @@ fn parse_text(text: &str) -> Result<Option<Authority<'_>>, String> {
     // The colons of an IPv6 address are inside brackets.
     let host_end = match text.strip_prefix('[') {
         Some(rest) => rest.find(']').ok_or_else(malformed)? + 2,
-        None => text.find(':').unwrap_or(text.len()),
+        None => text.bytes().position(|byte| byte == b':').unwrap_or(text.len()),
     };
     let (host, rest) = text.split_at(host_end);
     let port = match rest.strip_prefix(':') {
