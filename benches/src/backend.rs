@@ -75,6 +75,10 @@ impl State {
 }
 
 impl Backend for Obedient {
+    fn outlives_us(&self) -> bool {
+        false
+    }
+
     fn watch(&self) -> mpsc::Receiver<BackendEvent> {
         let (reports, receiver) = mpsc::channel(REPORTS);
         let mut state = self.0.lock();

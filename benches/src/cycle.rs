@@ -130,6 +130,7 @@ impl Cycle {
             may_suspend: true,
             may_order: true,
             alone: true,
+            inherits: false,
             listens: false,
             crowded: false,
         };

@@ -64,6 +64,11 @@ pub trait Backend: Send + Sync + 'static {
     /// Starts to report. Called once.
     fn watch(&self) -> mpsc::Receiver<BackendEvent>;
 
+    /// Whether agents go on when this process has ended, however it did, and writes that it had sent may still come.
+    fn outlives_us(&self) -> bool {
+        true
+    }
+
     /// Writes `Suspended`, if the object still has this identity and exactly this revision. The answer is the
     /// object as written.
     fn suspend(

@@ -82,6 +82,7 @@ impl Engine {
             may_suspend: self.roles.leads(self.clock.now()),
             may_order: self.may_order(),
             alone: self.roles.alone(),
+            inherits: !self.roles.alone() || self.backend.outlives_us(),
             listens: self.listens(policy),
             crowded: self.suspending.load(Ordering::Relaxed) >= MAX_SUSPENDING,
         }

@@ -431,6 +431,7 @@ impl History {
             may_suspend: self.leader == replica,
             may_order: self.leader == replica,
             alone: false,
+            inherits: true,
             listens: self.plan.listens,
             crowded: false,
         };

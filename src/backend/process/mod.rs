@@ -145,6 +145,11 @@ impl ProcessBackend {
 }
 
 impl Backend for ProcessBackend {
+    /// Its agents end with it.
+    fn outlives_us(&self) -> bool {
+        false
+    }
+
     fn watch(&self) -> mpsc::Receiver<BackendEvent> {
         let table = &mut *self.table.lock();
         let Some(reports) = table.reports.take() else {

@@ -18,7 +18,7 @@ use super::{Context, Machine, RECHECK};
 impl<W> Machine<W> {
     /// Whether nothing may be routed to it although it runs. Nobody suspends what Drowse does not manage.
     pub(super) fn must_join(&self, ctx: Context<'_>) -> bool {
-        self.is_as_found && !ctx.alone && ctx.policy.manage
+        self.is_as_found && ctx.inherits && ctx.policy.manage
     }
 
     pub(super) fn is_joining(&self) -> bool {

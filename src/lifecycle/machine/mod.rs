@@ -57,8 +57,10 @@ pub struct Context<'a> {
     /// This replica may write suspensions that somebody orders: its view of the world is complete and fresh, and the others
     /// count it as one of them.
     pub may_order: bool,
-    /// There is and was no other replica, whatever happens.
+    /// There is no other replica, whatever happens.
     pub alone: bool,
+    /// An agent that is found running may have been left so by an earlier run, of which a write may still be on its way.
+    pub inherits: bool,
     /// Messages reach the agent that do not pass its gate: before it is suspended, somebody listens for them.
     pub listens: bool,
     /// As many suspensions are being written as may be at once: wait for a place.

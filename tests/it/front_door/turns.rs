@@ -63,6 +63,10 @@ fn seen(number: usize) -> AgentSeen {
 }
 
 impl Backend for Crowd {
+    fn outlives_us(&self) -> bool {
+        false
+    }
+
     fn watch(&self) -> mpsc::Receiver<BackendEvent> {
         let (sender, receiver) = mpsc::channel(2 * AGENTS + 1);
         for number in 0..AGENTS {

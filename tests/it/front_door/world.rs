@@ -448,6 +448,10 @@ impl State {
 }
 
 impl Backend for FakeBackend {
+    fn outlives_us(&self) -> bool {
+        false
+    }
+
     fn watch(&self) -> mpsc::Receiver<BackendEvent> {
         let (sender, receiver) = mpsc::channel(1000);
         let mut state = self.state.lock();

@@ -209,6 +209,7 @@ impl Replay {
             may_suspend: leads,
             may_order: true,
             alone: false,
+            inherits: true,
             listens: false,
             crowded: false,
         };

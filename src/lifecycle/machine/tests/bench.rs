@@ -53,6 +53,8 @@ pub(super) struct Bench {
     /// As the leader may, by default.
     pub(super) may_order: Option<bool>,
     pub(super) alone: bool,
+    /// Several replicas always do.
+    pub(super) inherits: bool,
     pub(super) crowded: bool,
     /// The object as it is in truth.
     pub(super) object: AgentSeen,
@@ -109,6 +111,7 @@ impl Bench {
             may_suspend: true,
             may_order: None,
             alone: true,
+            inherits: false,
             crowded: false,
             object: AgentSeen {
                 uid: AgentUid("agent".into()),
@@ -144,6 +147,7 @@ impl Bench {
             may_suspend: self.may_suspend,
             may_order: self.may_order.unwrap_or(self.may_suspend),
             alone: self.alone,
+            inherits: self.inherits || !self.alone,
             listens: self.listens,
             crowded: self.crowded,
         }

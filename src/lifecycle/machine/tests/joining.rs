@@ -64,6 +64,17 @@ fn whoever_waited_for_its_answer_is_let_through_only_then() {
 }
 
 #[test]
+fn what_an_earlier_run_may_still_write_is_waited_for_also_where_there_is_no_other_replica() {
+    let mut bench = Bench::new();
+    bench.inherits = true;
+    bench.runs();
+    bench.call(1);
+    bench.pod_up("p1");
+    bench.answers("p1").is("Draining Settling", "mark wanted");
+    bench.done().is("Running p1", "release 1");
+}
+
+#[test]
 fn a_suspension_that_was_under_way_is_found_out_and_the_caller_wakes_it() {
     let mut bench = Bench::at(Station::Joining);
     bench.set(crate::lifecycle::Mode::Suspended, SuspendedBy::Idle);
