@@ -53,25 +53,16 @@ fn what_was_being_written_when_it_took_part_again_may_have_been_agreed_on_withou
 }
 
 #[test]
-fn whoever_waited_for_its_answer_is_let_through_only_then() {
-    let mut bench = Bench::new();
-    bench.alone = false;
-    bench.runs();
-    bench.call(1);
-    bench.pod_up("p1");
-    bench.answers("p1").is("Draining Settling", "mark wanted");
-    bench.done().is("Running p1", "release 1");
-}
-
-#[test]
-fn what_an_earlier_run_may_still_write_is_waited_for_also_where_there_is_no_other_replica() {
-    let mut bench = Bench::new();
-    bench.inherits = true;
-    bench.runs();
-    bench.call(1);
-    bench.pod_up("p1");
-    bench.answers("p1").is("Draining Settling", "mark wanted");
-    bench.done().is("Running p1", "release 1");
+fn whoever_waited_for_its_answer_is_let_through_only_then_also_where_only_an_earlier_run_may_still_write() {
+    for alone in [false, true] {
+        let mut bench = Bench::new();
+        (bench.alone, bench.inherits) = (alone, true);
+        bench.runs();
+        bench.call(1);
+        bench.pod_up("p1");
+        bench.answers("p1").is("Draining Settling", "mark wanted");
+        bench.done().is("Running p1", "release 1");
+    }
 }
 
 #[test]
