@@ -315,8 +315,8 @@ fn outgoing(
     *request.method_mut() = if upgrade.is_some() { Method::GET } else { parts.method };
     *request.version_mut() = Version::HTTP_11;
     let mut headers = parts.headers;
-    if !headers.contains_key(HOST) {
-        // HTTP/1.0 may leave it out, and HTTP/2 says it elsewhere.
+    // HTTP/1.0 may leave it out, and HTTP/2 says it elsewhere.
+    if parts.version != Version::HTTP_11 && !headers.contains_key(HOST) {
         insert_host(&mut headers, &parts.uri, route);
     }
     // A token that we check is one for the API server, which no agent may have.

@@ -78,6 +78,18 @@ fn a_command_line_that_is_not_understood_is_a_usage_error() {
 }
 
 #[test]
+fn jemalloc_is_built_in_as_the_folder_of_cargo_says() {
+    let config = committed(".cargo/config.toml");
+    let wanted = config.lines().find_map(|line| line.strip_prefix("JEMALLOC_SYS_WITH_MALLOC_CONF = "));
+    let wanted = wanted.expect("it is no longer said there").trim_matches('"').to_owned();
+    let told = drowse_with(&["--version"], &[("_RJEM_MALLOC_CONF", "confirm_conf:true")]).err;
+    for option in wanted.split(',') {
+        assert!(told.contains(&format!("Set conf value: {option}\n")), "{option} is not set: {told}");
+    }
+    assert!(!told.contains("Invalid"), "{told}");
+}
+
+#[test]
 fn help_and_version_are_answers_not_errors() {
     for good in [&["--help"][..], &["--version"], &["resume", "--help"]] {
         let done = drowse(good);

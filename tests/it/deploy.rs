@@ -224,14 +224,14 @@ fn the_image_is_built_with_the_rust_of_the_project() {
     assert!(text("Cargo.toml").contains(&version), "deploy/Dockerfile builds with another: {version}");
 }
 
-/// Cargo reads the manifest of each, whichever it builds.
+/// Cargo reads the manifest of each, whichever it builds, and beside them how jemalloc is to be built.
 #[test]
 fn the_image_is_built_with_all_members_of_the_workspace() {
     let manifest = text("Cargo.toml");
     let members = manifest.lines().find(|line| line.starts_with("members = ")).unwrap();
     let folders = members.split('"').skip(1).step_by(2).map(|member| member.split('/').next().unwrap());
     let (dockerfile, ignored) = (text("deploy/Dockerfile"), text("deploy/Dockerfile.dockerignore"));
-    for folder in folders.filter(|folder| *folder != ".").chain(["src"]) {
+    for folder in folders.filter(|folder| *folder != ".").chain(["src", ".cargo"]) {
         assert!(dockerfile.contains(&format!("\nCOPY {folder} {folder}\n")), "{folder} is not copied");
         assert!(ignored.contains(&format!("\n!{folder}\n")), "{folder} is ignored");
     }

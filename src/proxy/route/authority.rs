@@ -66,37 +66,67 @@ fn parse_text(text: &str) -> Result<Option<Authority<'_>>, String> {
     }
     let malformed = || format!("{text:?} is not a host");
     // The colons of an IPv6 address are inside brackets.
-    let host_end = match text.strip_prefix('[') {
-        Some(rest) => rest.find(']').ok_or_else(malformed)? + 2,
-        None => text.bytes().position(|byte| byte == b':').unwrap_or(text.len()),
+    let (host, rest) = match text.strip_prefix('[') {
+        Some(inside) => {
+            let (host, rest) = text.split_at(inside.find(']').ok_or_else(malformed)? + 2);
+            let is_address = host[1..host.len() - 1].parse::<std::net::Ipv6Addr>().is_ok();
+            (is_address.then(|| host.to_ascii_lowercase().into()), rest)
+        }
+        None => name(text),
     };
-    let (host, rest) = text.split_at(host_end);
     let port = match rest.strip_prefix(':') {
         None if rest.is_empty() => None,
         Some("") => None,
         Some(digits) => Some(port(digits).ok_or_else(malformed)?),
         None => return Err(malformed()),
     };
-    let host = host.strip_suffix('.').unwrap_or(host);
-    let host = lower(host).ok_or_else(malformed)?;
-    Ok(Some(Authority { host, port }))
+    Ok(Some(Authority { host: host.ok_or_else(malformed)?, port }))
 }
 
-/// A host in lower case; `None` if it is none. Every request comes by here: one pass, and nearly all hosts are in lower case already.
-fn lower(host: &str) -> Option<Cow<'_, str>> {
-    if let Some(address) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        let is_address = address.parse::<std::net::Ipv6Addr>().is_ok();
-        return is_address.then(|| host.to_ascii_lowercase().into());
+/// What a byte of a host may be; several at once, for what several bytes are.
+mod kind {
+    pub(super) const LABEL: u8 = 1;
+    pub(super) const UPPER: u8 = 1 << 1;
+    pub(super) const DOT: u8 = 1 << 2;
+    /// A dot where a label should begin.
+    pub(super) const EMPTY_LABEL: u8 = 1 << 3;
+    pub(super) const COLON: u8 = 1 << 4;
+    pub(super) const ALIEN: u8 = 1 << 5;
+}
+
+const KINDS: [u8; 256] = {
+    let mut kinds = [kind::ALIEN; 256];
+    let mut byte = 0;
+    while byte < kinds.len() {
+        kinds[byte] = match byte as u8 {
+            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => kind::LABEL,
+            b'A'..=b'Z' => kind::LABEL | kind::UPPER,
+            b'.' => kind::DOT,
+            b':' => kind::COLON,
+            _ => kind::ALIEN,
+        };
+        byte += 1;
     }
-    let (mut is_in_label, mut has_upper) = (false, false);
-    for byte in host.bytes() {
-        match byte {
-            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => is_in_label = true,
-            b'.' if is_in_label => is_in_label = false,
-            b'A'..=b'Z' => (is_in_label, has_upper) = (true, true),
-            _ => return None,
+    kinds
+};
+
+/// The host that a text begins with, in lower case and without the dot that may end it, and what follows; `None` if it is no host.
+/// Every request comes by here: one pass, and nearly all hosts are in lower case already.
+fn name(text: &str) -> (Option<Cow<'_, str>>, &str) {
+    // As if another dot had been before it.
+    let (mut all, mut before, mut length) = (0, kind::DOT, 0);
+    for byte in text.bytes() {
+        let kind = KINDS[usize::from(byte)];
+        if kind == kind::COLON {
+            break;
         }
+        all |= kind | (kind & before & kind::DOT) << 1;
+        (before, length) = (kind, length + 1);
     }
-    let lower = if has_upper { Cow::Owned(host.to_ascii_lowercase()) } else { Cow::Borrowed(host) };
-    is_in_label.then_some(lower)
+    let (host, rest) = text.split_at(length);
+    let is_host = length > 0 && all & (kind::EMPTY_LABEL | kind::ALIEN) == 0;
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let is_lower = all & kind::UPPER == 0;
+    let lower = || if is_lower { Cow::Borrowed(host) } else { Cow::Owned(host.to_ascii_lowercase()) };
+    (is_host.then(lower), rest)
 }
