@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::net::TcpStream;
 use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt as _;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -259,7 +260,7 @@ fn answers(
     service_fn(move |request: Request<Incoming>| {
         caller.activity.ask(request.version());
         let caller = Arc::clone(&caller);
-        async move { Ok::<_, Infallible>(request::serve(caller, request).await) }
+        request::serve(caller, request).map(Ok::<_, Infallible>)
     })
 }
 

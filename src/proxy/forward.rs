@@ -7,6 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use http::header::HOST;
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Body;
@@ -87,93 +88,102 @@ enum Attempt {
 }
 
 /// Gets the request in, sends it, and gives the head of the answer.
-pub(super) async fn forward(
-    door: &Arc<Door>,
-    call: &Call,
+#[expect(
+    clippy::manual_async_fn,
+    reason = "that would keep room for what it is given twice (rust-lang/rust#62958)"
+)]
+pub(super) fn forward(
+    door: Arc<Door>,
+    call: Call,
     mut request: Request<RequestBody>,
-) -> Result<Answer, Fault> {
-    let mut waited = None;
-    loop {
-        let mut permit = match call.slot.enter(&door.engine) {
-            Some(permit) => permit,
-            // In a box, so that the future of a warm request stays small.
-            None => Box::pin(admit(door, &call.slot, call.hold, request.body_mut())).await?,
-        };
-        // What has the name now may have come while the caller waited.
-        if call.uid.as_ref().is_some_and(|uid| *uid != permit.upstream().life.agent) {
-            return Err(Fault::AnotherUid);
-        }
-        permit.has_waited(waited);
-        waited = permit.waited();
-        // In a box, so that the future of whoever waits stays small.
-        match Box::pin(attempt(door, call, permit, request)).await? {
-            Attempt::Answered(answer) => return Ok(answer),
-            Attempt::Moved(unsent) => request = unsent,
+) -> impl Future<Output = Result<Answer, Fault>> + Send {
+    async move {
+        let mut waited = None;
+        loop {
+            let mut permit = match call.slot.enter(&door.engine) {
+                Some(permit) => permit,
+                // In a box, so that the future of a warm request stays small.
+                None => Box::pin(admit(&door, &call.slot, call.hold, request.body_mut())).await?,
+            };
+            // What has the name now may have come while the caller waited.
+            if call.uid.as_ref().is_some_and(|uid| *uid != permit.upstream().life.agent) {
+                return Err(Fault::AnotherUid);
+            }
+            permit.has_waited(waited);
+            waited = permit.waited();
+            // In a box, so that the future of whoever waits stays small.
+            match Box::pin(attempt(&door, &call, permit, request)).await? {
+                Attempt::Answered(answer) => return Ok(answer),
+                Attempt::Moved(unsent) => request = unsent,
+            }
         }
     }
 }
 
-async fn attempt(
+#[expect(clippy::manual_async_fn, reason = "as for `forward`")]
+fn attempt(
     door: &Arc<Door>,
     call: &Call,
     mut permit: Permit,
     mut request: Request<RequestBody>,
-) -> Result<Attempt, Fault> {
-    if call.rewrites_host {
-        let authority = std::net::SocketAddr::new(permit.upstream().address, call.port).to_string();
-        if let Ok(authority) = HeaderValue::try_from(authority) {
-            request.headers_mut().insert(HOST, authority);
+) -> impl Future<Output = Result<Attempt, Fault>> + Send {
+    async move {
+        if call.rewrites_host {
+            let authority = std::net::SocketAddr::new(permit.upstream().address, call.port).to_string();
+            if let Ok(authority) = HeaderValue::try_from(authority) {
+                request.headers_mut().insert(HOST, authority);
+            }
         }
-    }
-    let progress = request.body().progress().filter(|_| !request.body().is_end_stream()).cloned();
-    // Most requests need none.
-    let mut patience = None;
-    loop {
-        let (mut connection, fresh) = match permit.upstream().pool.take(call.port, call.protocol) {
-            Some(connection) => (connection, false),
-            None => {
-                let patience = patience.get_or_insert_with(|| Patience::new(door, call, &permit));
-                match Box::pin(dial(door, call, &permit, patience, request.body_mut())).await? {
-                    Some(dialled) => dialled,
-                    None => return Ok(Attempt::Moved(request)),
+        let progress = request.body().progress().filter(|_| !request.body().is_end_stream()).cloned();
+        // Most requests need none.
+        let mut patience = None;
+        loop {
+            let (mut connection, fresh) = match permit.upstream().pool.take(call.port, call.protocol) {
+                Some(connection) => (connection, false),
+                None => {
+                    let patience = patience.get_or_insert_with(|| Patience::new(door, call, &permit));
+                    match Box::pin(dial(door, call, &permit, patience, request.body_mut())).await? {
+                        Some(dialled) => dialled,
+                        None => return Ok(Attempt::Moved(request)),
+                    }
                 }
-            }
-        };
-        // A caller that leaves from here on leaves an agent that may be at work.
-        let left = if call.hold.wakes { Outcome::Answered } else { Outcome::NoActivity };
-        permit.expect(left);
-        call.silence.begin(door.engine.clock().now(), call.busy_cap);
-        let sent = {
-            let sending = pin!(send(call, &mut connection, request, progress.as_ref()));
-            call.silence.bound(sending).await
-        };
-        let Some(sent) = sent else { return Err(silent(door, call)) };
-        permit.expect(Outcome::NoActivity);
-        match sent {
-            Ok(response) => {
-                let uploads = progress.is_some_and(|progress| !progress.is_finished());
-                if uploads {
-                    connection.drive_in_background();
+            };
+            // A caller that leaves from here on leaves an agent that may be at work.
+            let left = if call.hold.wakes { Outcome::Answered } else { Outcome::NoActivity };
+            permit.expect(left);
+            call.silence.begin(door.engine.clock().now(), call.busy_cap);
+            let sent = {
+                let sending = pin!(send(call, &mut connection, request, progress.as_ref()));
+                call.silence.bound(sending).await
+            };
+            let Some(sent) = sent else { return Err(silent(door, call)) };
+            permit.expect(Outcome::NoActivity);
+            match sent {
+                Ok(response) => {
+                    let uploads = progress.is_some_and(|progress| !progress.is_finished());
+                    if uploads {
+                        connection.drive_in_background();
+                    }
+                    let streams = call.streams && !uploads && stream::streams(&response);
+                    return answer(door, call, response, connection, permit, streams).map(Attempt::Answered);
                 }
-                let streams = call.streams && !uploads && stream::streams(&response);
-                return answer(door, call, response, connection, permit, streams).map(Attempt::Answered);
+                Err(SendError::Unsent(unsent)) => request = *unsent,
+                Err(SendError::Failed(error)) => {
+                    let Some(why) = progress.as_deref().and_then(Progress::broken) else {
+                        return Err(Fault::Broken { error: with_causes(&error) });
+                    };
+                    // It left in the middle of its body.
+                    permit.expect(left);
+                    return Err(broken_body(&why));
+                }
+                Err(SendError::Bad(error)) => return Err(Fault::BadAnswer { error }),
             }
-            Err(SendError::Unsent(unsent)) => request = *unsent,
-            Err(SendError::Failed(error)) => {
-                let Some(why) = progress.as_deref().and_then(Progress::broken) else {
-                    return Err(Fault::Broken { error: with_causes(&error) });
-                };
-                // It left in the middle of its body.
-                permit.expect(left);
-                return Err(broken_body(&why));
+            if !permit.is_current() {
+                return Ok(Attempt::Moved(request));
             }
-            Err(SendError::Bad(error)) => return Err(Fault::BadAnswer { error }),
-        }
-        if !permit.is_current() {
-            return Ok(Attempt::Moved(request));
-        }
-        if fresh && let Some(patience) = &mut patience {
-            patience.wait(door, "it closes connections at once, or speaks before it is asked").await?;
+            if fresh && let Some(patience) = &mut patience {
+                patience.wait(door, "it closes connections at once, or speaks before it is asked").await?;
+            }
         }
     }
 }
@@ -254,15 +264,15 @@ impl Patience {
     }
 }
 
-async fn send(
+fn send(
     call: &Call,
     connection: &mut Connection,
     request: Request<RequestBody>,
     progress: Option<&Arc<Progress>>,
-) -> Result<Response<Incoming>, SendError> {
+) -> impl Future<Output = Result<Response<Incoming>, SendError>> + Send {
     match progress.filter(|_| call.expects) {
-        Some(progress) => Box::pin(send_expecting(connection, request, progress)).await,
-        None => connection.send(request).await,
+        Some(progress) => Box::pin(send_expecting(connection, request, progress)).right_future(),
+        None => connection.send(request).left_future(),
     }
 }
 

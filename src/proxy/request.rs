@@ -1,9 +1,11 @@
 //! One request, from its head to its answer.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::TryFutureExt as _;
 use http::header::{CONNECTION, CONTENT_TYPE, EXPECT, HOST, SEC_WEBSOCKET_KEY};
 use http::uri::Uri;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, request};
@@ -34,16 +36,29 @@ use super::upgrade::{self, Protocol};
 use super::{Caller, lease, timing};
 
 /// Answers one request. Dropping the future is the caller leaving.
-pub(super) async fn serve(caller: Arc<Caller>, request: Request<Incoming>) -> Response<AnswerBody> {
+///
+/// What can be done at once is done before there is a future, so that it keeps no room for what a request is made of: whoever waits for
+/// an agent has one, and there may be thousands.
+pub(super) fn serve(
+    caller: Arc<Caller>,
+    request: Request<Incoming>,
+) -> impl Future<Output = Response<AnswerBody>> + Send {
     let has_body = !request.body().is_end_stream();
-    let mut in_flight = InFlight::begin(caller, has_body);
     let is_grpc = grpc::is_call(request.version(), request.headers());
-    let mut response = match answer(&mut in_flight, request, is_grpc).await {
-        Ok(response) => response,
-        Err(failure) => failure.answer(&in_flight, is_grpc, has_body).map(ours),
-    };
-    ask_to_leave(in_flight.caller(), &mut response);
-    response.map(|content| AnswerBody::new(content, in_flight))
+    let mut in_flight = InFlight::begin(caller, has_body);
+    let begun = begin(&mut in_flight, request, is_grpc);
+    async move {
+        let answered = match begun {
+            Ok(step) => finish(step, &mut in_flight, is_grpc).await,
+            Err(failure) => Err(failure),
+        };
+        let mut response = match answered {
+            Ok(response) => response,
+            Err(failure) => failure.answer(&in_flight, is_grpc, has_body).map(ours),
+        };
+        ask_to_leave(in_flight.caller(), &mut response);
+        response.map(|content| AnswerBody::new(content, in_flight))
+    }
 }
 
 /// From the moment at which Drowse is told to end, a caller is to connect anew for what it wants next (RFC 9112 §9.6), and will
@@ -88,27 +103,78 @@ impl Failure {
     }
 }
 
-async fn answer(
-    in_flight: &mut InFlight,
-    mut request: Request<Incoming>,
-    is_grpc: bool,
-) -> Result<Response<Content>, Failure> {
+type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// How a request goes on when its head has been read.
+enum Step {
+    /// It asks how Drowse is.
+    Health,
+    /// Drowse itself is asked about busy leases.
+    Lease(Later<Result<Response<Content>, Failure>>),
+    /// Its caller must be let in first.
+    Authenticate(Later<Result<Routed, Failure>>),
+    /// It is on its way.
+    Forward(Forwarding),
+}
+
+/// A request of which is known where it goes.
+struct Routed {
+    parts: request::Parts,
+    incoming: Incoming,
+    /// Of HTTP/2, if it is to become something else.
+    stream: Option<OnUpgrade>,
+    route: Route,
+    checked: headers::Checked,
+}
+
+impl Routed {
+    const fn form(&self) -> Form {
+        Form::of(self.route.style.is_of_the_router())
+    }
+}
+
+/// A request on its way to an agent.
+struct Forwarding {
+    agent: AgentKey,
+    form: Form,
+    stream: Option<OnUpgrade>,
+    answer: Later<Result<Answer, Fault>>,
+}
+
+fn begin(in_flight: &mut InFlight, mut request: Request<Incoming>, is_grpc: bool) -> Result<Step, Failure> {
     let caller = Arc::clone(in_flight.caller());
     let stream = (*request.method() == Method::CONNECT).then(|| hyper::upgrade::on(&mut request));
     let (parts, incoming) = request.into_parts();
     let (route, checked) = match find(&caller, &parts)? {
         Goal::Agent(route, checked) => (route, checked),
-        Goal::Health => return Ok(healthy().map(ours)),
-        Goal::Lease => return Ok(Box::pin(lease::answer(&caller, &parts, incoming)).await?.map(ours)),
+        Goal::Health => return Ok(Step::Health),
+        Goal::Lease => {
+            let answer = async move { lease::answer(&caller, &parts, incoming).await };
+            return Ok(Step::Lease(Box::pin(answer.map_ok(|answer| answer.map(ours)))));
+        }
     };
-    let form = Form::of(route.style.is_of_the_router());
-    let fail = |fault| Failure::new(fault, form, Some(route.agent.clone()));
-
-    if let Some(authenticator) = &caller.door.authenticator {
-        let judging = authenticate(authenticator.as_ref(), &caller.door.metrics, &parts.headers);
-        // In a box, as all that is rare, so that the future of a request stays small.
-        Box::pin(judging).await.map_err(fail)?;
+    let routed = Routed { parts, incoming, stream, route, checked };
+    if caller.door.authenticator.is_some() {
+        return Ok(Step::Authenticate(Box::pin(let_in(caller, routed))));
     }
+    send(in_flight, routed, is_grpc).map(Step::Forward)
+}
+
+async fn let_in(caller: Arc<Caller>, routed: Routed) -> Result<Routed, Failure> {
+    if let Some(authenticator) = &caller.door.authenticator {
+        let judging = authenticate(authenticator.as_ref(), &caller.door.metrics, &routed.parts.headers);
+        judging
+            .await
+            .map_err(|fault| Failure::new(fault, routed.form(), Some(routed.route.agent.clone())))?;
+    }
+    Ok(routed)
+}
+
+fn send(in_flight: &mut InFlight, routed: Routed, is_grpc: bool) -> Result<Forwarding, Failure> {
+    let caller = Arc::clone(in_flight.caller());
+    let form = routed.form();
+    let Routed { parts, incoming, stream, route, checked } = routed;
+    let fail = |fault| Failure::new(fault, form, Some(route.agent.clone()));
     let slot = caller.door.engine.slot(&route.agent).ok_or_else(|| fail(unknown(&caller)))?;
     let policy = slot.policy_now();
     if !policy.route {
@@ -130,14 +196,24 @@ async fn answer(
     let body = RequestBody::new(incoming, wants.expects).by_http2(by_http2);
     in_flight.uploads(&body);
     let call = call(in_flight, slot, &policy, &route, wants).map_err(fail)?;
-    drop(policy);
     let request = outgoing(&caller, parts, checked, body, &route, call.upgrade.as_ref());
+    let answer = Box::pin(forward(Arc::clone(&caller.door), call, request));
+    Ok(Forwarding { agent: route.agent, form, stream, answer })
+}
 
-    match forward(&caller.door, &call, request).await {
+async fn finish(step: Step, in_flight: &mut InFlight, is_grpc: bool) -> Result<Response<Content>, Failure> {
+    let Forwarding { agent, form, stream, answer } = match step {
+        Step::Health => return Ok(healthy().map(ours)),
+        Step::Lease(answer) => return answer.await,
+        Step::Authenticate(routed) => send(in_flight, routed.await?, is_grpc)?,
+        Step::Forward(forwarding) => forwarding,
+    };
+    match answer.await {
         Ok(Answer::Switched(Switched { head, tunnel, cold })) => {
             in_flight.record = Some(Record { outcome: RequestOutcome::Answered, cold });
+            let caller = in_flight.caller();
             match stream {
-                Some(stream) => carry(caller, stream, tunnel),
+                Some(stream) => carry(Arc::clone(caller), stream, tunnel),
                 None => *caller.tunnel.lock() = Some(tunnel),
             }
             Ok(head.map(|()| Content::Ours(None)))
@@ -155,9 +231,9 @@ async fn answer(
             };
             in_flight.record = Some(Record { outcome, cold: false });
             // Only who was refused has waited for the agent, and not for its answer.
-            let waited = matches!(fault, Fault::Refused(_))
-                .then(|| caller.door.engine.clock().now().since(in_flight.arrived));
-            Err(Failure { waited, ..fail(fault) })
+            let now = in_flight.caller().door.engine.clock().now();
+            let waited = matches!(fault, Fault::Refused(_)).then(|| now.since(in_flight.arrived));
+            Err(Failure { waited, ..Failure::new(fault, form, Some(agent)) })
         }
     }
 }
@@ -378,6 +454,6 @@ mod tests {
     #[test]
     fn the_future_of_a_request_stays_small() {
         let size = size(serve);
-        assert!(size <= 2560, "{size} bytes");
+        assert!(size <= 384, "{size} bytes");
     }
 }

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use crate::net::TcpStream;
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http::{Request, Response};
 use http_body::Frame;
 use hyper::body::Incoming;
@@ -136,11 +137,14 @@ impl Connection {
     }
 
     /// Sends a request and waits for the head of the answer. Dropping the future leaves the connection unusable.
-    pub async fn send(&mut self, request: Request<RequestBody>) -> Result<Response<Incoming>, SendError> {
+    pub fn send(
+        &mut self,
+        request: Request<RequestBody>,
+    ) -> impl Future<Output = Result<Response<Incoming>, SendError>> + Send {
         match self {
-            Self::Http1(connection) => connection.send(request).await,
+            Self::Http1(connection) => connection.send(request).left_future(),
             // In a box, so that the future of a request by HTTP/1.1 stays small.
-            Self::H2c(connection) => Box::pin(connection.send(request)).await,
+            Self::H2c(connection) => Box::pin(connection.send(request)).right_future(),
         }
     }
 

@@ -86,29 +86,33 @@ impl Http1 {
     }
 
     /// Sends a request and waits for the head of the answer. Dropping the future leaves the connection unusable.
-    pub(super) async fn send(
+    pub(super) fn send(
         &mut self,
         request: Request<RequestBody>,
-    ) -> Result<Response<Incoming>, SendError> {
+    ) -> impl Future<Output = Result<Response<Incoming>, SendError>> + Send {
         let Self { sender, driver, muffler } = self;
-        // Only the driver can make the answer ready, and only we poll the driver: so nobody has to be woken. That
-        // holds only outside tokio's budget, which would otherwise wake nobody to say that it is used up.
-        let mut answer = pin!(tokio::task::unconstrained(sender.try_send_request(request)));
-        let sent = std::future::poll_fn(|cx| {
-            let mut nobody = Context::from_waker(Waker::noop());
-            muffler.poll(cx, |cx| driver.poll(cx));
-            let answered = answer.as_mut().poll(&mut nobody);
-            if answered.is_pending() && driver.let_go() {
-                return answer.as_mut().poll(&mut nobody);
+        // Given away at once, so that the future has no room for it.
+        let answer = sender.try_send_request(request);
+        async move {
+            // Only the driver can make the answer ready, and only we poll the driver: so nobody has to be woken. That
+            // holds only outside tokio's budget, which would otherwise wake nobody to say that it is used up.
+            let mut answer = pin!(tokio::task::unconstrained(answer));
+            let sent = std::future::poll_fn(|cx| {
+                let mut nobody = Context::from_waker(Waker::noop());
+                muffler.poll(cx, |cx| driver.poll(cx));
+                let answered = answer.as_mut().poll(&mut nobody);
+                if answered.is_pending() && driver.let_go() {
+                    return answer.as_mut().poll(&mut nobody);
+                }
+                answered
+            });
+            let answered = sent.await.map_err(SendError::of);
+            if answered.as_ref().is_ok_and(|answer| answer.version() == Version::HTTP_10) {
+                // hyper would go on in HTTP/1.0, and drop bodies without a length.
+                driver.end_after_this();
             }
             answered
-        });
-        let answered = sent.await.map_err(SendError::of);
-        if answered.as_ref().is_ok_and(|answer| answer.version() == Version::HTTP_10) {
-            // hyper would go on in HTTP/1.0, and drop bodies without a length.
-            self.driver.end_after_this();
         }
-        answered
     }
 
     /// The next part of an answer's body that arrives on this connection.

@@ -96,9 +96,10 @@ mod kind {
 
 const KINDS: [u8; 256] = {
     let mut kinds = [kind::ALIEN; 256];
-    let mut byte = 0;
-    while byte < kinds.len() {
-        kinds[byte] = match byte as u8 {
+    let mut byte = 0_u8;
+    // Beyond ASCII there is nothing that a host may have.
+    while byte.is_ascii() {
+        kinds[byte as usize] = match byte {
             b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => kind::LABEL,
             b'A'..=b'Z' => kind::LABEL | kind::UPPER,
             b'.' => kind::DOT,
