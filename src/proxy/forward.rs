@@ -90,7 +90,7 @@ enum Attempt {
 /// Gets the request in, sends it, and gives the head of the answer.
 #[expect(
     clippy::manual_async_fn,
-    reason = "that would keep room for what it is given twice (rust-lang/rust#62958)"
+    reason = "an async fn keeps room for its arguments twice (rust-lang/rust#62958)"
 )]
 pub(super) fn forward(
     door: Arc<Door>,
@@ -360,4 +360,20 @@ fn streaming(
     timing::tell(response.headers_mut(), waited);
     let held = Held::Stream(Box::new(stream));
     response.map(|incoming| AgentBody::new(incoming, connection, call.port, held))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<A, B, C, F: Future>(_: impl Fn(A, B, C) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// Each waiting caller has one, and there may be thousands.
+    #[test]
+    fn the_future_of_a_request_on_its_way_stays_small() {
+        let size = size(forward);
+        assert!(size <= 640, "{size} bytes");
+    }
 }

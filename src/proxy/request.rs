@@ -1,11 +1,11 @@
 //! One request, from its head to its answer.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::TryFutureExt as _;
+use futures_util::future::BoxFuture;
 use http::header::{CONNECTION, CONTENT_TYPE, EXPECT, HOST, SEC_WEBSOCKET_KEY};
 use http::uri::Uri;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, request};
@@ -37,8 +37,8 @@ use super::{Caller, lease, timing};
 
 /// Answers one request. Dropping the future is the caller leaving.
 ///
-/// What can be done at once is done before there is a future, so that it keeps no room for what a request is made of: whoever waits for
-/// an agent has one, and there may be thousands.
+/// What can be done at once is done before there is a future, so that the future keeps no room for what a request is made of: each
+/// waiting caller has such a future, and there may be thousands.
 pub(super) fn serve(
     caller: Arc<Caller>,
     request: Request<Incoming>,
@@ -103,16 +103,14 @@ impl Failure {
     }
 }
 
-type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-
 /// How a request goes on when its head has been read.
 enum Step {
     /// It asks how Drowse is.
     Health,
     /// Drowse itself is asked about busy leases.
-    Lease(Later<Result<Response<Content>, Failure>>),
+    Lease(BoxFuture<'static, Result<Response<Content>, Failure>>),
     /// Its caller must be let in first.
-    Authenticate(Later<Result<Routed, Failure>>),
+    Authenticate(BoxFuture<'static, Result<Routed, Failure>>),
     /// It is on its way.
     Forward(Forwarding),
 }
@@ -138,7 +136,7 @@ struct Forwarding {
     agent: AgentKey,
     form: Form,
     stream: Option<OnUpgrade>,
-    answer: Later<Result<Answer, Fault>>,
+    answer: BoxFuture<'static, Result<Answer, Fault>>,
 }
 
 fn begin(in_flight: &mut InFlight, mut request: Request<Incoming>, is_grpc: bool) -> Result<Step, Failure> {
@@ -154,23 +152,27 @@ fn begin(in_flight: &mut InFlight, mut request: Request<Incoming>, is_grpc: bool
         }
     };
     let routed = Routed { parts, incoming, stream, route, checked };
-    if caller.door.authenticator.is_some() {
-        return Ok(Step::Authenticate(Box::pin(let_in(caller, routed))));
+    if let Some(authenticator) = caller.door.authenticator.clone() {
+        return Ok(Step::Authenticate(Box::pin(let_in(caller, authenticator, routed))));
     }
-    send(in_flight, routed, is_grpc).map(Step::Forward)
+    prepare(in_flight, routed, is_grpc).map(Step::Forward)
 }
 
-async fn let_in(caller: Arc<Caller>, routed: Routed) -> Result<Routed, Failure> {
-    if let Some(authenticator) = &caller.door.authenticator {
-        let judging = authenticate(authenticator.as_ref(), &caller.door.metrics, &routed.parts.headers);
-        judging
-            .await
-            .map_err(|fault| Failure::new(fault, routed.form(), Some(routed.route.agent.clone())))?;
+/// Gives the request back if its caller may make it.
+async fn let_in(
+    caller: Arc<Caller>,
+    authenticator: Arc<dyn Authenticator>,
+    routed: Routed,
+) -> Result<Routed, Failure> {
+    let metrics = &caller.door.metrics;
+    match authenticate(authenticator.as_ref(), metrics, &routed.parts.headers).await {
+        Ok(_pod) => Ok(routed),
+        Err(fault) => Err(Failure::new(fault, routed.form(), Some(routed.route.agent))),
     }
-    Ok(routed)
 }
 
-fn send(in_flight: &mut InFlight, routed: Routed, is_grpc: bool) -> Result<Forwarding, Failure> {
+/// Makes it what its agent is to get, if there is such an agent.
+fn prepare(in_flight: &mut InFlight, routed: Routed, is_grpc: bool) -> Result<Forwarding, Failure> {
     let caller = Arc::clone(in_flight.caller());
     let form = routed.form();
     let Routed { parts, incoming, stream, route, checked } = routed;
@@ -205,7 +207,7 @@ async fn finish(step: Step, in_flight: &mut InFlight, is_grpc: bool) -> Result<R
     let Forwarding { agent, form, stream, answer } = match step {
         Step::Health => return Ok(healthy().map(ours)),
         Step::Lease(answer) => return answer.await,
-        Step::Authenticate(routed) => send(in_flight, routed.await?, is_grpc)?,
+        Step::Authenticate(letting_in) => prepare(in_flight, letting_in.await?, is_grpc)?,
         Step::Forward(forwarding) => forwarding,
     };
     match answer.await {
@@ -391,7 +393,7 @@ fn outgoing(
     *request.method_mut() = if upgrade.is_some() { Method::GET } else { parts.method };
     *request.version_mut() = Version::HTTP_11;
     let mut headers = parts.headers;
-    // HTTP/1.0 may leave it out, and HTTP/2 says it elsewhere.
+    // HTTP/1.0 may leave it out, HTTP/2 says it elsewhere, and HTTP/1.1 without one was refused (`route::authority`).
     if parts.version != Version::HTTP_11 && !headers.contains_key(HOST) {
         insert_host(&mut headers, &parts.uri, route);
     }
@@ -450,7 +452,7 @@ mod tests {
         size_of::<F>()
     }
 
-    /// Whoever waits for an agent has one, and there may be thousands.
+    /// Each waiting caller has one, and there may be thousands. The rest of it is in `forward`.
     #[test]
     fn the_future_of_a_request_stays_small() {
         let size = size(serve);

@@ -136,7 +136,7 @@ impl Connection {
         }
     }
 
-    /// Sends a request and waits for the head of the answer. Dropping the future leaves the connection unusable.
+    /// Sends a request and waits for the head of the answer. Dropping the future, polled or not, leaves the connection unusable.
     pub fn send(
         &mut self,
         request: Request<RequestBody>,

@@ -85,7 +85,7 @@ impl Http1 {
         matches!(self.driver, Drive::Here(_)) && self.sender.is_ready()
     }
 
-    /// Sends a request and waits for the head of the answer. Dropping the future leaves the connection unusable.
+    /// Sends a request and waits for the head of the answer. Dropping the future, polled or not, leaves the connection unusable.
     pub(super) fn send(
         &mut self,
         request: Request<RequestBody>,
@@ -349,6 +349,13 @@ mod tests {
         drop(connection);
         let mut rest = Vec::new();
         agent.read_to_end(&mut rest).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_request_that_nobody_waits_for_uses_it_up() {
+        let (mut connection, _agent) = connection().await;
+        drop(connection.send(get()));
+        assert!(!connection.is_idle() && !connection.is_usable());
     }
 
     #[tokio::test]

@@ -78,7 +78,7 @@ fn a_command_line_that_is_not_understood_is_a_usage_error() {
 }
 
 #[test]
-fn jemalloc_is_built_in_as_the_folder_of_cargo_says() {
+fn jemalloc_is_built_with_the_options_of_the_cargo_configuration() {
     let config = committed(".cargo/config.toml");
     let wanted = config.lines().find_map(|line| line.strip_prefix("JEMALLOC_SYS_WITH_MALLOC_CONF = "));
     let wanted = wanted.expect("it is no longer said there").trim_matches('"').to_owned();

@@ -85,12 +85,14 @@ fn parse_text(text: &str) -> Result<Option<Authority<'_>>, String> {
 
 /// What a byte of a host may be; several at once, for what several bytes are.
 mod kind {
+    /// Of a label.
     pub(super) const LABEL: u8 = 1;
     pub(super) const UPPER: u8 = 1 << 1;
     pub(super) const DOT: u8 = 1 << 2;
     /// A dot where a label should begin.
-    pub(super) const EMPTY_LABEL: u8 = 1 << 3;
+    pub(super) const EMPTY_LABEL: u8 = DOT << 1;
     pub(super) const COLON: u8 = 1 << 4;
+    /// No host has it.
     pub(super) const ALIEN: u8 = 1 << 5;
 }
 
@@ -117,12 +119,13 @@ fn name(text: &str) -> (Option<Cow<'_, str>>, &str) {
     // As if another dot had been before it.
     let (mut all, mut before, mut length) = (0, kind::DOT, 0);
     for byte in text.bytes() {
-        let kind = KINDS[usize::from(byte)];
-        if kind == kind::COLON {
+        let this = KINDS[usize::from(byte)];
+        if this == kind::COLON {
             break;
         }
-        all |= kind | (kind & before & kind::DOT) << 1;
-        (before, length) = (kind, length + 1);
+        // Two dots with nothing between them: `DOT << 1` is `EMPTY_LABEL`.
+        all |= this | (this & before & kind::DOT) << 1;
+        (before, length) = (this, length + 1);
     }
     let (host, rest) = text.split_at(length);
     let is_host = length > 0 && all & (kind::EMPTY_LABEL | kind::ALIEN) == 0;
