@@ -14,6 +14,6 @@ pub struct Profile {
     pub port: Option<u16>,
     /// Its address is shared with others, so that no port but the declared one is its own (invariant 3).
     pub only_port: bool,
-    /// Why Drowse keeps its hands off it, whatever the rules say.
-    pub hands_off: Option<HandsOff>,
+    /// Why Drowse keeps its hands off it, whatever the rules say. In a box, as there is nothing of the kind for nearly all.
+    pub hands_off: Option<Box<HandsOff>>,
 }

@@ -8,11 +8,13 @@ use std::fmt;
 /// A few names with a value each, in the order of the names. Made once, then only read.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Texts {
-    /// Name, value, name, value, …: of each its length in [`LENGTH`] bytes, and its bytes.
+    /// Name, value, name, value, …: of each its length, seven bits a byte and the lowest first (LEB128), and its bytes.
     packed: Box<[u8]>,
 }
 
-const LENGTH: usize = size_of::<u32>();
+/// More bits of a length follow.
+const MORE: u8 = 0x80;
+const BITS: u32 = 7;
 
 impl Texts {
     /// The value of a name.
@@ -45,16 +47,28 @@ impl<K: Borrow<str> + Ord, V: Borrow<str>> FromIterator<(K, V)> for Texts {
     }
 }
 
-/// An object of the API server is at most some megabytes; what is longer than a length can say is left out.
+/// Nearly all lengths have one byte.
 fn pack(text: &str, packed: &mut Vec<u8>) {
-    let length = u32::try_from(text.len()).unwrap_or(0);
-    packed.extend(length.to_le_bytes());
-    packed.extend(text.bytes().take(length as usize));
+    let mut length = text.len();
+    while let (low, rest @ 1..) = (length & 0x7f, length >> BITS) {
+        packed.push(u8::try_from(low).unwrap_or_default() | MORE);
+        length = rest;
+    }
+    packed.push(u8::try_from(length).unwrap_or_default());
+    packed.extend_from_slice(text.as_bytes());
 }
 
 fn unpack<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
-    let (length, after) = rest.split_first_chunk::<LENGTH>()?;
-    let (text, after) = after.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+    let mut length = 0_usize;
+    for place in 0.. {
+        let (byte, after) = rest.split_first()?;
+        length |= usize::from(byte & !MORE).checked_shl(place * BITS)?;
+        *rest = after;
+        if byte & MORE == 0 {
+            break;
+        }
+    }
+    let (text, after) = rest.split_at_checked(length)?;
     *rest = after;
     std::str::from_utf8(text).ok()
 }
@@ -83,6 +97,21 @@ mod tests {
         assert_eq!(texts.get("team"), Some("blau-grün"));
         assert_eq!((texts.get("batch"), texts.get("tie"), texts.get("tiert")), (None, None, None));
         assert_eq!(texts.names().collect::<Vec<_>>(), ["", "empty", "team", "tier"]);
+    }
+
+    #[test]
+    fn texts_of_every_length_come_back() {
+        for length in [0, 1, 127, 128, 300, 16_383, 16_384, 300_000] {
+            let (name, value) = ("n".repeat(length), "v".repeat(length + 1));
+            let texts = Texts::from_iter([(name.as_str(), value.as_str()), ("zone", "a")]);
+            let all: Vec<_> = texts.iter().collect();
+            assert!(all == [(name.as_str(), value.as_str()), ("zone", "a")], "{length}");
+        }
+    }
+
+    #[test]
+    fn a_short_text_takes_one_byte_more_than_itself() {
+        assert_eq!(Texts::from_iter([("tier", "batch")]).packed.len(), "tier".len() + "batch".len() + 2);
     }
 
     #[test]

@@ -202,7 +202,7 @@ impl RuleSet {
         let mut picker = Picker::new(layers, &profile.annotations);
         let mut policy = picker.policy(&self.base);
         let no_label = (!is_dns_label(key.name())).then_some(&HandsOff::NoLabel);
-        if let Some(hands_off) = no_label.or(profile.hands_off.as_ref()) {
+        if let Some(hands_off) = no_label.or(profile.hands_off.as_deref()) {
             picker.keep_off(hands_off, &mut policy);
         }
         Resolved { policy, provenance: picker.provenance, problems: picker.problems }

@@ -3,7 +3,9 @@
 //! Keeps no object, only what a later event must be compared with: the pod of an agent that is told before the
 //! agent, the uid of one that is deleted while nobody watched, the claim that one belongs to.
 
-use std::collections::HashMap;
+use std::borrow::Borrow;
+use std::collections::{HashMap, HashSet};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use crate::agent::{AgentKey, AgentUid, PodUid, Revision};
@@ -85,7 +87,7 @@ pub(super) enum Report {
 /// What the watches have told so far.
 #[derive(Debug)]
 pub(super) struct Index {
-    agents: HashMap<AgentKey, Agent>,
+    agents: HashSet<ByName>,
     pods: HashMap<AgentKey, Pod>,
     /// Whose each of them is, since that may change.
     owners: HashMap<PodUid, AgentKey>,
@@ -96,9 +98,14 @@ pub(super) struct Index {
     synced: bool,
 }
 
+/// An agent that is found by the name in it. In a box, since a set keeps up to twice as many places free as it has taken.
+#[derive(Debug)]
+struct ByName(Box<Agent>);
+
 /// Small, as there are many.
 #[derive(Debug)]
 struct Agent {
+    key: AgentKey,
     origin: Origin,
     uid: AgentUid,
     profile: Arc<Profile>,
@@ -112,11 +119,31 @@ struct Pod {
     seen: PodSeen,
 }
 
+impl Borrow<AgentKey> for ByName {
+    fn borrow(&self) -> &AgentKey {
+        &self.0.key
+    }
+}
+
+impl Hash for ByName {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.key.hash(state);
+    }
+}
+
+impl PartialEq for ByName {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.key == other.0.key
+    }
+}
+
+impl Eq for ByName {}
+
 impl Index {
     /// Knows nothing yet. It is complete when this many watches stand.
     pub(super) fn new(sources: Source) -> Self {
         Self {
-            agents: HashMap::new(),
+            agents: HashSet::new(),
             pods: HashMap::new(),
             owners: HashMap::new(),
             namespace: "".into(),
@@ -128,7 +155,7 @@ impl Index {
 
     /// The identity of the object of this agent.
     pub(super) fn uid(&self, key: &AgentKey) -> Option<AgentUid> {
-        self.agents.get(key).map(|agent| agent.uid.clone())
+        self.agents.get(key).map(|agent| agent.0.uid.clone())
     }
 
     /// The name of the pod of this agent.
@@ -165,26 +192,25 @@ impl Index {
     }
 
     fn agent(&mut self, origin: Origin, facts: SandboxFacts, out: &mut Vec<BackendEvent>) {
-        let SandboxFacts { mut key, seen, mut profile, claim, unclaimed, .. } = facts;
+        let SandboxFacts { key, seen, mut profile, claim, unclaimed, .. } = facts;
         profile.hands_off = self.hands_off(&key, claim.as_ref(), unclaimed);
-        let known = self.agents.get(&key);
+        let known = self.agents.get(&key).map(|known| &*known.0);
         // Deleted and made again while nobody watched.
         if let Some(predecessor) = known.filter(|known| known.uid != seen.uid) {
             out.push(BackendEvent::AgentGone { key: key.clone(), uid: predecessor.uid.clone() });
         }
-        let is_new = known.is_none_or(|known| known.uid != seen.uid);
+        let known_key = known.filter(|known| known.uid == seen.uid).map(|known| known.key.clone());
+        let is_new = known_key.is_none();
         let same = known.filter(|known| *known.profile == profile).map(|known| Arc::clone(&known.profile));
         let profile = same.unwrap_or_else(|| Arc::new(profile));
-        if is_new {
-            key = self.in_shared_namespace(&key);
-        }
+        let key = known_key.unwrap_or_else(|| self.in_shared_namespace(&key));
         let uid = seen.uid.clone();
         out.push(BackendEvent::Agent { key: key.clone(), seen, profile: Arc::clone(&profile) });
         // What was told of its pod before went unheard.
         if let (true, Some(pod)) = (is_new, self.pods.get(&key)) {
             out.push(BackendEvent::Pod { key: key.clone(), seen: pod.seen.clone() });
         }
-        self.agents.insert(key, Agent { origin, uid, profile, claim });
+        self.agents.replace(ByName(Box::new(Agent { key, origin, uid, profile, claim })));
     }
 
     fn in_shared_namespace(&mut self, key: &AgentKey) -> AgentKey {
@@ -195,8 +221,8 @@ impl Index {
     }
 
     fn agent_gone(&mut self, key: &AgentKey, out: &mut Vec<BackendEvent>) {
-        if let Some(agent) = self.agents.remove(key) {
-            out.push(BackendEvent::AgentGone { key: key.clone(), uid: agent.uid });
+        if let Some(ByName(agent)) = self.agents.take(key) {
+            out.push(BackendEvent::AgentGone { key: agent.key, uid: agent.uid });
         }
     }
 
@@ -229,37 +255,34 @@ impl Index {
         }
     }
 
-    fn hands_off(&self, key: &AgentKey, claim: Option<&Arc<str>>, unclaimed: bool) -> Option<HandsOff> {
+    fn hands_off(&self, key: &AgentKey, claim: Option<&Arc<str>>, unclaimed: bool) -> Option<Box<HandsOff>> {
         if unclaimed {
-            return Some(HandsOff::PoolMember);
+            return Some(Box::new(HandsOff::PoolMember));
         }
         let claim = AgentKey::new(key.namespace(), Arc::clone(claim?));
-        self.claims.get(&claim).map(|(_, trap)| trap.clone())
+        self.claims.get(&claim).map(|(_, trap)| Box::new(trap.clone()))
     }
 
     /// Claims with a trap are few, and change rarely: looking through all agents is cheaper than a map of claims.
     fn claim_changed(&mut self, claim: &AgentKey, out: &mut Vec<BackendEvent>) {
-        let trap = self.claims.get(claim).map(|(_, trap)| trap.clone());
-        for (key, agent) in &mut self.agents {
-            let theirs = key.namespace() == claim.namespace() && agent.claim.as_deref() == Some(claim.name());
-            if theirs && agent.profile.hands_off != trap {
-                agent.profile = Arc::new(Profile { hands_off: trap.clone(), ..(*agent.profile).clone() });
-                out.push(BackendEvent::Profile { key: key.clone(), profile: Arc::clone(&agent.profile) });
-            }
+        let trap = self.claims.get(claim).map(|(_, trap)| Box::new(trap.clone()));
+        let is_theirs = |agent: &Agent| {
+            agent.key.namespace() == claim.namespace()
+                && agent.claim.as_deref() == Some(claim.name())
+                && agent.profile.hands_off != trap
+        };
+        for ByName(mut agent) in self.agents.extract_if(|agent| is_theirs(&agent.0)).collect::<Vec<_>>() {
+            agent.profile = Arc::new(Profile { hands_off: trap.clone(), ..(*agent.profile).clone() });
+            out.push(BackendEvent::Profile { key: agent.key.clone(), profile: Arc::clone(&agent.profile) });
+            self.agents.insert(ByName(agent));
         }
     }
 
     /// What this source told before, and has not listed now, is gone.
     fn sweep(&mut self, origin: Origin, revision: Revision, out: &mut Vec<BackendEvent>) {
         let is_old = |it: &Origin| it.source == origin.source && it.listing != origin.listing;
-        let agents: Vec<_> = self
-            .agents
-            .iter()
-            .filter(|(_, agent)| is_old(&agent.origin))
-            .map(|(key, _)| key.clone())
-            .collect();
-        for key in agents {
-            self.agent_gone(&key, out);
+        for ByName(agent) in self.agents.extract_if(|agent| is_old(&agent.0.origin)) {
+            out.push(BackendEvent::AgentGone { key: agent.key, uid: agent.uid });
         }
         let pods = self.pods.values().filter(|pod| is_old(&pod.origin));
         let pods: Vec<_> = pods.map(|pod| pod.seen.uid.clone()).collect();

@@ -179,7 +179,7 @@ proptest! {
 fn a_member_of_a_warm_pool_is_left_alone_whatever_the_rules_say() {
     let all = Keys { route: Some(true), manage: Some(true), ..Keys::default() };
     let rules = RuleSet::new(Policy::default(), layer("defaults", all), Vec::new());
-    let profile = Profile { hands_off: Some(HandsOff::PoolMember), ..Profile::default() };
+    let profile = Profile { hands_off: Some(Box::new(HandsOff::PoolMember)), ..Profile::default() };
     let resolved = rules.resolve(&AgentKey::new("default", "echo"), &profile);
     assert!(!resolved.policy.route && !resolved.policy.manage);
     let (value, reason) = from(&resolved, "manage");
@@ -208,7 +208,7 @@ fn an_agent_whose_claim_expires_is_served_and_resumed_but_not_suspended() {
     let all = Keys { route: Some(true), manage: Some(true), ..Keys::default() };
     let rules = RuleSet::new(Policy::default(), layer("defaults", all), Vec::new());
     let trap = HandsOff::ClaimExpires { claim: "c".into(), ttl_seconds: 5 };
-    let profile = Profile { hands_off: Some(trap), ..Profile::default() };
+    let profile = Profile { hands_off: Some(Box::new(trap)), ..Profile::default() };
     let policy = rules.resolve(&AgentKey::new("default", "echo"), &profile).policy;
     assert!(policy.route && policy.manage);
     let obstacle = policy.obstacle.unwrap();

@@ -36,7 +36,7 @@ impl Bench {
 
 fn shown(event: &BackendEvent) -> String {
     let hands_off = |profile: &Profile| {
-        profile.hands_off.as_ref().map_or("", |it| match it {
+        profile.hands_off.as_deref().map_or("", |it| match it {
             HandsOff::NoLabel => " (no label)",
             HandsOff::PoolMember => " (pool)",
             HandsOff::ClaimExpires { .. } => " (claim expires)",
