@@ -208,8 +208,8 @@ fn a_claim_that_expires_keeps_hands_off_whatever_is_told_first() {
 fn agents_of_one_namespace_share_its_name() {
     let mut bench = Bench::new();
     let mut out = Vec::new();
-    for (namespace, name) in [("n", "a"), ("n", "b"), ("m", "a")] {
-        let facts = SandboxFacts { key: AgentKey::new(namespace, name), ..sandbox("x", "u1", 3) };
+    for (namespace, name, revision) in [("n", "a", 3), ("n", "b", 3), ("m", "a", 3), ("n", "b", 4)] {
+        let facts = SandboxFacts { key: AgentKey::new(namespace, name), ..sandbox("x", "u1", revision) };
         let origin = Origin { source: SANDBOXES, listing: 1 };
         bench.index.apply(origin, Report::Seen(Object::Sandbox(facts)), &mut out);
     }
@@ -218,8 +218,9 @@ fn agents_of_one_namespace_share_its_name() {
         .filter_map(|it| if let BackendEvent::Agent { key, .. } = it { Some(key) } else { None })
         .collect();
     let shown: Vec<_> = keys.iter().map(ToString::to_string).collect();
-    assert_eq!(shown, ["n/a", "n/b", "m/a"]);
+    assert_eq!(shown, ["n/a", "n/b", "m/a", "n/b"]);
     assert!(std::ptr::eq(keys[0].namespace(), keys[1].namespace()));
+    assert!(std::ptr::eq(keys[1].namespace(), keys[3].namespace()), "it has changed, and keeps its name");
 }
 
 #[test]
