@@ -3,7 +3,10 @@
 //! Names survive a suspension, lives do not: everything that could reach the wrong agent is keyed by
 //! [`Life`], never by a name or an address alone (invariant 3).
 
+use std::borrow::Borrow;
 use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::ops::Deref;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -63,6 +66,37 @@ impl FromStr for AgentKey {
         }
     }
 }
+
+/// What has the name of an agent in it.
+pub trait Keyed {
+    /// That name.
+    fn key(&self) -> &AgentKey;
+}
+
+/// A pointer to something that is found by the name in it. As a key of its own, the name would take 32 bytes more for each, and for each
+/// place of the set that is still free.
+#[derive(Debug)]
+pub struct ByKey<P>(pub P);
+
+impl<P: Deref<Target: Keyed>> Borrow<AgentKey> for ByKey<P> {
+    fn borrow(&self) -> &AgentKey {
+        self.0.key()
+    }
+}
+
+impl<P: Deref<Target: Keyed>> Hash for ByKey<P> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.key().hash(state);
+    }
+}
+
+impl<P: Deref<Target: Keyed>> PartialEq for ByKey<P> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.key() == other.0.key()
+    }
+}
+
+impl<P: Deref<Target: Keyed>> Eq for ByKey<P> {}
 
 /// Whether a text is a DNS label as RFC 1123 §2.1 and Kubernetes want it: 1 to 63 of `a-z 0-9 -`, no `-` at
 /// either end.

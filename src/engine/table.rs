@@ -1,44 +1,24 @@
 //! All agents by name. Wrapped so that the map can be exchanged in one place.
 
-use std::borrow::Borrow;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use dashmap::DashMap;
 
-use crate::agent::AgentKey;
+use crate::agent::{AgentKey, ByKey, Keyed};
 
 use super::slot::Slot;
 
 /// All agents by name. Nothing of the map's own is held across a call: slots are cloned out.
 #[derive(Default)]
 pub(super) struct Table {
-    slots: DashMap<ByName, ()>,
+    slots: DashMap<ByKey<Arc<Slot>>, ()>,
 }
 
-/// A slot that is found by the name in it. Beside it, the name would stand in the map once more: 32 bytes for each agent, and for each
-/// place that is still free.
-struct ByName(Arc<Slot>);
-
-impl Borrow<AgentKey> for ByName {
-    fn borrow(&self) -> &AgentKey {
-        self.0.key()
+impl Keyed for Slot {
+    fn key(&self) -> &AgentKey {
+        Self::key(self)
     }
 }
-
-impl Hash for ByName {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.key().hash(state);
-    }
-}
-
-impl PartialEq for ByName {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.key() == other.0.key()
-    }
-}
-
-impl Eq for ByName {}
 
 impl Table {
     pub(super) fn get(&self, key: &AgentKey) -> Option<Arc<Slot>> {
@@ -47,7 +27,7 @@ impl Table {
 
     /// Adds a slot, or returns the one that was faster.
     pub(super) fn insert(&self, slot: Slot) -> Arc<Slot> {
-        Arc::clone(&self.slots.entry(ByName(Arc::new(slot))).or_insert(()).key().0)
+        Arc::clone(&self.slots.entry(ByKey(Arc::new(slot))).or_insert(()).key().0)
     }
 
     pub(super) fn remove(&self, key: &AgentKey) {

@@ -3,12 +3,10 @@
 //! Keeps no object, only what a later event must be compared with: the pod of an agent that is told before the
 //! agent, the uid of one that is deleted while nobody watched, the claim that one belongs to.
 
-use std::borrow::Borrow;
 use std::collections::{HashMap, HashSet};
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use crate::agent::{AgentKey, AgentUid, PodUid, Revision};
+use crate::agent::{AgentKey, AgentUid, ByKey, Keyed, PodUid, Revision};
 use crate::backend::{BackendEvent, Profile};
 use crate::lifecycle::{AgentSeen, PodSeen};
 use crate::policy::HandsOff;
@@ -87,7 +85,7 @@ pub(super) enum Report {
 /// What the watches have told so far.
 #[derive(Debug)]
 pub(super) struct Index {
-    agents: HashSet<ByName>,
+    agents: HashSet<ByKey<Box<Agent>>>,
     pods: HashMap<AgentKey, Pod>,
     /// Whose each of them is, since that may change.
     owners: HashMap<PodUid, AgentKey>,
@@ -97,10 +95,6 @@ pub(super) struct Index {
     live: Vec<bool>,
     synced: bool,
 }
-
-/// An agent that is found by the name in it. In a box, since a set keeps up to twice as many places free as it has taken.
-#[derive(Debug)]
-struct ByName(Box<Agent>);
 
 /// Small, as there are many.
 #[derive(Debug)]
@@ -119,25 +113,11 @@ struct Pod {
     seen: PodSeen,
 }
 
-impl Borrow<AgentKey> for ByName {
-    fn borrow(&self) -> &AgentKey {
-        &self.0.key
+impl Keyed for Agent {
+    fn key(&self) -> &AgentKey {
+        &self.key
     }
 }
-
-impl Hash for ByName {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.key.hash(state);
-    }
-}
-
-impl PartialEq for ByName {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.key == other.0.key
-    }
-}
-
-impl Eq for ByName {}
 
 impl Index {
     /// Knows nothing yet. It is complete when this many watches stand.
@@ -210,7 +190,7 @@ impl Index {
         if let (true, Some(pod)) = (is_new, self.pods.get(&key)) {
             out.push(BackendEvent::Pod { key: key.clone(), seen: pod.seen.clone() });
         }
-        self.agents.replace(ByName(Box::new(Agent { key, origin, uid, profile, claim })));
+        self.agents.replace(ByKey(Box::new(Agent { key, origin, uid, profile, claim })));
     }
 
     fn in_shared_namespace(&mut self, key: &AgentKey) -> AgentKey {
@@ -221,7 +201,7 @@ impl Index {
     }
 
     fn agent_gone(&mut self, key: &AgentKey, out: &mut Vec<BackendEvent>) {
-        if let Some(ByName(agent)) = self.agents.take(key) {
+        if let Some(ByKey(agent)) = self.agents.take(key) {
             out.push(BackendEvent::AgentGone { key: agent.key, uid: agent.uid });
         }
     }
@@ -271,17 +251,17 @@ impl Index {
                 && agent.claim.as_deref() == Some(claim.name())
                 && agent.profile.hands_off != trap
         };
-        for ByName(mut agent) in self.agents.extract_if(|agent| is_theirs(&agent.0)).collect::<Vec<_>>() {
+        for ByKey(mut agent) in self.agents.extract_if(|agent| is_theirs(&agent.0)).collect::<Vec<_>>() {
             agent.profile = Arc::new(Profile { hands_off: trap.clone(), ..(*agent.profile).clone() });
             out.push(BackendEvent::Profile { key: agent.key.clone(), profile: Arc::clone(&agent.profile) });
-            self.agents.insert(ByName(agent));
+            self.agents.insert(ByKey(agent));
         }
     }
 
     /// What this source told before, and has not listed now, is gone.
     fn sweep(&mut self, origin: Origin, revision: Revision, out: &mut Vec<BackendEvent>) {
         let is_old = |it: &Origin| it.source == origin.source && it.listing != origin.listing;
-        for ByName(agent) in self.agents.extract_if(|agent| is_old(&agent.0.origin)) {
+        for ByKey(agent) in self.agents.extract_if(|agent| is_old(&agent.0.origin)) {
             out.push(BackendEvent::AgentGone { key: agent.key, uid: agent.uid });
         }
         let pods = self.pods.values().filter(|pod| is_old(&pod.origin));
