@@ -55,6 +55,8 @@ struct Seen {
 const MAX_MESSAGES: u32 = 2_000;
 const MAX_BYTES: usize = 16 << 20;
 const SECOND: Duration = Duration::from_secs(1);
+/// An agent that sleeps has no life that could answer yet, whenever its messages came.
+const ALL_BEFORE: Moment = Moment::from_micros(u64::MAX);
 
 impl Watch {
     /// What came since the last look was not seen message by message.
@@ -89,7 +91,7 @@ impl Door {
             }
             PhaseName::Suspended => {
                 self.tap(key, false);
-                self.redeliver(key, Moment::from_micros(u64::MAX));
+                self.redeliver(key, ALL_BEFORE);
             }
             PhaseName::Failed => {
                 // Whoever waits for an answer of a life that crashed waits in vain, as without us.
@@ -144,8 +146,8 @@ impl Door {
         if !self.directory.reaches(&key, subject) {
             return;
         }
-        let is_up = agent.slot.phase() == PhaseName::Running;
-        if agent.watch.seen.note(size(message), now) && is_up {
+        let phase = agent.slot.phase();
+        if agent.watch.seen.note(size(message), now) && phase == PhaseName::Running {
             // What comes until the next look was not seen here.
             agent.watch.lose_sight();
             self.tap(&key, false);
@@ -160,7 +162,12 @@ impl Door {
         if let Some(inbox) = self.requests.took(&key, message, Owed { streams, again }, now) {
             self.watch_inbox(inbox);
         }
-        self.owes_changed(&key);
+        if phase == PhaseName::Suspended && redelivered.is_none() {
+            // It was still on its way here when the life that got it ended.
+            self.redeliver(&key, ALL_BEFORE);
+        } else {
+            self.owes_changed(&key);
+        }
     }
 
     fn note_heartbeat(&mut self, subject: &str) {
