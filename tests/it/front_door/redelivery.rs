@@ -125,19 +125,6 @@ impl Scene {
         next(&mut self.echo).await;
     }
 
-    /// Asks until Drowse has seen that an answer is owed.
-    async fn ask_until_it_owes(&mut self, received: &mut Subscriber) {
-        let asking = async {
-            loop {
-                self.ask(received).await;
-                if self.owes() {
-                    break;
-                }
-            }
-        };
-        tokio::time::timeout(PATIENCE, asking).await.expect("the agent owes an answer");
-    }
-
     /// From then on Drowse sees all that the agent gets.
     async fn until_it_is_watched(&self, received: &mut Subscriber) {
         let activity = self.world.engine.slot(&key()).unwrap().activity();
@@ -177,7 +164,9 @@ async fn what_was_not_answered_is_sent_again_by_whoever_leads() {
     let mut events = scene.caller.subscribe("drowse.events.default.echo").await.unwrap();
     scene.caller.flush().await.unwrap();
     let mut received = scene.subscribe().await;
-    scene.ask_until_it_owes(&mut received).await;
+    scene.until_it_is_watched(&mut received).await;
+    scene.ask(&mut received).await;
+    eventually("the agent owes an answer", async || scene.owes()).await;
 
     scene.world.backend.suspend_by_person();
     drop(received);
